@@ -1,1 +1,3 @@
+//! The `ferry` command: crypto provider, runtime, exit code; nothing else.
+
 fn main() {}

@@ -1,0 +1,150 @@
+//! Stage 1: an immutable record of one or more namespaces at one time.
+//!
+//! ```text
+//! cluster A ── list ──▶ objects ── sanitise (rule book §2) ──▶ Capture ──▶ store
+//!                                        └─▶ dropped, each with its rule and reason
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::{Object, ObjectId};
+use crate::surface::Surface;
+
+/// An owner as it was on A; UIDs do not survive the crossing, so owners are re-linked by name (W-12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The owner, in the dependent's namespace or cluster-scoped.
+    pub id: ObjectId,
+    /// Whether it is the managing controller.
+    pub controller: bool,
+    /// `blockOwnerDeletion`, as captured.
+    pub block_deletion: bool,
+}
+
+/// One object that travels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Captured {
+    /// As it goes into graph and transforms: without what the server or A's controllers own.
+    pub object: Object,
+    /// As A's API server gave it.
+    pub raw: Object,
+    /// Its owners on A.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
+}
+
+/// Why an object stays behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DropClass {
+    /// The server, a controller or a past run made it and will again where needed.
+    Generated,
+    /// A captured owner's controller produces it on B.
+    Produced,
+    /// A cluster-wide object that is mapped to one of B's, never copied.
+    Mapped,
+    /// The user's selection excludes it.
+    Excluded,
+}
+
+/// One object that stays behind, with the reason kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Which object.
+    pub id: ObjectId,
+    /// Rule id, as in `S-2`.
+    pub rule: String,
+    /// Why.
+    pub reason: String,
+    /// What sort of reason.
+    pub class: DropClass,
+    /// The object that produces it, if one does: edges to this object go to that one instead (E-P).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub produced_by: Option<ObjectId>,
+}
+
+/// How a volume presents itself to pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum VolumeMode {
+    /// A mounted file system.
+    Filesystem,
+    /// A raw device.
+    Block,
+}
+
+/// What moment the saved data shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// One instant: a CSI snapshot.
+    Snapshot,
+    /// A live file system read over some time: not a point in time.
+    Live,
+}
+
+/// What was counted and digested at the source, to be found again on the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Entries: files, directories, links, devices …; 1 for a block volume.
+    pub files: u64,
+    /// Content bytes.
+    pub bytes: u64,
+    /// Digest over every entry's path, metadata and content (see `repository::verify`), as hex.
+    pub digest: String,
+}
+
+/// One claim whose data travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The claim on A.
+    pub claim: ObjectId,
+    /// Filesystem or Block.
+    pub mode: VolumeMode,
+    /// Size of the claim in bytes: the larger of its request and its status.
+    pub capacity: u64,
+    /// Class on A; `None` when the claim names none.
+    pub storage_class: Option<String>,
+    /// CSI driver of the bound volume; `None` when it is not CSI.
+    pub driver: Option<String>,
+    /// Access modes of the claim.
+    pub access_modes: Vec<String>,
+    /// Node where it is attached or pinned, if only one can reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Pods or workloads that mount it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted_by: Vec<ObjectId>,
+    /// What the store holds of it; `None` until it has been saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<SavedVolume>,
+}
+
+/// A volume's data in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedVolume {
+    /// Id of the restic snapshot, as hex.
+    pub snapshot: String,
+    /// What moment it shows.
+    pub consistency: Consistency,
+    /// What must arrive.
+    pub proof: Proof,
+}
+
+/// The record. Its parts are sorted by object id, so that equal clusters give equal bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// Name in the store: `YYYYMMDD-HHMMSS-xxxx`.
+    pub id: String,
+    /// When the listing began.
+    pub created: jiff::Timestamp,
+    /// Namespaces captured.
+    pub namespaces: Vec<String>,
+    /// Objects that travel, sorted by id.
+    pub objects: Vec<Captured>,
+    /// Objects that stay, sorted by id.
+    pub dropped: Vec<Dropped>,
+    /// Claims whose data travels, sorted by id.
+    pub volumes: Vec<Volume>,
+    /// What A offers.
+    pub surface: Surface,
+}

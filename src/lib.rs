@@ -1,0 +1,27 @@
+//! Ferry moves and clones applications between Kubernetes and OpenShift clusters.
+//!
+//! The modules read like the pipeline:
+//!
+//! ```text
+//! A ─list─▶ capture ──▶ store ──▶ graph ──▶ transform ──▶ check ◀── surface of B
+//!                                                           │
+//!                                                           ▼
+//!                                               plan ──▶ diff, picture, report        (dry run ends here)
+//!                                                           │
+//!                                                           ▼
+//!            restore: waves { volume data, then objects } ──▶ verify ──▶ journal ──▶ undo | resume
+//! ```
+//!
+//! The middle (`graph`, `transform`, `check`, `plan`, `diff`) is pure: synchronous, sorted, no client,
+//! no clock, no randomness. Only `cluster` and `data` know `kube`, only `store` and `repository` know
+//! `object_store`, only `yaml` knows YAML.
+
+pub mod capture;
+pub mod event;
+pub mod exit;
+pub mod finding;
+pub mod graph;
+pub mod object;
+pub mod plan;
+pub mod surface;
+pub mod transform;

@@ -1,0 +1,272 @@
+//! A Kubernetes object as the API server speaks it: raw JSON, never a typed struct.
+//!
+//! Typed structs drop the fields they do not know; Ferry must carry what it has never seen. So an
+//! [`Object`] is a JSON value with accessors for the few fields every object has, and an
+//! [`ObjectId`] names it. Versions are not part of the name (rule book §0): the same object can be
+//! read at several.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A group and a kind; what an API type is called whatever its version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupKind {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Kind, as in `Deployment`.
+    pub kind: String,
+}
+
+impl GroupKind {
+    /// Names a type by its group (empty for core) and kind.
+    pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self { group: group.into(), kind: kind.into() }
+    }
+}
+
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.group.as_str() {
+            "" => f.write_str(&self.kind),
+            group => write!(f, "{}.{group}", self.kind),
+        }
+    }
+}
+
+/// The name of one object in one cluster: group, kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Kind, as in `Deployment`.
+    pub kind: String,
+    /// Namespace; `None` for a cluster-scoped object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectId {
+    /// Names a namespaced object.
+    pub fn namespaced(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: Some(namespace.into()),
+            name: name.into(),
+        }
+    }
+
+    /// Names a cluster-scoped object.
+    pub fn cluster(group: &str, kind: &str, name: &str) -> Self {
+        Self { group: group.into(), kind: kind.into(), namespace: None, name: name.into() }
+    }
+
+    /// The type of the object.
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind::new(&self.group, &self.kind)
+    }
+
+    /// Whether this is an object of the given group and kind.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+}
+
+/// `Deployment.apps shop/web`, `Namespace shop`: kind first, as `kubectl` users read it.
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.group_kind())?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// Why a JSON value is not an object Ferry can handle.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The value is not a JSON object.
+    #[error("expected a Kubernetes object, found {0}")]
+    NotAMap(&'static str),
+    /// A field every object must have is absent or not a string.
+    #[error("the object has no {0}")]
+    Missing(&'static str),
+}
+
+/// One Kubernetes object as raw JSON. `apiVersion`, `kind` and `metadata.name` are always there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Object(Value);
+
+impl Object {
+    /// Takes a JSON value as an object.
+    ///
+    /// # Errors
+    /// When the value is not a map, or lacks `apiVersion`, `kind` or `metadata.name`.
+    pub fn new(value: Value) -> Result<Self, ObjectError> {
+        let kind_of = match &value {
+            Value::Object(_) => None,
+            Value::Null => Some("null"),
+            Value::Array(_) => Some("a list"),
+            _ => Some("a scalar"),
+        };
+        if let Some(found) = kind_of {
+            return Err(ObjectError::NotAMap(found));
+        }
+        for (pointer, label) in
+            [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")]
+        {
+            if value.pointer(pointer).and_then(Value::as_str).is_none_or(str::is_empty) {
+                return Err(ObjectError::Missing(label));
+            }
+        }
+        Ok(Self(value))
+    }
+
+    /// The `apiVersion`, as in `apps/v1`.
+    pub fn api_version(&self) -> &str {
+        self.text("/apiVersion").unwrap_or_default()
+    }
+
+    /// The API group; empty for core.
+    pub fn group(&self) -> &str {
+        self.api_version().rsplit_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The API version without its group.
+    pub fn version(&self) -> &str {
+        self.api_version().rsplit_once('/').map_or(self.api_version(), |(_, version)| version)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &str {
+        self.text("/kind").unwrap_or_default()
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name").unwrap_or_default()
+    }
+
+    /// `metadata.namespace`, if the object has one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.text("/metadata/namespace").filter(|namespace| !namespace.is_empty())
+    }
+
+    /// `metadata.uid`, if the object came from a server.
+    pub fn uid(&self) -> Option<&str> {
+        self.text("/metadata/uid")
+    }
+
+    /// `metadata.resourceVersion`, if the object came from a server.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.text("/metadata/resourceVersion")
+    }
+
+    /// The group and kind.
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind::new(self.group(), self.kind())
+    }
+
+    /// The object's name within its cluster.
+    pub fn id(&self) -> ObjectId {
+        ObjectId {
+            group: self.group().into(),
+            kind: self.kind().into(),
+            namespace: self.namespace().map(Into::into),
+            name: self.name().into(),
+        }
+    }
+
+    /// Whether the object is of the given group and kind.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group() == group && self.kind() == kind
+    }
+
+    /// One label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.0.get("metadata")?.get("labels")?.get(key)?.as_str()
+    }
+
+    /// One annotation's value.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    }
+
+    /// All labels whose values are strings.
+    pub fn labels(&self) -> BTreeMap<&str, &str> {
+        strings(self.0.pointer("/metadata/labels").and_then(Value::as_object))
+    }
+
+    /// All annotations whose values are strings.
+    pub fn annotations(&self) -> BTreeMap<&str, &str> {
+        strings(self.0.pointer("/metadata/annotations").and_then(Value::as_object))
+    }
+
+    /// The value at an RFC 6901 pointer.
+    pub fn pointer(&self, pointer: &str) -> Option<&Value> {
+        self.0.pointer(pointer)
+    }
+
+    /// The string at an RFC 6901 pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.0.pointer(pointer)?.as_str()
+    }
+
+    /// The whole object.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// The whole object, to be changed. `apiVersion`, `kind` and `metadata.name` must stay.
+    pub fn value_mut(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
+    /// Gives the JSON value back.
+    pub fn into_value(self) -> Value {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+fn strings(map: Option<&Map<String, Value>>) -> BTreeMap<&str, &str> {
+    map.into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_object_is_named_by_group_kind_namespace_and_name() {
+        let object = Object::new(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"},
+        }))
+        .unwrap();
+        assert_eq!(object.id().to_string(), "Deployment.apps shop/web");
+        assert_eq!(object.version(), "v1");
+    }
+
+    #[test]
+    fn a_value_without_a_name_is_refused() {
+        let error = Object::new(json!({"apiVersion": "v1", "kind": "Pod"})).unwrap_err();
+        assert_eq!(error.to_string(), "the object has no metadata.name");
+    }
+}

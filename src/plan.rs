@@ -1,0 +1,172 @@
+//! Stage 5: every write and every data move, decided before the first one happens.
+//!
+//! A [`Plan`] is a value. It is reviewed, saved as one sealed file, diffed, and executed exactly as
+//! it is: `restore` decides nothing. `build` takes values and returns a value; it knows no client,
+//! no clock and no randomness.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::capture::{Consistency, VolumeMode};
+use crate::finding::Finding;
+use crate::graph::{Graph, Phase};
+use crate::object::{Object, ObjectId};
+use crate::surface::ClusterIdentity;
+use crate::transform::Change;
+
+/// What a step does to its object (D-15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The object is not on B: it is made.
+    Create,
+    /// The object is on B and differs: it is changed by server-side apply.
+    Update,
+    /// The object is on B and equal: nothing is written.
+    Same,
+    /// The object is on B and policy says to leave it.
+    Keep,
+    /// The object cannot be applied; a finding says why.
+    Blocked,
+}
+
+/// What B must still look like when the step runs; else the plan is stale and is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expect {
+    /// The object is not there.
+    Absent,
+    /// The object is there at this UID and resource version.
+    Live {
+        /// `metadata.uid`.
+        uid: String,
+        /// `metadata.resourceVersion`.
+        resource_version: String,
+    },
+}
+
+/// A hold: a field set so that a workload stays quiet until its data is proven (W-8, W-9).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Rule row in `transforms/builtin/holds.yaml`.
+    pub rule: String,
+    /// RFC 6901 pointer of the field.
+    pub path: String,
+    /// Value while held.
+    pub held: Value,
+    /// Value to set on release; `None` removes the field.
+    pub release: Option<Value>,
+}
+
+/// Which claim's data, and what is to arrive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumeMove {
+    /// The claim on A.
+    pub source: ObjectId,
+    /// The claim on B.
+    pub target: ObjectId,
+    /// Filesystem or Block.
+    pub mode: VolumeMode,
+    /// Size of the source claim in bytes.
+    pub capacity: u64,
+    /// How it will be read.
+    pub consistency: Consistency,
+    /// Placement the mover on B must share with the workload, so that a late-binding volume lands
+    /// where the workload can run (W-5): a partial pod spec with nodeSelector, tolerations, affinity.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub placement: Value,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Server-side apply of `body` on B.
+    Apply {
+        /// Exactly what is sent, held fields included.
+        body: Object,
+        /// Create, update, same …
+        class: Class,
+        /// What B must look like.
+        expect: Expect,
+        /// Fields held until the `Release` step of the same object.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        holds: Vec<Hold>,
+    },
+    /// Take the hold off: data is proven, the workload may run.
+    Release {
+        /// What to set back.
+        holds: Vec<Hold>,
+        /// The object as it shall be after release (the manager then owns no held field).
+        body: Object,
+    },
+    /// Snapshot a claim on A, so that all data shows one time.
+    Snapshot(VolumeMove),
+    /// Carry a claim's data from A (its snapshot, or live) into the store.
+    Save(VolumeMove),
+    /// Carry it from the store into the claim on B, and compare.
+    Load(VolumeMove),
+}
+
+/// What a step waits for in another step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// The other step was executed: its object exists, its data has arrived.
+    Done,
+    /// The other step's object is ready (rule book §5.1).
+    Ready,
+}
+
+/// One dependency between steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Need {
+    /// Number of the step waited for; always smaller than the waiting step's.
+    pub step: u32,
+    /// What is waited for.
+    pub gate: Gate,
+}
+
+/// One exact write or data move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Position in the plan, from 0.
+    pub number: u32,
+    /// Wave: steps of one wave need nothing of each other.
+    pub wave: u32,
+    /// Phase it belongs to.
+    pub phase: Phase,
+    /// The object on B (on A for `Snapshot` and `Save`).
+    pub object: ObjectId,
+    /// What is done.
+    pub action: Action,
+    /// What it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Need>,
+}
+
+/// The whole decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The capture it restores.
+    pub capture: String,
+    /// Cluster A, as captured.
+    pub source: ClusterIdentity,
+    /// Cluster B.
+    pub target: ClusterIdentity,
+    /// Namespaces on A and what they are called on B.
+    pub namespaces: Vec<(String, String)>,
+    /// Name and SHA-256 of every recipe used.
+    pub recipes: Vec<(String, String)>,
+    /// Steps in a valid order.
+    pub steps: Vec<Step>,
+    /// Everything the checks found, worst first.
+    pub findings: Vec<Finding>,
+    /// Everything the recipes changed.
+    pub changes: Vec<Change>,
+    /// The graph it was ordered by, with B's names.
+    pub graph: Graph,
+    /// Captured objects before transforms and after, for the diff; same order as the graph's captured
+    /// nodes. Secrets are masked when shown, not here: the file is sealed.
+    pub before: Vec<Object>,
+}

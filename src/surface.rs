@@ -1,0 +1,98 @@
+//! What a cluster can accept: versions, served APIs, classes, nodes, quotas.
+//!
+//! A surface is a value. It is read once from a live cluster (`cluster::survey`) or from a file, and
+//! the pure stages look things up in it; they never ask a server.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::{GroupKind, Object};
+
+/// Which cluster this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterIdentity {
+    /// The kubeconfig context, or the file's name, by which the user knows it.
+    pub name: String,
+    /// UID of the `kube-system` namespace: the one thing that tells two clusters apart. Empty where
+    /// the user may not read it.
+    pub uid: String,
+    /// The server's version, as in `v1.34.4`.
+    pub version: String,
+}
+
+/// One API resource the server serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ApiResource {
+    /// API group; empty for core.
+    pub group: String,
+    /// Version without the group.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Plural name used in paths, as in `deployments`.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Verbs the server lists, as in `get`, `list`, `patch`.
+    pub verbs: BTreeSet<String>,
+    /// Whether this is the group's preferred version.
+    pub preferred: bool,
+    /// Sub-resources, as in `scale` and `status`.
+    pub subresources: BTreeSet<String>,
+}
+
+impl ApiResource {
+    /// The `apiVersion` objects of this resource carry.
+    pub fn api_version(&self) -> String {
+        match self.group.as_str() {
+            "" => self.version.clone(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
+    /// The type.
+    pub fn group_kind(&self) -> GroupKind {
+        GroupKind::new(&self.group, &self.kind)
+    }
+}
+
+/// What a cluster can accept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Surface {
+    /// Which cluster.
+    pub cluster: ClusterIdentity,
+    /// Every served resource at every served version, sorted.
+    pub resources: Vec<ApiResource>,
+    /// Cluster-scoped objects the checks read, raw: CustomResourceDefinitions, StorageClasses,
+    /// VolumeSnapshotClasses, IngressClasses, PriorityClasses, RuntimeClasses, CSIDrivers, Nodes,
+    /// Namespaces … as far as the user may list them. Sorted by id.
+    pub objects: Vec<Object>,
+    /// Kinds of `objects` the user may not list, so that a missing class can be told from an
+    /// unseen one.
+    pub unseen: BTreeSet<GroupKind>,
+}
+
+impl Surface {
+    /// The resource for a type, at a given version or else the preferred one.
+    pub fn resource(&self, kind: &GroupKind, version: Option<&str>) -> Option<&ApiResource> {
+        let mut served = self
+            .resources
+            .iter()
+            .filter(|resource| resource.group == kind.group && resource.kind == kind.kind);
+        match version {
+            Some(version) => served.find(|resource| resource.version == version),
+            None => served.max_by_key(|resource| resource.preferred),
+        }
+    }
+
+    /// The cluster-scoped objects of one type.
+    pub fn of_kind<'a>(&'a self, group: &'a str, kind: &'a str) -> impl Iterator<Item = &'a Object> {
+        self.objects.iter().filter(move |object| object.is(group, kind))
+    }
+
+    /// One cluster-scoped object by type and name.
+    pub fn find(&self, group: &str, kind: &str, name: &str) -> Option<&Object> {
+        self.objects.iter().find(|object| object.is(group, kind) && object.name() == name)
+    }
+}

@@ -1,0 +1,42 @@
+//! Stage 3: recipes, and what they change.
+//!
+//! A recipe is a YAML file of typed transforms (rule book §3). A transform follows references: it
+//! changes a name everywhere the rules of `transforms/builtin` say it is one, records each change, and
+//! lists what looks alike and was left alone (T-11).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::object::ObjectId;
+
+/// One value a recipe changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The transform and rule, as in `T-4` or the name of a patch rule.
+    pub rule: String,
+    /// Which recipe, and which entry of its `transforms` list (from 0).
+    pub recipe: String,
+    /// Position in that recipe's `transforms` list.
+    pub entry: usize,
+    /// The object, by its name on A.
+    pub object: ObjectId,
+    /// RFC 6901 pointer.
+    pub path: String,
+    /// Value before; null when the field was absent.
+    pub before: Value,
+    /// Value after; null when the field was removed.
+    pub after: Value,
+}
+
+/// Something that looks like what a transform changes, and was left alone (T-11).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookalike {
+    /// The transform that would have changed it.
+    pub rule: String,
+    /// The object.
+    pub object: ObjectId,
+    /// RFC 6901 pointer.
+    pub path: String,
+    /// The text around the look-alike, masked in Secrets.
+    pub excerpt: String,
+}
