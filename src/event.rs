@@ -195,7 +195,10 @@ impl Events {
 
     /// Says that a stage ended well.
     pub fn finished(&self, stage: Stage, summary: impl Into<String>) {
-        self.send(Event::StageFinished { stage, summary: summary.into() });
+        self.send(Event::StageFinished {
+            stage,
+            summary: summary.into(),
+        });
     }
 
     /// Tells the user something worth reading.

@@ -23,5 +23,6 @@ pub mod finding;
 pub mod graph;
 pub mod object;
 pub mod plan;
+pub mod report;
 pub mod surface;
 pub mod transform;

@@ -23,7 +23,10 @@ pub struct GroupKind {
 impl GroupKind {
     /// Names a type by its group (empty for core) and kind.
     pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self { group: group.into(), kind: kind.into() }
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+        }
     }
 }
 
@@ -63,7 +66,12 @@ impl ObjectId {
 
     /// Names a cluster-scoped object.
     pub fn cluster(group: &str, kind: &str, name: &str) -> Self {
-        Self { group: group.into(), kind: kind.into(), namespace: None, name: name.into() }
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+            namespace: None,
+            name: name.into(),
+        }
     }
 
     /// The type of the object.
@@ -119,10 +127,16 @@ impl Object {
         if let Some(found) = kind_of {
             return Err(ObjectError::NotAMap(found));
         }
-        for (pointer, label) in
-            [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")]
-        {
-            if value.pointer(pointer).and_then(Value::as_str).is_none_or(str::is_empty) {
+        for (pointer, label) in [
+            ("/apiVersion", "apiVersion"),
+            ("/kind", "kind"),
+            ("/metadata/name", "metadata.name"),
+        ] {
+            if value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+            {
                 return Err(ObjectError::Missing(label));
             }
         }
@@ -136,12 +150,16 @@ impl Object {
 
     /// The API group; empty for core.
     pub fn group(&self) -> &str {
-        self.api_version().rsplit_once('/').map_or("", |(group, _)| group)
+        self.api_version()
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group)
     }
 
     /// The API version without its group.
     pub fn version(&self) -> &str {
-        self.api_version().rsplit_once('/').map_or(self.api_version(), |(_, version)| version)
+        self.api_version()
+            .rsplit_once('/')
+            .map_or(self.api_version(), |(_, version)| version)
     }
 
     /// The kind.
@@ -156,7 +174,8 @@ impl Object {
 
     /// `metadata.namespace`, if the object has one.
     pub fn namespace(&self) -> Option<&str> {
-        self.text("/metadata/namespace").filter(|namespace| !namespace.is_empty())
+        self.text("/metadata/namespace")
+            .filter(|namespace| !namespace.is_empty())
     }
 
     /// `metadata.uid`, if the object came from a server.
@@ -196,17 +215,29 @@ impl Object {
 
     /// One annotation's value.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
+        self.0
+            .get("metadata")?
+            .get("annotations")?
+            .get(key)?
+            .as_str()
     }
 
     /// All labels whose values are strings.
     pub fn labels(&self) -> BTreeMap<&str, &str> {
-        strings(self.0.pointer("/metadata/labels").and_then(Value::as_object))
+        strings(
+            self.0
+                .pointer("/metadata/labels")
+                .and_then(Value::as_object),
+        )
     }
 
     /// All annotations whose values are strings.
     pub fn annotations(&self) -> BTreeMap<&str, &str> {
-        strings(self.0.pointer("/metadata/annotations").and_then(Value::as_object))
+        strings(
+            self.0
+                .pointer("/metadata/annotations")
+                .and_then(Value::as_object),
+        )
     }
 
     /// The value at an RFC 6901 pointer.

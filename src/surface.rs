@@ -87,12 +87,20 @@ impl Surface {
     }
 
     /// The cluster-scoped objects of one type.
-    pub fn of_kind<'a>(&'a self, group: &'a str, kind: &'a str) -> impl Iterator<Item = &'a Object> {
-        self.objects.iter().filter(move |object| object.is(group, kind))
+    pub fn of_kind<'a>(
+        &'a self,
+        group: &'a str,
+        kind: &'a str,
+    ) -> impl Iterator<Item = &'a Object> {
+        self.objects
+            .iter()
+            .filter(move |object| object.is(group, kind))
     }
 
     /// One cluster-scoped object by type and name.
     pub fn find(&self, group: &str, kind: &str, name: &str) -> Option<&Object> {
-        self.objects.iter().find(|object| object.is(group, kind) && object.name() == name)
+        self.objects
+            .iter()
+            .find(|object| object.is(group, kind) && object.name() == name)
     }
 }

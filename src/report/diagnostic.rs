@@ -1,0 +1,62 @@
+//! Errors as the user meets them: what failed, why (the chain, once), and what to do.
+
+use miette::Diagnostic;
+
+use super::palette::{Role, paint};
+use super::{Output, Report};
+
+impl Report {
+    /// Tells an error. Diagnostics that carry source text are drawn with their spans; all others are a
+    /// line, the chain of causes, and the help.
+    pub fn error(self, error: &(dyn Diagnostic + Send + Sync + 'static)) {
+        match self.output {
+            Output::Json => super::talk(&json(error).to_string()),
+            Output::Human => super::talk(&human(error)),
+        }
+    }
+}
+
+fn human(error: &(dyn Diagnostic + Send + Sync + 'static)) -> String {
+    let drawn = error.source_code().is_some() || error.related().is_some();
+    let mut out = format!("{} {error}", paint(Role::Bad, "error:"));
+    let mut cause = error.source();
+    let mut said = error.to_string();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some libraries repeat their source in their own text; say it once.
+        if !said.contains(&text) {
+            out.push_str(&format!("\n  caused by: {text}"));
+        }
+        said = text;
+        cause = error.source();
+    }
+    if drawn {
+        for related in error.related().into_iter().flatten() {
+            let mut text = String::new();
+            let handler = miette::GraphicalReportHandler::new().with_links(false);
+            if handler.render_report(&mut text, related).is_ok() {
+                out.push('\n');
+                out.push_str(text.trim_end());
+            }
+        }
+    }
+    if let Some(help) = error.help() {
+        out.push_str(&format!("\n\n{} {help}", paint(Role::Hint, "hint:")));
+    }
+    out
+}
+
+fn json(error: &dyn Diagnostic) -> serde_json::Value {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    serde_json::json!({
+        "error": error.to_string(),
+        "causes": causes,
+        "help": error.help().map(|help| help.to_string()),
+        "related": error.related().into_iter().flatten().map(json).collect::<Vec<_>>(),
+    })
+}

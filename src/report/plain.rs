@@ -1,0 +1,157 @@
+//! Events as lines: for logs, pipes and machines.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::palette::{Role, paint};
+use super::{talk, units};
+use crate::event::{Direction, Event, Events, VolumeProgress};
+
+/// A volume under way says so no more often than this.
+const VOLUME_EVERY: Duration = Duration::from_secs(5);
+
+/// Every event as one JSON line on stderr.
+pub fn json_lines() -> Events {
+    Events::new(|event| {
+        if let Ok(line) = serde_json::to_string(&event) {
+            talk(&line);
+        }
+    })
+}
+
+/// Events as plain lines on stderr; volumes report every few seconds.
+pub fn lines() -> Events {
+    let said: Mutex<BTreeMap<(String, Direction), Instant>> = Mutex::default();
+    Events::new(move |event| {
+        if let Event::Volume {
+            claim, direction, ..
+        } = &event
+        {
+            let mut said = said
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let key = (claim.clone(), *direction);
+            match said.get(&key) {
+                Some(last) if last.elapsed() < VOLUME_EVERY => return,
+                Some(_) => {}
+                // The first news of a volume starts its clock; quick ones only say that they ended.
+                None => {
+                    said.insert(key, Instant::now());
+                    return;
+                }
+            }
+            said.insert(key, Instant::now());
+        }
+        if let Some(line) = describe(&event) {
+            talk(&line);
+        }
+    })
+}
+
+/// One line for an event; `None` for those too small to mention.
+pub(super) fn describe(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::StageStarted { .. } | Event::Listed { .. } | Event::StepStarted { .. } => {
+            return None;
+        }
+        Event::StageFinished { stage, summary } => {
+            format!("{} {stage:<9} {summary}", paint(Role::Good, "✓"))
+        }
+        Event::Volume {
+            claim,
+            direction,
+            progress,
+        } => {
+            format!("  {} {claim}: {}", verb(*direction), amounts(progress))
+        }
+        Event::VolumeFinished {
+            claim,
+            direction,
+            progress,
+            seconds,
+        } => {
+            let rate = (progress.bytes_done as f64 / seconds.max(0.001)) as u64;
+            format!(
+                "  {} {claim}: {} files, {} in {} ({}/s)",
+                done(*direction),
+                units::count(progress.files_done),
+                units::bytes(progress.bytes_done),
+                units::span(Duration::from_secs_f64(seconds.max(0.0))),
+                units::bytes(rate),
+            )
+        }
+        Event::StepFinished { error: None, .. } => return None,
+        Event::StepFinished {
+            object,
+            action,
+            error: Some(error),
+            ..
+        } => {
+            format!("{} {action} {object}: {error}", paint(Role::Bad, "✗"))
+        }
+        Event::Waiting { object, message } => {
+            format!("{} waiting for {object}: {message}", paint(Role::Dim, "…"))
+        }
+        Event::Notice { text } => format!("  {text}"),
+        Event::Warning { text } => format!("{} {text}", paint(Role::Warn, "warning:")),
+    })
+}
+
+pub(super) fn verb(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Save => "saving",
+        Direction::Load => "loading",
+        Direction::Verify => "verifying",
+    }
+}
+
+fn done(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Save => "saved",
+        Direction::Load => "loaded",
+        Direction::Verify => "verified",
+    }
+}
+
+fn amounts(progress: &VolumeProgress) -> String {
+    let of = |done: String, total: Option<String>| match total {
+        Some(total) => format!("{done} of {total}"),
+        None => done,
+    };
+    format!(
+        "{} files, {}",
+        of(
+            units::count(progress.files_done),
+            progress.files_total.map(units::count)
+        ),
+        of(
+            units::bytes(progress.bytes_done),
+            progress.bytes_total.map(units::bytes)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_volume_says_how_fast_it_was() {
+        let progress = VolumeProgress {
+            files_done: 1200,
+            bytes_done: 10 << 20,
+            ..Default::default()
+        };
+        let event = Event::VolumeFinished {
+            claim: "shop/files".into(),
+            direction: Direction::Save,
+            progress,
+            seconds: 2.0,
+        };
+        assert_eq!(
+            describe(&event).unwrap(),
+            "  saved shop/files: 1\u{202f}200 files, 10.0 MiB in 2.0 s (5.00 MiB/s)"
+        );
+    }
+}

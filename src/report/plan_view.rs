@@ -1,0 +1,159 @@
+//! A plan as a table, and its findings as a list.
+
+use std::collections::BTreeMap;
+
+use super::palette::{Role, paint};
+use super::table::{Cell, render};
+use super::units::{bytes, plural};
+use crate::finding::{Finding, Verdict};
+use crate::plan::{Action, Class, Plan, Step};
+
+/// The plan's steps as a table with a line of totals.
+pub fn table(plan: &Plan) -> String {
+    let rows: Vec<Vec<Cell>> = plan
+        .steps
+        .iter()
+        .filter(|step| !matches!(step.action, Action::Release { .. }) || pending(step))
+        .map(row)
+        .collect();
+    format!(
+        "{}\n{}\n",
+        render(&["WAVE", "DO", "NAMESPACE", "OBJECT", "NOTE"], &rows),
+        totals(plan)
+    )
+}
+
+fn row(step: &Step) -> Vec<Cell> {
+    let (role, word) = word(&step.action);
+    vec![
+        step.wave.to_string().into(),
+        Cell::new(role, word),
+        step.object.namespace.clone().unwrap_or_default().into(),
+        format!("{}/{}", step.object.group_kind(), step.object.name).into(),
+        Cell::new(Role::Dim, note(&step.action)),
+    ]
+}
+
+/// What a step does, in a word.
+pub fn word(action: &Action) -> (Role, &'static str) {
+    match action {
+        Action::Apply { class, .. } => match class {
+            Class::Create => (Role::Good, "create"),
+            Class::Update => (Role::Warn, "update"),
+            Class::Same => (Role::Dim, "same"),
+            Class::Keep => (Role::Dim, "keep"),
+            Class::Blocked => (Role::Bad, "blocked"),
+        },
+        Action::Release { .. } => (Role::Good, "release"),
+        Action::Snapshot(_) => (Role::Name, "snapshot"),
+        Action::Save(_) => (Role::Name, "save"),
+        Action::Load(_) => (Role::Name, "load"),
+    }
+}
+
+fn note(action: &Action) -> String {
+    match action {
+        Action::Apply { holds, .. } if !holds.is_empty() => {
+            let held: Vec<&str> = holds
+                .iter()
+                .map(|hold| hold.path.rsplit('/').next().unwrap_or(""))
+                .collect();
+            format!("held ({}) until its data is proven", held.join(", "))
+        }
+        Action::Apply { .. } | Action::Release { .. } => String::new(),
+        Action::Snapshot(volume) | Action::Save(volume) => {
+            format!(
+                "{} claim on A, {}",
+                bytes(volume.capacity),
+                match volume.consistency {
+                    crate::capture::Consistency::Snapshot => "point in time",
+                    crate::capture::Consistency::Live => "live copy, not a point in time",
+                }
+            )
+        }
+        Action::Load(volume) => format!(
+            "data of {}/{}",
+            volume.source.namespace.as_deref().unwrap_or(""),
+            volume.source.name
+        ),
+    }
+}
+
+fn pending(step: &Step) -> bool {
+    !matches!(
+        &step.action,
+        Action::Apply {
+            class: Class::Same | Class::Keep,
+            ..
+        }
+    )
+}
+
+/// `12 to create, 1 to update, 30 the same, 3 volumes to move`.
+pub fn totals(plan: &Plan) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        *counts.entry(word(&step.action).1).or_default() += 1;
+    }
+    let count = |word: &str| counts.get(word).copied().unwrap_or(0);
+    let mut parts = Vec::new();
+    for (word, text) in [
+        ("create", "to create"),
+        ("update", "to update"),
+        ("same", "the same"),
+        ("keep", "kept as they are"),
+        ("blocked", "blocked"),
+    ] {
+        if count(word) > 0 {
+            parts.push(format!("{} {text}", count(word)));
+        }
+    }
+    if count("load") > 0 {
+        parts.push(format!("{} to move", plural(count("load"), "volume")));
+    }
+    if parts.is_empty() {
+        "nothing to do".into()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// Findings, worst first, each with its evidence and remedy; `Ok` ones are left out.
+pub fn findings(findings: &[Finding]) -> String {
+    let mut shown: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| finding.verdict > Verdict::Ok)
+        .collect();
+    shown.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
+    shown.into_iter().map(finding).collect()
+}
+
+fn finding(finding: &Finding) -> String {
+    let role = match finding.verdict {
+        Verdict::Ok | Verdict::Info => Role::Dim,
+        Verdict::Fix => Role::Hint,
+        Verdict::Warn => Role::Warn,
+        Verdict::Block | Verdict::Abort => Role::Bad,
+    };
+    let mut out = format!(
+        "{} {} ",
+        paint(role, format!("{:<5}", finding.verdict.to_string())),
+        finding.rule
+    );
+    if let Some(object) = &finding.object {
+        out.push_str(&format!("{}: ", paint(Role::Name, object)));
+    }
+    out.push_str(&finding.message);
+    out.push('\n');
+    let mut detail = |label: &str, text: &str| out.push_str(&format!("        {label} {text}\n"));
+    if let Some(path) = &finding.path {
+        detail("at", path);
+    }
+    if let Some(evidence) = &finding.evidence {
+        detail("seen", evidence);
+    }
+    if let Some(remedy) = &finding.remedy {
+        detail(&paint(Role::Hint, "do"), remedy);
+    }
+    out
+}
