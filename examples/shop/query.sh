@@ -16,7 +16,7 @@ shop() { "${KUBECTL:-kubectl}" --context "$context" --namespace "$namespace" "$@
 sql() {
 	shop exec statefulset/postgres -c postgres -- \
 		psql -v ON_ERROR_STOP=1 -U postgres -d shop -AtqF ' ' -c "$1"
-fi
+}
 
 context=$1 namespace=$2
 case ${3:-orders} in

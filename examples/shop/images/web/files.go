@@ -40,8 +40,7 @@ func fillFiles(root string) error {
 	t.sparse()
 	t.attributes()
 	t.many()
-	t.do("chmod", ".", os.Chmod(root, 0o751))
-	t.do("chown", ".", os.Lchown(root, 0, 2000))
+	t.own(".", 0, 2000, 0o2775)
 	t.times()
 	if t.err != nil {
 		return t.err
