@@ -17,6 +17,7 @@
 //! `object_store`, only `yaml` knows YAML.
 
 pub mod capture;
+pub mod data;
 pub mod event;
 pub mod exit;
 pub mod finding;

@@ -1,0 +1,44 @@
+//! How the bytes of volumes cross: from a claim on A into the store, from the store into a claim on B.
+//!
+//! ```text
+//! A: claim ── snapshot ──▶ temporary claim ── mover pod ──▶ store ──▶ mover pod ── claim :B
+//!                          in Ferry's namespace                       in Ferry's namespace
+//! ```
+//!
+//! The pipeline knows only the [`Movers`] trait, so that the restore engine can be tested without a
+//! cluster. Whatever implements it keeps three promises: every call may be repeated after a kill and
+//! finishes what the first began; a claim is reported loaded only after every entry was read back and
+//! compared; and [`Movers::clean`] removes everything of the run, also what an earlier process left.
+
+use std::future::Future;
+
+use crate::capture::{Proof, SavedVolume};
+use crate::plan::VolumeMove;
+
+mod error;
+
+pub use error::DataError;
+
+/// Carries the data of volumes. Every method may be called again after it failed or was killed.
+pub trait Movers: Sync {
+    /// Freezes the claim on A at one instant. Called for all volumes of a run before the first
+    /// [`Movers::save`]; one that exists already is kept, so that a resumed run shows the same instant.
+    fn snapshot(&self, volume: &VolumeMove) -> impl Future<Output = Result<(), DataError>> + Send;
+
+    /// Carries the claim's data into the store. A volume this run has saved already is not read again.
+    fn save(
+        &self,
+        volume: &VolumeMove,
+    ) -> impl Future<Output = Result<SavedVolume, DataError>> + Send;
+
+    /// Carries the data from the store into the claim on B, reads it back, and returns what was found
+    /// there; it equals `saved.proof`, else the call fails.
+    fn load(
+        &self,
+        volume: &VolumeMove,
+        saved: &SavedVolume,
+    ) -> impl Future<Output = Result<Proof, DataError>> + Send;
+
+    /// Removes every pod, Secret, claim, snapshot and namespace that this run made for its movers.
+    fn clean(&self) -> impl Future<Output = Result<(), DataError>> + Send;
+}
