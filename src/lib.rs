@@ -27,3 +27,4 @@ pub mod plan;
 pub mod report;
 pub mod surface;
 pub mod transform;
+pub mod yaml;

@@ -4,6 +4,16 @@
 //! changes a name everywhere the rules of `transforms/builtin` say it is one, records each change, and
 //! lists what looks alike and was left alone (T-11).
 
+pub mod fault;
+pub mod host;
+pub mod image;
+mod parse;
+pub mod recipe;
+pub mod select;
+
+pub use self::fault::{Fault, RecipeErrors, TransformErrors};
+pub use self::recipe::Recipe;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,0 +1,157 @@
+//! Mistakes in a recipe, all at once, each drawn at its place in the file.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+
+/// One mistake: what, where, and what to do.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    message: String,
+    labels: Vec<(Range<usize>, String)>,
+    help: Option<String>,
+    source: Arc<NamedSource<String>>,
+}
+
+impl Fault {
+    /// Bytes of the recipe the mistake is about.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.labels.first().map(|(span, _)| span.clone())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Diagnostic for Fault {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.source.as_ref())
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().map(|(span, text)| {
+            LabeledSpan::new_with_span(Some(text.clone()), span.clone())
+        })))
+    }
+}
+
+/// Everything wrong with one recipe file. The recipe is not used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("recipe {name} has {}", count(faults.len()))]
+pub struct RecipeErrors {
+    /// The recipe, as the user named it.
+    pub name: String,
+    /// What is wrong, in file order; never empty.
+    pub faults: Vec<Fault>,
+}
+
+fn count(faults: usize) -> String {
+    match faults {
+        1 => "1 mistake".into(),
+        many => format!("{many} mistakes"),
+    }
+}
+
+impl Diagnostic for RecipeErrors {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(
+            self.faults.iter().map(|fault| fault as &dyn Diagnostic),
+        ))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(
+            "nothing was changed; correct the recipe and run again (docs/recipes.md)",
+        ))
+    }
+}
+
+/// Why recipes could not be applied to these objects. No object was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the recipes do not fit the objects: {}", problems(faults.len()))]
+pub struct TransformErrors {
+    /// What is wrong, in recipe order; never empty.
+    pub faults: Vec<Fault>,
+}
+
+fn problems(faults: usize) -> String {
+    match faults {
+        1 => "1 problem".into(),
+        many => format!("{many} problems"),
+    }
+}
+
+impl Diagnostic for TransformErrors {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(
+            self.faults.iter().map(|fault| fault as &dyn Diagnostic),
+        ))
+    }
+}
+
+/// Collects mistakes of one file while the whole of it is read.
+pub(crate) struct Faults {
+    source: Arc<NamedSource<String>>,
+    list: Vec<Fault>,
+}
+
+impl Faults {
+    pub(crate) fn new(source: Arc<NamedSource<String>>) -> Self {
+        Self {
+            source,
+            list: Vec::new(),
+        }
+    }
+
+    /// Records a mistake at a place; `label` is written under it.
+    pub(crate) fn add(
+        &mut self,
+        message: impl Into<String>,
+        span: &Range<usize>,
+        label: impl Into<String>,
+    ) -> &mut Self {
+        self.list.push(Fault {
+            message: message.into(),
+            labels: vec![(span.clone(), label.into())],
+            help: None,
+            source: Arc::clone(&self.source),
+        });
+        self
+    }
+
+    /// Adds an instruction to the mistake just recorded.
+    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        if let Some(fault) = self.list.last_mut() {
+            fault.help = Some(help.into());
+        }
+        self
+    }
+
+    /// Adds a second place to the mistake just recorded.
+    pub(crate) fn also(&mut self, span: &Range<usize>, label: impl Into<String>) -> &mut Self {
+        if let Some(fault) = self.list.last_mut() {
+            fault.labels.push((span.clone(), label.into()));
+        }
+        self
+    }
+
+    /// The mistakes in file order.
+    pub(crate) fn into_list(mut self) -> Vec<Fault> {
+        self.list
+            .sort_by_key(|fault| fault.span().map_or(0, |span| span.start));
+        self.list
+    }
+}

@@ -1,0 +1,226 @@
+//! The `map:` of the typed transforms, and what must hold between several of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+
+use super::fields::{Fields, text_map};
+use crate::transform::fault::Faults;
+use crate::transform::host::{HostPattern, is_dns_label, is_dns_name};
+use crate::transform::image::Prefix;
+use crate::transform::recipe::{Entry, Mapping, Placed, Transform};
+use crate::yaml::located::Located;
+
+/// T-1. The empty name is a class too: it says "no class", which is not the same as saying nothing.
+pub(super) fn classes(
+    body: &Located,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<Vec<Mapping<String>>> {
+    map(
+        body,
+        span,
+        "storageClass",
+        "a storage class name",
+        faults,
+        |name| match name.is_empty() || is_dns_name(name) {
+            true => Ok(name.to_owned()),
+            false => Err("use lower-case letters, digits, `-` and `.`".into()),
+        },
+    )
+}
+
+/// T-2.
+pub(super) fn registries(
+    body: &Located,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<Vec<Mapping<Prefix>>> {
+    let what = "a registry or image prefix";
+    map(body, span, "registry", what, faults, Prefix::parse)
+}
+
+/// T-4.
+pub(super) fn namespaces(
+    body: &Located,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<Vec<Mapping<String>>> {
+    map(
+        body,
+        span,
+        "namespace",
+        "a namespace",
+        faults,
+        |name| match is_dns_label(name) {
+            true => Ok(name.to_owned()),
+            false => Err("use 1 to 63 lower-case letters, digits and `-`".into()),
+        },
+    )
+}
+
+/// T-5.
+pub(super) fn hosts(
+    body: &Located,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<Vec<Mapping<HostPattern>>> {
+    let map = map(body, span, "host", "a host", faults, HostPattern::parse)?;
+    for Mapping { from, to } in &map {
+        if from.value.wildcard && !to.value.wildcard {
+            faults
+                .add(
+                    "a wildcard can only become a wildcard",
+                    &to.span,
+                    "one host",
+                )
+                .also(&from.span, "many hosts")
+                .help(format!("write `*.{}`", to.value.name));
+        } else if to.value.wildcard && !from.value.wildcard {
+            faults
+                .add("one host cannot become a wildcard", &to.span, "many hosts")
+                .also(&from.span, "one host");
+        }
+    }
+    Some(map)
+}
+
+fn map<T>(
+    body: &Located,
+    span: &Range<usize>,
+    transform: &'static str,
+    what: &str,
+    faults: &mut Faults,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Vec<Mapping<T>>> {
+    let fields = Fields::read(body, span, transform, &["map"], faults)?;
+    let node = fields.required("map", faults)?;
+    let read = |placed: Placed<String>, faults: &mut Faults| match parse(&placed.value) {
+        Ok(value) => Some(Placed {
+            value,
+            span: placed.span,
+        }),
+        Err(help) => {
+            let message = format!("`{}` is not {what}", placed.value);
+            faults.add(message, &placed.span, "refused").help(help);
+            None
+        }
+    };
+    let pairs = text_map(node, fields.span(), "`map`", faults);
+    let mut list = Vec::new();
+    for (from, to) in pairs {
+        // Both sides are read before either may fail: all mistakes at once.
+        let (from, to) = (read(from, faults), read(to, faults));
+        list.extend(from.zip(to).map(|(from, to)| Mapping { from, to }));
+    }
+    Some(list)
+}
+
+/// Label or annotation keys and values to set.
+pub(super) fn marks_to_set(
+    node: &Located,
+    what: &str,
+    faults: &mut Faults,
+) -> Vec<(Placed<String>, String)> {
+    let pairs = text_map(node, &node.span, "`set`", faults);
+    for (key, value) in &pairs {
+        if !is_qualified(&key.value) {
+            faults
+                .add(
+                    format!("`{}` is not a key for {what}", key.value),
+                    &key.span,
+                    "refused",
+                )
+                .help("use letters, digits, `-`, `_`, `.`, and one prefix `dns.name/` at most");
+        }
+        if what == "labels" && !value.value.is_empty() && !is_mark_name(&value.value) {
+            faults
+                .add(format!("`{}` is not a label value", value.value), &value.span, "refused")
+                .help("use at most 63 letters, digits, `-`, `_`, `.`, with a letter or digit at both ends");
+        }
+    }
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key, value.value))
+        .collect()
+}
+
+fn is_qualified(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_dns_name(prefix) && is_mark_name(name),
+        None => is_mark_name(key),
+    }
+}
+
+fn is_mark_name(name: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    name.len() <= 63
+        && edge(name.bytes().next())
+        && edge(name.bytes().last())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Finds sources mapped to two targets, and namespaces that would flow together.
+pub(super) fn contradictions(entries: &[Entry], faults: &mut Faults) {
+    let mut classes = Vec::new();
+    let mut registries = Vec::new();
+    let mut namespaces = Vec::new();
+    let mut hosts = Vec::new();
+    for entry in entries {
+        match &entry.transform {
+            Transform::StorageClass(map) => classes.extend(map),
+            Transform::Registry(map) => registries.extend(map),
+            Transform::Namespace(map) => namespaces.extend(map),
+            Transform::Host(map) => hosts.extend(map),
+            Transform::Scale(_)
+            | Transform::Labels(_)
+            | Transform::Annotations(_)
+            | Transform::Patch(_) => {}
+        }
+    }
+    twice(&classes, faults);
+    twice(&registries, faults);
+    twice(&namespaces, faults);
+    twice(&hosts, faults);
+    together(&namespaces, faults);
+}
+
+fn twice<T: Ord + Display>(maps: &[&Mapping<T>], faults: &mut Faults) {
+    let mut seen: BTreeMap<&T, &Mapping<T>> = BTreeMap::new();
+    for map in maps {
+        let Some(first) = seen.insert(&map.from.value, map) else {
+            continue;
+        };
+        let (from, one, two) = (&map.from.value, &first.to.value, &map.to.value);
+        let message = match one == two {
+            true => format!("`{from}` is mapped twice"),
+            false => format!("`{from}` is mapped twice, to `{one}` and to `{two}`"),
+        };
+        faults
+            .add(message, &map.from.span, "mapped again here")
+            .also(&first.from.span, "mapped here")
+            .help("keep one of the two");
+    }
+}
+
+fn together(maps: &[&Mapping<String>], faults: &mut Faults) {
+    let mut seen: BTreeMap<&str, &Mapping<String>> = BTreeMap::new();
+    for map in maps {
+        let Some(first) = seen.insert(&map.to.value, map) else {
+            continue;
+        };
+        let (one, two, to) = (&first.from.value, &map.from.value, &map.to.value);
+        if one != two {
+            faults
+                .add(
+                    format!("`{one}` and `{two}` would both become the namespace `{to}`"),
+                    &map.to.span,
+                    "taken",
+                )
+                .also(&first.to.span, "first used here")
+                .help("objects of the same name would overwrite each other; choose another name");
+        }
+    }
+}
