@@ -22,6 +22,7 @@ pub mod event;
 pub mod exit;
 pub mod finding;
 pub mod graph;
+pub mod image;
 pub mod object;
 pub mod plan;
 pub mod report;

@@ -120,5 +120,8 @@ impl DataError {
 
 fn counted(proof: &Proof) -> String {
     let digest = proof.digest.get(..12).unwrap_or(&proof.digest);
-    format!("{} entries, {} bytes, digest {digest}…", proof.files, proof.bytes)
+    format!(
+        "{} entries, {} bytes, digest {digest}…",
+        proof.files, proof.bytes
+    )
 }
