@@ -17,6 +17,7 @@
 //! `object_store`, only `yaml` knows YAML.
 
 pub mod capture;
+pub mod cluster;
 pub mod data;
 pub mod event;
 pub mod exit;
@@ -27,5 +28,6 @@ pub mod object;
 pub mod plan;
 pub mod report;
 pub mod surface;
+pub mod target;
 pub mod transform;
 pub mod yaml;

@@ -55,6 +55,19 @@ impl ApiResource {
     pub fn group_kind(&self) -> GroupKind {
         GroupKind::new(&self.group, &self.kind)
     }
+
+    /// How much the server prefers this version: its own word first, then stability and number, as
+    /// a kind may be missing from its group's preferred version.
+    fn rank(&self) -> (bool, u8, u32, u32) {
+        let rest = self.version.strip_prefix('v').unwrap_or_default();
+        let (stability, parts) = match (rest.split_once("beta"), rest.split_once("alpha")) {
+            (Some(parts), _) => (1, parts),
+            (_, Some(parts)) => (0, parts),
+            (None, None) => (2, (rest, "0")),
+        };
+        let number = |text: &str| text.parse().unwrap_or(0);
+        (self.preferred, stability, number(parts.0), number(parts.1))
+    }
 }
 
 /// What a cluster can accept.
@@ -82,7 +95,7 @@ impl Surface {
             .filter(|resource| resource.group == kind.group && resource.kind == kind.kind);
         match version {
             Some(version) => served.find(|resource| resource.version == version),
-            None => served.max_by_key(|resource| resource.preferred),
+            None => served.max_by_key(|resource| resource.rank()),
         }
     }
 
@@ -102,5 +115,49 @@ impl Surface {
         self.objects
             .iter()
             .find(|object| object.is(group, kind) && object.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(version: &str, preferred: bool) -> ApiResource {
+        ApiResource {
+            group: "example.com".into(),
+            version: version.into(),
+            kind: "Thing".into(),
+            plural: "things".into(),
+            namespaced: true,
+            verbs: BTreeSet::new(),
+            preferred,
+            subresources: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn the_preferred_version_wins_and_else_the_most_stable() {
+        let mut surface = Surface {
+            cluster: ClusterIdentity {
+                name: "a".into(),
+                uid: String::new(),
+                version: "v1".into(),
+            },
+            resources: vec![
+                served("v1", false),
+                served("v1beta1", false),
+                served("v2alpha1", false),
+            ],
+            objects: Vec::new(),
+            unseen: BTreeSet::new(),
+        };
+        let kind = GroupKind::new("example.com", "Thing");
+        assert_eq!(surface.resource(&kind, None).unwrap().version, "v1");
+        assert_eq!(
+            surface.resource(&kind, Some("v1beta1")).unwrap().version,
+            "v1beta1"
+        );
+        surface.resources.push(served("v3beta2", true));
+        assert_eq!(surface.resource(&kind, None).unwrap().version, "v3beta2");
     }
 }

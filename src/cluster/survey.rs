@@ -1,0 +1,107 @@
+//! What a cluster can accept, read once.
+
+use futures::stream::{self, StreamExt};
+
+use super::{Cluster, ClusterError, ListOptions};
+use crate::event::{Event, Events, Stage};
+use crate::object::{GroupKind, Object};
+use crate::surface::{ApiResource, Surface};
+
+/// Cluster-scoped kinds the checks read. A kind the server does not serve is simply not there.
+const KINDS: [(&str, &str); 13] = [
+    ("", "Namespace"),
+    ("", "Node"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("networking.k8s.io", "IngressClass"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+    ("security.openshift.io", "SecurityContextConstraints"),
+];
+
+/// Lists in flight at once.
+const PARALLEL: usize = 8;
+
+/// Reads a cluster's surface: what it serves, and its classes, nodes and namespaces.
+///
+/// # Errors
+/// When the cluster does not answer. A kind the user may not list is not an error: it is in
+/// [`Surface::unseen`].
+pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, ClusterError> {
+    events.started(Stage::Survey);
+    let discovered = cluster.discover().await?;
+    for group in &discovered.silent {
+        events.warning(format!(
+            "cluster {} registers the API {group} and its server does not answer",
+            cluster.name()
+        ));
+    }
+    let mut surface = Surface {
+        cluster: cluster.identity().clone(),
+        resources: discovered.resources,
+        objects: Vec::new(),
+        unseen: std::collections::BTreeSet::new(),
+    };
+    let kinds: Vec<ApiResource> = KINDS
+        .iter()
+        .filter_map(|(group, kind)| {
+            surface
+                .resource(&GroupKind::new(*group, *kind), None)
+                .cloned()
+        })
+        .collect();
+    // Owned items: a stream of borrowed ones would keep this future from being spawned.
+    let mut lists = stream::iter(kinds)
+        .map(|resource| async move {
+            let list = cluster.list(&resource, None, &ListOptions::default()).await;
+            (resource, list)
+        })
+        .buffer_unordered(PARALLEL);
+    while let Some((resource, list)) = lists.next().await {
+        match list {
+            Ok(objects) => {
+                events.send(Event::Listed {
+                    kind: resource.group_kind().to_string(),
+                    namespace: None,
+                    count: objects.len() as u64,
+                });
+                surface.objects.extend(objects.into_iter().map(lean));
+            }
+            Err(error) if error.is_forbidden() => {
+                surface.unseen.insert(resource.group_kind());
+            }
+            // The kind went away between discovery and now.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    surface.objects.sort_by_cached_key(Object::id);
+    events.finished(
+        Stage::Survey,
+        format!(
+            "{} ({}): {} resources served, {} cluster-wide objects",
+            cluster.name(),
+            surface.cluster.version,
+            surface.resources.len(),
+            surface.objects.len()
+        ),
+    );
+    Ok(surface)
+}
+
+/// Leaves out what no check reads and what makes up most of the bytes.
+fn lean(mut object: Object) -> Object {
+    let node = object.is("", "Node");
+    if let Some(metadata) = object.value_mut()["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    if node && let Some(status) = object.value_mut()["status"].as_object_mut() {
+        status.remove("images");
+    }
+    object
+}
