@@ -9,8 +9,7 @@ initialise() {
 	# Made under another name and moved at the end: a pod killed here begins again.
 	new=$PGDATA.new
 	rm -rf "$new"
-	# Checksums, because the data will be moved: a page that arrives torn is an error.
-	initdb -D "$new" --no-sync --data-checksums --username=postgres --pwfile="$POSTGRES_PASSWORD_FILE" \
+	initdb -D "$new" --no-sync --username=postgres --pwfile="$POSTGRES_PASSWORD_FILE" \
 		--encoding=UTF8 --locale=C.UTF-8 --auth-local=peer --auth-host=scram-sha-256
 	echo "host all all all scram-sha-256" >>"$new/pg_hba.conf"
 	echo "include_if_exists '/etc/postgresql/shop.conf'" >>"$new/postgresql.conf"
