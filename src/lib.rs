@@ -27,6 +27,7 @@ pub mod image;
 pub mod object;
 pub mod plan;
 pub mod report;
+pub mod repository;
 pub mod surface;
 pub mod target;
 pub mod transform;

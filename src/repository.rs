@@ -1,0 +1,314 @@
+//! The store's heart: a restic repository, format 2, written and read by our own engine.
+//!
+//! ```text
+//! directory, device, or files in memory ──▶ backup ──▶ packs ─▶ index ─▶ snapshot      (commit points left to right)
+//! directory, device, or files in memory ◀── restore ◀── snapshot                       ──▶ verify
+//! ```
+//!
+//! Anybody can list, check and restore everything with plain `restic -r <store>/repo`. docs/design/0003-restic-format.md
+//! says why this format and why not a library.
+//!
+//! # How to use it
+//! Every call **blocks** and works with threads of its own; the calling thread must not be a worker of a tokio
+//! runtime, but a runtime must be entered, because it drives the store's I/O. From async code:
+//!
+//! ```no_run
+//! # async fn example(store: std::sync::Arc<dyn object_store::ObjectStore>) -> Result<(), Box<dyn std::error::Error>> {
+//! use ferry::repository::{Repository, SnapshotInfo};
+//! let snapshots = tokio::task::spawn_blocking(move || {
+//!     let repository = Repository::open(store, "the password")?;
+//!     let files = [("capture.yaml".into(), b"kind: Capture\n".to_vec())];
+//!     let info = SnapshotInfo { hostname: "cluster-a".into(), tags: vec!["capture=1".into()] };
+//!     repository.save_files(files, &info)?;
+//!     repository.snapshots(&["capture=1"])
+//! })
+//! .await??;
+//! # Ok(()) }
+//! ```
+//!
+//! [`Repository`] is cheap to clone and safe to share. Writers take the repository's lock themselves.
+//!
+//! # What it refuses to do
+//! It never reports success with something missing: what could not be read, stored, restored or proven is in the
+//! result, by path and cause, and the caller decides. It never prunes, and it never trusts a name, a length, or
+//! a number from the store before the seal around it is checked.
+
+mod adopt;
+mod backend;
+mod chunker;
+mod config;
+mod crypto;
+mod error;
+mod files;
+mod id;
+mod index;
+mod key;
+mod lock;
+mod node;
+mod pack;
+mod pool;
+mod progress;
+mod read;
+mod sealed;
+mod snapshot;
+mod text;
+mod tree;
+mod writer;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+
+use backend::{Backend, CONFIG, Kind};
+use config::Config;
+use crypto::Sealer;
+use index::{Index, IndexFile};
+use key::KeyFile;
+use read::Window;
+
+pub use crypto::MasterKey;
+pub use error::{Error, Result};
+pub use files::FileEntry;
+pub use id::Id;
+pub use lock::RepositoryLock;
+pub use node::{Node, NodeKind, Time, Xattr};
+pub use progress::Progress;
+pub use snapshot::{Snapshot, SnapshotInfo};
+pub use writer::WriteOptions;
+
+/// An open repository. Clones share one index and one connection.
+#[derive(Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backend: Backend,
+    sealer: Sealer,
+    master: MasterKey,
+    config: Config,
+    index: Index,
+    /// Index files read or written so far.
+    indexes: Mutex<BTreeSet<Id>>,
+    windows: Mutex<VecDeque<Window>>,
+    host: String,
+    user: String,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository")
+            .field("id", &self.inner.config.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// Creates a repository under `repo/` of `store`, with one key that `password` opens.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyInitialized`] when there is one; nothing is changed then.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or on one of its worker threads; so do all other calls.
+    pub fn init(store: Arc<dyn ObjectStore>, password: &str) -> Result<Self> {
+        let backend = Backend::new(store, Handle::current());
+        let already = || Error::AlreadyInitialized {
+            object: CONFIG.into(),
+        };
+        if backend.wait(backend.exists(CONFIG))? {
+            return Err(already());
+        }
+        let (host, user) = (host_name(), user_name());
+        let master = MasterKey::generate();
+        let config = Config::generate();
+        let key = KeyFile::create(&master, password, &user, &host)?;
+        let json = |error| Error::damaged("a new repository", error);
+        let key = serde_json::to_vec(&key).map_err(json)?;
+        let plain = serde_json::to_vec(&config).map_err(json)?;
+        let mut sealed = vec![0; crypto::NONCE];
+        sealed.extend_from_slice(&plain);
+        Sealer::new(&master).seal(&mut sealed, 0);
+        // The config comes last: without it there is no repository, and of two that race one creates it.
+        let key_path = Kind::Key.path(&Id::of(&key));
+        backend.wait(backend.put(&key_path, key.into()))?;
+        match backend.wait(backend.put_new(CONFIG, sealed.into())) {
+            Ok(()) => Ok(Self::assemble(backend, master, config, host, user)),
+            Err(error) => {
+                backend.wait(backend.delete(&key_path)).ok();
+                Err(if matches!(error, Error::Exists { .. }) {
+                    already()
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    /// Opens the repository under `repo/` of `store` with a password.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`], [`Error::WrongPassword`], [`Error::Unsupported`] for format 1.
+    pub fn open(store: Arc<dyn ObjectStore>, password: &str) -> Result<Self> {
+        let backend = Backend::new(store, Handle::current());
+        if !backend.wait(backend.exists(CONFIG))? {
+            return Err(Error::NotARepository {
+                object: CONFIG.into(),
+            });
+        }
+        let ids = backend.wait(backend.list_ids(Kind::Key))?;
+        for (id, _) in &ids {
+            let object = Kind::Key.path(id);
+            let file = KeyFile::parse(&backend.wait(backend.get(&object))?, &object)?;
+            if let Some(master) = file.open(password, &object)? {
+                return Self::with_key(backend, master);
+            }
+        }
+        Err(Error::WrongPassword { keys: ids.len() })
+    }
+
+    /// Opens the repository with its master key: what a mover does, which never learns the password.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`]; [`Error::Tampered`] when the key is of another repository.
+    pub fn open_with_master_key(store: Arc<dyn ObjectStore>, master: MasterKey) -> Result<Self> {
+        Self::with_key(Backend::new(store, Handle::current()), master)
+    }
+
+    fn with_key(backend: Backend, master: MasterKey) -> Result<Self> {
+        let mut sealed: Vec<u8> = match backend.wait(backend.get(CONFIG)) {
+            Ok(sealed) => sealed.into(),
+            Err(Error::NotFound { object }) => return Err(Error::NotARepository { object }),
+            Err(error) => return Err(error),
+        };
+        let sealer = Sealer::new(&master);
+        let plain = sealer.open(&mut sealed).map_err(|_| Error::Tampered {
+            object: CONFIG.into(),
+        })?;
+        let config = Config::parse(plain)?;
+        Ok(Self::assemble(
+            backend,
+            master,
+            config,
+            host_name(),
+            user_name(),
+        ))
+    }
+
+    fn assemble(
+        backend: Backend,
+        master: MasterKey,
+        config: Config,
+        host: String,
+        user: String,
+    ) -> Self {
+        let inner = Inner {
+            backend,
+            sealer: Sealer::new(&master),
+            master,
+            config,
+            index: Index::new(),
+            indexes: Mutex::default(),
+            windows: Mutex::default(),
+            host,
+            user,
+        };
+        Repository {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The repository's own id, as `restic cat config` shows it.
+    pub fn id(&self) -> &str {
+        &self.inner.config.id
+    }
+
+    /// The key to hand to a mover.
+    pub fn master_key(&self) -> MasterKey {
+        self.inner.master.clone()
+    }
+
+    fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+
+    fn sealer(&self) -> &Sealer {
+        &self.inner.sealer
+    }
+
+    fn index(&self) -> &Index {
+        &self.inner.index
+    }
+
+    fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    fn host(&self) -> &str {
+        &self.inner.host
+    }
+
+    fn user(&self) -> &str {
+        &self.inner.user
+    }
+
+    fn windows(&self) -> MutexGuard<'_, VecDeque<Window>> {
+        self.inner
+            .windows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_indexes(&self) -> MutexGuard<'_, BTreeSet<Id>> {
+        self.inner
+            .indexes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An index file we wrote ourselves need not be read.
+    fn note_index(&self, id: Id) {
+        self.known_indexes().insert(id);
+    }
+
+    /// Reads the index files not read yet.
+    fn load_index(&self) -> Result<()> {
+        let backend = self.backend();
+        backend.wait(async {
+            let listed = backend.list_ids(Kind::Index).await?;
+            let new: Vec<Id> = {
+                let known = self.known_indexes();
+                listed
+                    .into_iter()
+                    .map(|(id, _)| id)
+                    .filter(|id| !known.contains(id))
+                    .collect()
+            };
+            let load = backend.load_all(self.sealer(), Kind::Index, &new, |id, plain| {
+                let file: IndexFile = serde_json::from_slice(&plain)
+                    .map_err(|error| Error::damaged(Kind::Index.path(&id), error))?;
+                for pack in file.packs {
+                    self.index().add_pack(pack.id, &pack.blobs);
+                }
+                self.note_index(id);
+                Ok(())
+            });
+            load.await
+        })
+    }
+}
+
+/// The host's name: in a pod, the pod's.
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The user's name, for people who read locks.
+fn user_name() -> String {
+    std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string())
+}

@@ -1,0 +1,261 @@
+//! Everything that can go wrong with a repository, one variant per failed operation.
+//!
+//! A caller branches on three questions only: is the user's input wrong ([`Error::WrongPassword`],
+//! [`Error::NotARepository`]), may the same call succeed later ([`Error::retryable`]), or is stored data
+//! not what it should be ([`Error::Damaged`], [`Error::Tampered`], [`Error::BlobMissing`])?
+
+use std::io;
+
+use super::id::Id;
+
+/// Result of a repository operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failed operation on the repository, its store, or the local side of a backup or restore.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No `config` object: the location holds no repository.
+    #[error("no repository here: `{object}` does not exist; create one with `ferry store init`")]
+    NotARepository {
+        /// The object looked for.
+        object: String,
+    },
+    /// `init` on a location that already holds a repository.
+    #[error("a repository exists here already: `{object}` is present")]
+    AlreadyInitialized {
+        /// The object found.
+        object: String,
+    },
+    /// No key file opens with the password.
+    #[error("the password opens none of the repository's {keys} key(s)")]
+    WrongPassword {
+        /// How many key files were tried.
+        keys: usize,
+    },
+    /// The authentication code does not match: damaged, tampered with, or sealed with another key.
+    #[error("`{object}` fails authentication: damaged, tampered with, or sealed with another key")]
+    Tampered {
+        /// What was opened.
+        object: String,
+    },
+    /// Authentic, or not sealed at all, but not what the format allows.
+    #[error("`{object}` is damaged: {what}")]
+    Damaged {
+        /// What was read.
+        object: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A valid repository that needs something this version does not do.
+    #[error("`{object}` needs a feature this version does not have: {what}")]
+    Unsupported {
+        /// What was read.
+        object: String,
+        /// The feature.
+        what: String,
+    },
+    /// A blob is referenced but no index lists it.
+    #[error(
+        "blob {id} is in no index; run `restic check` or `restic repair index` on the repository"
+    )]
+    BlobMissing {
+        /// The blob.
+        id: Id,
+    },
+    /// A blob sealed a moment ago does not open to the same bytes: broken memory, CPU, or a bug.
+    #[error("blob {id} does not read back as it was written; not uploaded (broken memory or CPU?)")]
+    SelfCheck {
+        /// The blob.
+        id: Id,
+    },
+    /// Something larger than the format can say.
+    #[error("{what} is too large for the repository format: {size} bytes, at most {limit}")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The largest size in bytes.
+        limit: u64,
+    },
+    /// An object that should be there is not.
+    #[error("`{object}` does not exist in the store")]
+    NotFound {
+        /// The object.
+        object: String,
+    },
+    /// A create-if-absent found the object present.
+    #[error("`{object}` exists in the store already")]
+    Exists {
+        /// The object.
+        object: String,
+    },
+    /// The store has no space left, or a quota is used up.
+    #[error(
+        "the store is full: no space left to {operation} `{object}`; free space or raise the quota, then run again"
+    )]
+    StoreFull {
+        /// What was tried.
+        operation: &'static str,
+        /// The object.
+        object: String,
+        /// As the store said it.
+        #[source]
+        source: object_store::Error,
+    },
+    /// The store refused or could not be reached.
+    #[error("the store failed to {operation} `{object}`")]
+    Store {
+        /// What was tried.
+        operation: &'static str,
+        /// The object.
+        object: String,
+        /// As the store said it.
+        #[source]
+        source: object_store::Error,
+    },
+    /// Somebody holds a lock that excludes us.
+    #[error("the repository is locked{} by {user}@{host} (pid {pid}) since {since}; wait, or run `restic unlock` if that process is dead", if *exclusive { " exclusively" } else { "" })]
+    Locked {
+        /// Whether the other lock is exclusive.
+        exclusive: bool,
+        /// Host of the holder.
+        host: String,
+        /// User of the holder.
+        user: String,
+        /// Process of the holder.
+        pid: u32,
+        /// When the lock was last refreshed, RFC 3339.
+        since: String,
+    },
+    /// Our own lock could not be refreshed in time; others may have removed it.
+    #[error("the repository lock was lost: it could not be refreshed within {minutes} minutes")]
+    LockLost {
+        /// Age at which others may remove the lock.
+        minutes: u64,
+    },
+    /// No snapshot has this id or prefix.
+    #[error("no snapshot `{wanted}`")]
+    SnapshotNotFound {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// A prefix fits several snapshots.
+    #[error("`{wanted}` fits {count} snapshots; give more digits")]
+    SnapshotAmbiguous {
+        /// What was asked for.
+        wanted: String,
+        /// How many fit.
+        count: usize,
+    },
+    /// A path inside a snapshot that is not there.
+    #[error("the snapshot has no `{path}`")]
+    PathNotFound {
+        /// The path.
+        path: String,
+    },
+    /// An operation on a local file, directory, or device failed.
+    #[error("cannot {operation} `{path}`")]
+    Local {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        path: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The target of a block restore is smaller than the captured device.
+    #[error(
+        "`{path}` has {size} bytes, the captured device {needed}: give a target at least as large"
+    )]
+    TargetTooSmall {
+        /// The target.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The captured size in bytes.
+        needed: u64,
+    },
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    /// Whether the same call may succeed when simply made again: the store was busy, slow or unreachable.
+    /// Never true for wrong input, damaged data, or a full store.
+    pub fn retryable(&self) -> bool {
+        use object_store::Error as S;
+        match self {
+            Error::Store { source, .. } => !matches!(
+                source,
+                S::NotFound { .. }
+                    | S::InvalidPath { .. }
+                    | S::NotSupported { .. }
+                    | S::AlreadyExists { .. }
+                    | S::Precondition { .. }
+                    | S::NotModified { .. }
+                    | S::NotImplemented { .. }
+                    | S::PermissionDenied { .. }
+                    | S::Unauthenticated { .. }
+                    | S::UnknownConfigurationKey { .. }
+            ),
+            Error::LockLost { .. } | Error::Locked { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Sorts an answer of the store: missing, present, full, or failed.
+    pub(super) fn store(
+        operation: &'static str,
+        object: &str,
+        source: object_store::Error,
+    ) -> Self {
+        let object = object.to_owned();
+        if is_full(&source) {
+            return Error::StoreFull {
+                operation,
+                object,
+                source,
+            };
+        }
+        match source {
+            object_store::Error::NotFound { .. } => Error::NotFound { object },
+            object_store::Error::AlreadyExists { .. } => Error::Exists { object },
+            source => Error::Store {
+                operation,
+                object,
+                source,
+            },
+        }
+    }
+
+    pub(super) fn damaged(object: impl Into<String>, what: impl ToString) -> Self {
+        Error::Damaged {
+            object: object.into(),
+            what: what.to_string(),
+        }
+    }
+}
+
+/// `ENOSPC` and `EDQUOT` hide somewhere in the chain of a local store's error; S3 servers say it in words.
+fn is_full(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<io::Error>()
+            && matches!(
+                io.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        {
+            return true;
+        }
+        cause = current.source();
+    }
+    let text = error.to_string();
+    ["XMinioStorageFull", "QuotaExceeded", "InsufficientStorage"]
+        .iter()
+        .any(|word| text.contains(word))
+}

@@ -1,0 +1,255 @@
+//! restic's locks: our backups hold a non-exclusive one, so that a user's `restic prune` cannot race us, and we
+//! stay out while somebody holds an exclusive one.
+//!
+//! A lock is an object that says who holds it. It is refreshed every five minutes (a new object, then the old one goes) and
+//! is stale after thirty, or at once if its process was on this host and is no more. We write ours first and look at the
+//! others then: of two that start together, at least one sees the other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use super::Repository;
+use super::backend::Kind;
+use super::error::{Error, Result};
+use super::id::Id;
+
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+const STALE_MINUTES: u64 = 30;
+/// We stop trusting our own lock well before others may remove it.
+const LOST: Duration = Duration::from_secs((STALE_MINUTES - 5) * 60);
+
+/// restic's lock object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct LockFile {
+    time: String,
+    exclusive: bool,
+    hostname: String,
+    username: String,
+    pid: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    uid: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    gid: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl LockFile {
+    fn ours(repository: &Repository, exclusive: bool) -> Self {
+        LockFile {
+            time: Timestamp::now().to_string(),
+            exclusive,
+            hostname: repository.host().to_owned(),
+            username: repository.user().to_owned(),
+            pid: std::process::id(),
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+        }
+    }
+
+    fn is_stale(&self, host: &str) -> bool {
+        let Ok(time) = self.time.parse::<Timestamp>() else {
+            return false;
+        };
+        let age = Timestamp::now().duration_since(time);
+        if age.as_secs() > (STALE_MINUTES * 60) as i64 {
+            return true;
+        }
+        // Pods share names only by design of somebody; a pid that we cannot look up says nothing.
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        self.hostname == host
+            && pid.is_some_and(|pid| {
+                rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+            })
+    }
+
+    fn conflict(&self) -> Error {
+        Error::Locked {
+            exclusive: self.exclusive,
+            host: self.hostname.clone(),
+            user: self.username.clone(),
+            pid: self.pid,
+            since: self.time.clone(),
+        }
+    }
+}
+
+/// A lock we hold. Dropping it removes it, [`RepositoryLock::release`] also waits for that.
+pub struct RepositoryLock {
+    repository: Repository,
+    state: Arc<State>,
+    refresher: JoinHandle<()>,
+}
+
+struct State {
+    id: Mutex<Id>,
+    lost: AtomicBool,
+}
+
+impl Repository {
+    /// Takes a non-exclusive lock: others may read and write too, nobody may prune.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when somebody holds an exclusive lock that is not stale.
+    pub fn lock(&self) -> Result<RepositoryLock> {
+        self.acquire(false)
+    }
+
+    /// Takes an exclusive lock, to delete data.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when anybody holds a lock that is not stale.
+    pub fn lock_exclusively(&self) -> Result<RepositoryLock> {
+        self.acquire(true)
+    }
+
+    fn acquire(&self, exclusive: bool) -> Result<RepositoryLock> {
+        let backend = self.backend();
+        let id = backend.wait(async {
+            let id = write(self, exclusive).await?;
+            match self.other_locks(&id).await {
+                Ok(others) => match others.iter().find(|other| exclusive || other.exclusive) {
+                    None => Ok(id),
+                    Some(other) => {
+                        backend.delete(&Kind::Lock.path(&id)).await?;
+                        Err(other.conflict())
+                    }
+                },
+                Err(error) => {
+                    backend.delete(&Kind::Lock.path(&id)).await?;
+                    Err(error)
+                }
+            }
+        })?;
+        let state = Arc::new(State {
+            id: Mutex::new(id),
+            lost: AtomicBool::new(false),
+        });
+        let refresher =
+            backend
+                .runtime()
+                .spawn(refresh(self.clone(), Arc::clone(&state), exclusive));
+        Ok(RepositoryLock {
+            repository: self.clone(),
+            state,
+            refresher,
+        })
+    }
+
+    /// The locks of others that are not stale.
+    async fn other_locks(&self, own: &Id) -> Result<Vec<LockFile>> {
+        let ids = self.backend().list_ids(Kind::Lock).await?;
+        let ids: Vec<Id> = ids
+            .into_iter()
+            .map(|(id, _)| id)
+            .filter(|id| id != own)
+            .collect();
+        let mut others = Vec::new();
+        let load = self
+            .backend()
+            .load_all(self.sealer(), Kind::Lock, &ids, |id, plain| {
+                let lock: LockFile = serde_json::from_slice(&plain)
+                    .map_err(|error| Error::damaged(Kind::Lock.path(&id), error))?;
+                if !lock.is_stale(self.host()) {
+                    others.push(lock);
+                }
+                Ok(())
+            });
+        load.await?;
+        Ok(others)
+    }
+}
+
+async fn write(repository: &Repository, exclusive: bool) -> Result<Id> {
+    let json = serde_json::to_vec(&LockFile::ours(repository, exclusive))
+        .map_err(|error| Error::damaged("a lock", error))?;
+    repository
+        .backend()
+        .save_unpacked(repository.sealer(), Kind::Lock, &json)
+        .await
+}
+
+async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
+    let mut fresh = Instant::now();
+    let mut wait = REFRESH;
+    loop {
+        tokio::time::sleep(wait).await;
+        match write(&repository, exclusive).await {
+            Ok(new) => {
+                fresh = Instant::now();
+                wait = REFRESH;
+                let old = {
+                    let mut id = state.id.lock().unwrap_or_else(PoisonError::into_inner);
+                    std::mem::replace(&mut *id, new)
+                };
+                if let Err(error) = repository.backend().delete(&Kind::Lock.path(&old)).await {
+                    tracing::warn!(%error, "the old lock stays until it is stale");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot refresh the repository lock");
+                wait = Duration::from_secs(15);
+                if fresh.elapsed() > LOST {
+                    state.lost.store(true, Ordering::Release);
+                }
+            }
+        }
+    }
+}
+
+impl RepositoryLock {
+    /// Fails once the lock can no longer be trusted; asked before every commit.
+    pub fn check(&self) -> Result<()> {
+        if self.state.lost.load(Ordering::Acquire) {
+            return Err(Error::LockLost {
+                minutes: STALE_MINUTES,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether nobody else works on the repository at this moment.
+    pub(super) fn alone(&self) -> Result<bool> {
+        let own = self.id();
+        let others = self
+            .repository
+            .backend()
+            .wait(self.repository.other_locks(&own))?;
+        Ok(others.is_empty())
+    }
+
+    fn id(&self) -> Id {
+        *self.state.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the lock and waits until it is gone.
+    pub fn release(self) -> Result<()> {
+        self.refresher.abort();
+        let backend = self.repository.backend();
+        backend.wait(backend.delete(&Kind::Lock.path(&self.id())))
+    }
+}
+
+impl Drop for RepositoryLock {
+    fn drop(&mut self) {
+        self.refresher.abort();
+        // Not waited for: a drop may happen on a thread that must not block. What is not deleted becomes stale.
+        let (repository, id) = (self.repository.clone(), self.id());
+        self.repository.backend().runtime().spawn(async move {
+            repository
+                .backend()
+                .delete(&Kind::Lock.path(&id))
+                .await
+                .ok();
+        });
+    }
+}
