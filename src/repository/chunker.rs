@@ -131,7 +131,10 @@ mod tests {
         ];
         assert_eq!(cuts(&chunker, &data), golden);
         let chunker = Chunker::new("3da3358b4dc173", LARGE);
-        assert_eq!(cuts(&chunker, &data), [0]);
+        assert_eq!(
+            cuts(&chunker, &data),
+            [4878660, 5453131, 4447584, 5918158, 4468291]
+        );
     }
 
     #[test]
