@@ -57,6 +57,7 @@ explain() {
 }
 
 deploy() {
+	kube get --raw /readyz >/dev/null # before minutes of building, not after
 	say "images"
 	"$here/images/build.sh" --push >/dev/null
 	prerequisites
