@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Runs every test: static checks, unit tests, and the tests against two real clusters.
+#
+#   tests/run.sh                     everything
+#   tests/run.sh NEXTEST-ARGUMENTS   just those tests, clusters included
+set -euo pipefail
+. "$(dirname "$0")/lib/toolchain.sh"
+cd "$FERRY_ROOT"
+started=$(date +%s)
+lap() { say "$1 ($(($(date +%s) - started)) s since the start)"; }
+
+need go "install Go 1.26 or newer"
+debian restic attr acl
+
+# The clusters' programs compile while nothing else can use the second core.
+tests/testbed/testbed build
+lap "testbed built"
+
+tool cargo-nextest 0.9.151 cargo-nextest --no-default-features --features default-no-update
+tool cargo-deny 0.20.2 cargo-deny
+lap "tools built"
+
+if [ $# -eq 0 ]; then
+	cargo fmt --all --check
+	cargo deny --offline check bans licenses sources
+	cargo clippy --quiet --release --locked --all-targets -- -D warnings
+	lap "static checks passed"
+fi
+
+FERRY_BIN=$(ferry_build)
+export FERRY_BIN
+cargo nextest run --release --locked --no-run
+lap "tests compiled"
+
+# A pair of clusters of the tests' own, taken down by recorded process ids whatever happens.
+export FERRY_TESTBED_STATE=${FERRY_TESTBED_STATE:-/var/tmp/ferry-testbed}
+trap 'tests/testbed/testbed down >/dev/null 2>&1 || true' EXIT
+tests/testbed/testbed up
+eval "$(tests/testbed/testbed env)"
+lap "clusters up"
+
+cargo nextest run --release --locked "$@"
+lap "done"
