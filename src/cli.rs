@@ -3,19 +3,11 @@
 //! A command understands its input completely, calls the pipeline, and hands values to `report`. It
 //! decides nothing about objects or data itself.
 
-mod apply;
-mod capture;
 mod completion;
 mod context;
-mod data;
 mod failure;
-mod graph;
-mod migrate;
 mod mover;
-mod plan;
 mod recipe;
-mod runs;
-mod store;
 
 use std::path::PathBuf;
 
@@ -33,7 +25,12 @@ const EXIT_CODES: &str = "Exit codes: 0 done or no change, 1 internal error, 2 c
 
 /// Move and clone applications between Kubernetes and OpenShift clusters
 #[derive(Debug, Parser)]
-#[command(name = "ferry", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "ferry",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 #[command(after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
@@ -46,7 +43,14 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// How to write results
-    #[arg(long, short, value_enum, default_value_t, global = true, env = "FERRY_OUTPUT")]
+    #[arg(
+        long,
+        short,
+        value_enum,
+        default_value_t,
+        global = true,
+        env = "FERRY_OUTPUT"
+    )]
     output: Output,
     /// Kubeconfig file; without it, KUBECONFIG and ~/.kube/config as kubectl reads them
     #[arg(long, global = true, value_name = "FILE")]
@@ -58,33 +62,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Move namespaces with their data from one cluster to another: the whole pipeline
-    Migrate(migrate::MigrateArgs),
-    /// Record namespaces and their data in the store
-    Capture(capture::CaptureArgs),
-    /// List, show and remove captures
-    #[command(subcommand)]
-    Captures(capture::CapturesCommand),
-    /// Draw what refers to what
-    Graph(graph::GraphArgs),
     /// Check and explain recipes
     #[command(subcommand)]
     Recipe(recipe::RecipeCommand),
-    /// Check whether a cluster can take a capture
-    Check(plan::CheckArgs),
-    /// Show exactly what a restore would write, and save it
-    Plan(plan::PlanArgs),
-    /// Execute a saved plan
-    Apply(apply::ApplyArgs),
-    /// List, show, resume, undo and verify runs
-    #[command(subcommand)]
-    Runs(runs::RunsCommand),
-    /// Make and check stores
-    #[command(subcommand)]
-    Store(store::StoreCommand),
-    /// Carry a local folder into a store and back, as the movers do
-    #[command(subcommand)]
-    Data(data::DataCommand),
     /// Build and push the movers' image
     #[command(subcommand)]
     Mover(mover::MoverCommand),
@@ -111,17 +91,7 @@ impl Cli {
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Migrate(args) => args.run(context).await,
-        Command::Capture(args) => args.run(context).await,
-        Command::Captures(command) => command.run(context).await,
-        Command::Graph(args) => args.run(context).await,
-        Command::Recipe(command) => command.run(context).await,
-        Command::Check(args) => args.run(context).await,
-        Command::Plan(args) => args.run(context).await,
-        Command::Apply(args) => args.run(context).await,
-        Command::Runs(command) => command.run(context).await,
-        Command::Store(command) => command.run(context).await,
-        Command::Data(command) => command.run(context).await,
+        Command::Recipe(command) => command.run(context),
         Command::Mover(command) => command.run(context).await,
         Command::Completion(args) => Ok(args.run()),
     }
@@ -136,5 +106,8 @@ fn start_logging(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("FERRY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -17,6 +17,7 @@
 //! `object_store`, only `yaml` knows YAML.
 
 pub mod capture;
+pub mod cli;
 pub mod cluster;
 pub mod data;
 pub mod event;
@@ -32,3 +33,10 @@ pub mod surface;
 pub mod target;
 pub mod transform;
 pub mod yaml;
+
+/// Chooses the TLS implementation for the whole process. The first line of `main` and of every test
+/// harness: with it, no library picks one by itself.
+pub fn install_crypto() {
+    // Fails only when one is installed already, which is as good.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}

@@ -11,11 +11,18 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; a stream that is gone cannot be told about itself.
             drop(error.print());
-            let exit = if error.use_stderr() { ferry::exit::Exit::Input } else { ferry::exit::Exit::Done };
+            let exit = if error.use_stderr() {
+                ferry::exit::Exit::Input
+            } else {
+                ferry::exit::Exit::Done
+            };
             return exit.into();
         }
     };
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(cli.run()).into(),
         Err(_) => ferry::exit::Exit::Internal.into(),
     }

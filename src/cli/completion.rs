@@ -18,7 +18,12 @@ pub(super) struct CompletionArgs {
 
 impl CompletionArgs {
     pub(super) fn run(&self) -> Exit {
-        clap_complete::generate(self.shell, &mut Cli::command(), "ferry", &mut std::io::stdout());
+        clap_complete::generate(
+            self.shell,
+            &mut Cli::command(),
+            "ferry",
+            &mut std::io::stdout(),
+        );
         Exit::Done
     }
 }

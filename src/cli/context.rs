@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::cluster::{Cluster, ConnectOptions};
 use crate::event::Events;
 use crate::report::Report;
-use crate::store::{Password, Store};
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -20,54 +18,14 @@ pub(crate) struct Context {
     kubeconfig: Option<PathBuf>,
 }
 
-/// Where the store is and what opens it.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct StoreArgs {
-    /// The store: a folder, or s3://bucket/prefix with the usual AWS_* variables
-    #[arg(long, value_name = "URL", env = "FERRY_STORE")]
-    pub(crate) store: String,
-    /// File whose first line is the store's password; or set FERRY_PASSWORD
-    #[arg(long, value_name = "FILE", env = "FERRY_PASSWORD_FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-}
-
-impl StoreArgs {
-    /// The password, from the file or the environment.
-    pub(crate) fn password(&self) -> Result<Password, Failure> {
-        let text = match &self.password_file {
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                Failure::input(
-                    format!("cannot read the password file {}: {error}", path.display()),
-                    "name a readable file with --password-file",
-                )
-            })?,
-            None => std::env::var("FERRY_PASSWORD").map_err(|_| {
-                Failure::input(
-                    "the store needs a password and none was given",
-                    "set FERRY_PASSWORD or name a file with --password-file",
-                )
-            })?,
-        };
-        let first = text.lines().next().unwrap_or_default();
-        if first.is_empty() {
-            return Err(Failure::input(
-                "the store's password is empty",
-                "put the password in the first line of the file, or in FERRY_PASSWORD",
-            ));
-        }
-        Ok(Password::new(first))
-    }
-
-    /// Opens the store.
-    pub(crate) async fn open(&self) -> Result<Store, Failure> {
-        let password = self.password()?;
-        Ok(Store::open(&self.store, &password).await?)
-    }
-}
-
 impl Context {
     pub(super) fn new(report: Report, kubeconfig: Option<PathBuf>) -> Self {
-        Self { report, events: report.events(), cancel: cancel_on_signals(), kubeconfig }
+        Self {
+            report,
+            events: report.events(),
+            cancel: cancel_on_signals(),
+            kubeconfig,
+        }
     }
 
     /// Connects to the cluster of a kubeconfig context.
@@ -99,7 +57,9 @@ fn cancel_on_signals() -> CancellationToken {
 /// Waits for Ctrl-C or SIGTERM; false when signals cannot be watched.
 async fn interrupted() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return false };
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+        return false;
+    };
     tokio::select! {
         result = tokio::signal::ctrl_c() => result.is_ok(),
         received = terminated.recv() => received.is_some(),

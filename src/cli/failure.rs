@@ -17,17 +17,32 @@ pub struct Failure {
 impl Failure {
     /// Wraps an error.
     pub fn new(exit: Exit, error: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { exit, error: Box::new(error) }
+        Self {
+            exit,
+            error: Box::new(error),
+        }
     }
 
     /// The user's input is wrong in a way no module below knows.
     pub fn input(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(Exit::Input, Said { message: message.into(), help: help.into() })
+        Self::new(
+            Exit::Input,
+            Said {
+                message: message.into(),
+                help: help.into(),
+            },
+        )
     }
 
     /// A cluster or a store refuses.
     pub fn refused(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(Exit::Refused, Said { message: message.into(), help: help.into() })
+        Self::new(
+            Exit::Refused,
+            Said {
+                message: message.into(),
+                help: help.into(),
+            },
+        )
     }
 
     /// Attaches an exit code to an error that has no hint of its own.
@@ -39,6 +54,65 @@ impl Failure {
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.exit, self.error)
+    }
+}
+
+/// Lets errors that know their exit code and their help be told as they are.
+macro_rules! told {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let (exit, help) = (error.exit(), error.help());
+                Self::new(exit, Helped { error, help })
+            }
+        })*
+    };
+}
+
+told!(crate::cluster::ClusterError);
+
+impl From<crate::transform::RecipeErrors> for Failure {
+    fn from(errors: crate::transform::RecipeErrors) -> Self {
+        Self::new(Exit::Input, errors)
+    }
+}
+
+impl From<crate::image::ImageError> for Failure {
+    fn from(error: crate::image::ImageError) -> Self {
+        use crate::image::ImageError;
+        let exit = match &error {
+            ImageError::Registry { .. } => Exit::Refused,
+            _ => Exit::Input,
+        };
+        Self::plain(exit, error)
+    }
+}
+
+/// An error with a hint beside it.
+#[derive(Debug)]
+struct Helped<E> {
+    error: E,
+    help: Option<String>,
+}
+
+impl<E: std::error::Error> fmt::Display for Helped<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+/// Stands in for its error: the causes are the error's own.
+impl<E: std::error::Error> std::error::Error for Helped<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<E: std::error::Error + 'static> Diagnostic for Helped<E> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 }
 
