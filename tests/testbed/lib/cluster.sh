@@ -90,6 +90,11 @@ testbed_down() {
         return
     fi
     services_kill
+    remove_traces
+}
+
+# remove_traces: what is left when no box runs.
+remove_traces() {
     bridge_down
     rmdir /tmp/hostpath_pv 2>/dev/null || true
     rm -rf --one-file-system "$STATE"

@@ -46,8 +46,8 @@ bucket_up() {
 
 services_up() {
     if [ -z "$(box_pid s)" ]; then
-        need_free_port $S3_PORT
-        need_free_port $REGISTRY_PORT
+        need_free_port "$S3_PORT"
+        need_free_port "$REGISTRY_PORT"
     fi
     box_start s
     start_minio

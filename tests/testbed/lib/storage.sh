@@ -33,7 +33,7 @@ loops_release() {
 }
 
 start_cowcsi() {
-    daemon_start "$1" cowcsi "$(tool cowcsi)" --name $DRIVER --node "$(node_name "$1")" \
+    daemon_start "$1" cowcsi "$(tool cowcsi)" --name "$DRIVER" --node "$(node_name "$1")" \
         --pool "$STATE/$1/pool" --kubelet /var/lib/kubelet
 }
 sidecar() {
@@ -44,15 +44,15 @@ sidecar() {
 }
 # Capacity objects live in a namespace; outside a pod it has to be named.
 start_csi-provisioner() {
-    sidecar "$1" csi-provisioner env NAMESPACE=default "$(tool csi-provisioner)" --csi-address $CSI_SOCKET \
+    sidecar "$1" csi-provisioner env NAMESPACE=default "$(tool csi-provisioner)" --csi-address "$CSI_SOCKET" \
         --default-fstype ext4 --extra-create-metadata --worker-threads 20 \
         --enable-capacity --capacity-ownerref-level=-1 --capacity-poll-interval 10s
 }
 start_csi-snapshotter() {
-    sidecar "$1" csi-snapshotter "$(tool csi-snapshotter)" --csi-address $CSI_SOCKET --extra-create-metadata \
+    sidecar "$1" csi-snapshotter "$(tool csi-snapshotter)" --csi-address "$CSI_SOCKET" --extra-create-metadata \
         --feature-gates CSIVolumeGroupSnapshot=true
 }
-start_csi-resizer() { sidecar "$1" csi-resizer "$(tool csi-resizer)" --csi-address $CSI_SOCKET; }
+start_csi-resizer() { sidecar "$1" csi-resizer "$(tool csi-resizer)" --csi-address "$CSI_SOCKET"; }
 start_snapshot-controller() {
     sidecar "$1" snapshot-controller "$(tool snapshot-controller)" --feature-gates CSIVolumeGroupSnapshot=true
 }
@@ -70,7 +70,7 @@ storage_kinds_up() {
 storage_up() {
     storage_kinds_up "$1"
     wait_for 20 "the socket of the CSI driver of $1 ($STATE/$1/logs/cowcsi)" \
-        box_enter "$1" test -S $CSI_SOCKET
+        box_enter "$1" test -S "$CSI_SOCKET"
     start_snapshot-controller "$1"
     start_csi-provisioner "$1"
     start_csi-snapshotter "$1"
@@ -78,5 +78,5 @@ storage_up() {
 }
 
 storage_ready() {
-    k "$1" get csinode "$(node_name "$1")" --request-timeout 2s -o 'jsonpath={.spec.drivers[*].name}' | grep -qw $DRIVER
+    k "$1" get csinode "$(node_name "$1")" --request-timeout 2s -o 'jsonpath={.spec.drivers[*].name}' | grep -qw "$DRIVER"
 }
