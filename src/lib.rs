@@ -25,6 +25,7 @@ pub mod exit;
 pub mod finding;
 pub mod graph;
 pub mod image;
+pub mod knowledge;
 pub mod object;
 pub mod plan;
 pub mod report;

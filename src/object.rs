@@ -5,6 +5,9 @@
 //! [`ObjectId`] names it. Versions are not part of the name (rule book §0): the same object can be
 //! read at several.
 
+pub mod path;
+pub mod pointer;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

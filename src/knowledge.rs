@@ -1,0 +1,94 @@
+//! What Ferry knows about Kubernetes, as data: `transforms/builtin/*.yaml`, compiled in.
+//!
+//! One file per table, one row type per file, one small engine per use. A row carries its rule id (as
+//! in the rule book) and says why it exists. Nothing here looks at a cluster.
+
+pub mod edges;
+pub mod kinds;
+pub mod produces;
+pub mod roots;
+
+use std::sync::LazyLock;
+
+use serde::de::DeserializeOwned;
+
+use crate::yaml::{self, YamlError};
+
+/// Why a table cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("load the table {name}")]
+pub struct KnowledgeError {
+    /// The file, as in `edges.yaml`.
+    pub name: &'static str,
+    /// What is wrong with it.
+    #[source]
+    pub cause: YamlError,
+}
+
+/// Every table.
+#[derive(Clone, Debug)]
+pub struct Knowledge {
+    /// What refers to what (rule book §1).
+    pub edges: edges::Edges,
+    /// Where pod templates are (rule book §1.1).
+    pub roots: Vec<roots::RootRow>,
+    /// What controllers make of what they are given (E-P).
+    pub produces: Vec<produces::ProducesRow>,
+    /// Scope and phase of kinds (W-1).
+    pub kinds: kinds::Kinds,
+}
+
+impl Knowledge {
+    /// The tables this binary was built with.
+    ///
+    /// # Panics
+    /// When a table compiled in does not load; a unit test reads them all.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: LazyLock<Knowledge> =
+            LazyLock::new(|| Knowledge::load().expect("the tables compiled in were tested"));
+        &BUILTIN
+    }
+
+    fn load() -> Result<Self, KnowledgeError> {
+        Ok(Self {
+            edges: edges::Edges::new(table(
+                "edges.yaml",
+                include_str!("../transforms/builtin/edges.yaml"),
+            )?),
+            roots: table(
+                "roots.yaml",
+                include_str!("../transforms/builtin/roots.yaml"),
+            )?,
+            produces: table(
+                "produces.yaml",
+                include_str!("../transforms/builtin/produces.yaml"),
+            )?,
+            kinds: table(
+                "kinds.yaml",
+                include_str!("../transforms/builtin/kinds.yaml"),
+            )?,
+        })
+    }
+}
+
+/// Reads one table.
+///
+/// # Errors
+/// When the text is not YAML of the table's form; an unknown key is an error.
+pub fn table<T: DeserializeOwned>(name: &'static str, text: &str) -> Result<T, KnowledgeError> {
+    yaml::read(text).map_err(|cause| KnowledgeError { name, cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_loads() {
+        if let Err(error) = Knowledge::load() {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let root = std::error::Error::source(&error.cause).map(ToString::to_string);
+            panic!("{error}: {cause:?}: {root:?}");
+        }
+    }
+}

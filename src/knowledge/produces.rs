@@ -1,0 +1,33 @@
+//! `produces.yaml`: what controllers make of the objects they are given (E-P, S-12, S-13).
+
+use serde::Deserialize;
+
+use super::kinds::KindPattern;
+use crate::graph::Strength;
+use crate::object::path::PathPattern;
+
+/// One row: the controller of `kinds` makes `makes`, named after the string at `path`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducesRow {
+    /// Rule id, as in `E-60`.
+    pub id: String,
+    /// The producers.
+    pub kinds: Vec<KindPattern>,
+    /// Where the producer says what to call the product.
+    pub path: PathPattern,
+    /// Kind of the product.
+    pub makes: KindPattern,
+    /// Its name; `{}` stands for the string found.
+    #[serde(default = "as_it_is")]
+    pub name: String,
+    /// Order when the product travels as well: it comes first, so that nothing is made anew.
+    #[serde(default)]
+    pub preseed: Option<Strength>,
+    /// Why.
+    pub why: String,
+}
+
+fn as_it_is() -> String {
+    "{}".to_owned()
+}
