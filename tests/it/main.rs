@@ -1,0 +1,10 @@
+//! Tests of behaviour, against real parts: the two clusters of `tests/testbed`, its S3 server and
+//! registry, and the real `restic`. One binary, so that it links once; every file is one area.
+//!
+//! `tests/run.sh` brings everything up and runs them. By hand: `tests/testbed/testbed up`,
+//! `eval "$(tests/testbed/testbed env)"`, `cargo test --test it NAME`.
+
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
+
+mod recipes;
+mod support;
