@@ -4,6 +4,8 @@
 //! in the rule book) and says why it exists. Nothing here looks at a cluster.
 
 pub mod edges;
+pub mod gates;
+pub mod holds;
 pub mod kinds;
 pub mod produces;
 pub mod roots;
@@ -34,6 +36,10 @@ pub struct Knowledge {
     pub roots: Vec<roots::RootRow>,
     /// What controllers make of what they are given (E-P).
     pub produces: Vec<produces::ProducesRow>,
+    /// When objects are ready (rule book §5.1).
+    pub gates: Vec<gates::GateRow>,
+    /// How workloads are kept quiet (W-9).
+    pub holds: Vec<holds::HoldRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
 }
@@ -62,6 +68,14 @@ impl Knowledge {
             produces: table(
                 "produces.yaml",
                 include_str!("../transforms/builtin/produces.yaml"),
+            )?,
+            gates: table(
+                "gates.yaml",
+                include_str!("../transforms/builtin/gates.yaml"),
+            )?,
+            holds: table(
+                "holds.yaml",
+                include_str!("../transforms/builtin/holds.yaml"),
             )?,
             kinds: table(
                 "kinds.yaml",
