@@ -14,12 +14,10 @@ pub mod select;
 pub use self::fault::{Fault, RecipeErrors, TransformErrors};
 pub use self::recipe::Recipe;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::object::{Object, ObjectId};
+use crate::object::ObjectId;
 
 /// One value a recipe changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,19 +49,4 @@ pub struct Lookalike {
     pub path: String,
     /// The text around the look-alike, masked in Secrets.
     pub excerpt: String,
-}
-
-/// What recipes made of the captured objects.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Transformed {
-    /// The objects as they shall be on B, in the order they were given.
-    pub objects: Vec<Object>,
-    /// Everything that was changed.
-    pub changes: Vec<Change>,
-    /// What looks alike and was left alone.
-    pub lookalikes: Vec<Lookalike>,
-    /// Names on A and names on B, of objects whose name or namespace changed.
-    pub renamed: BTreeMap<ObjectId, ObjectId>,
-    /// Namespaces on A and what they are called on B.
-    pub namespaces: BTreeMap<String, String>,
 }

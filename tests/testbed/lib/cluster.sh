@@ -24,12 +24,7 @@ cluster_up() {
     start_cowcsi "$cluster"
     control_up "$cluster"
     node_up "$cluster"
-    start_coredns "$cluster"
-    if [ ! -f "$STATE/$cluster/objects" ]; then
-        dns_objects "$cluster"
-        storage_objects "$cluster"
-        touch "$STATE/$cluster/objects"
-    fi
+    dns_up "$cluster"
     storage_up "$cluster"
     wait_for 60 "node $(node_name "$cluster") ($STATE/$cluster/logs/kubelet)" node_ready "$cluster"
     wait_for 30 "CoreDNS of $cluster ($STATE/$cluster/logs/coredns)" dns_ready "$cluster"
