@@ -7,7 +7,7 @@ pub mod edges;
 pub mod kinds;
 pub mod produces;
 pub mod roots;
-pub mod sanitize;
+pub mod targets;
 
 use std::sync::LazyLock;
 
@@ -37,8 +37,8 @@ pub struct Knowledge {
     pub produces: Vec<produces::ProducesRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
-    /// What stays on A (rule book §2).
-    pub sanitize: sanitize::Sanitize,
+    /// Where transforms rewrite names (rule book §3).
+    pub targets: Vec<targets::Target>,
 }
 
 impl Knowledge {
@@ -70,9 +70,9 @@ impl Knowledge {
                 "kinds.yaml",
                 include_str!("../transforms/builtin/kinds.yaml"),
             )?,
-            sanitize: table(
-                "sanitize.yaml",
-                include_str!("../transforms/builtin/sanitize.yaml"),
+            targets: table(
+                "targets.yaml",
+                include_str!("../transforms/builtin/targets.yaml"),
             )?,
         })
     }

@@ -7,7 +7,6 @@
 
 pub mod path;
 pub mod pointer;
-pub mod quantity;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,20 +4,33 @@
 //! changes a name everywhere the rules of `transforms/builtin` say it is one, records each change, and
 //! lists what looks alike and was left alone (T-11).
 
+mod apply;
 pub mod fault;
+mod form;
 pub mod host;
 pub mod image;
+mod invariant;
+mod lookalike;
+mod marks;
+mod names;
 mod parse;
+mod patch;
+mod places;
 pub mod recipe;
 pub mod select;
+mod text;
+mod work;
 
+pub use self::apply::apply;
 pub use self::fault::{Fault, RecipeErrors, TransformErrors};
 pub use self::recipe::Recipe;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::object::ObjectId;
+use crate::object::{Object, ObjectId};
 
 /// One value a recipe changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,4 +62,26 @@ pub struct Lookalike {
     pub path: String,
     /// The text around the look-alike, masked in Secrets.
     pub excerpt: String,
+}
+
+/// What recipes made of the captured objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Transformed {
+    /// The objects as B shall see them, in the order they were given.
+    pub objects: Vec<Object>,
+    /// Every change, in the order of the transforms.
+    pub changes: Vec<Change>,
+    /// What looks like something that moved and was left alone.
+    pub lookalikes: Vec<Lookalike>,
+    /// Objects that are called something else on B: their names on A and on B.
+    pub renamed: BTreeMap<ObjectId, ObjectId>,
+    /// Every captured namespace and what it is called on B, changed or not.
+    pub namespaces: BTreeMap<String, String>,
+}
+
+impl Transformed {
+    /// What an object of A is called on B.
+    pub fn on_b<'a>(&'a self, id: &'a ObjectId) -> &'a ObjectId {
+        self.renamed.get(id).unwrap_or(id)
+    }
 }

@@ -1,0 +1,202 @@
+//! T-11: what looks like something that moved and was left alone, for the user to judge.
+//!
+//! After all transforms, every text that still holds a name of A that is called something else on B is
+//! listed: a text a rule of `targets.yaml` should have covered, or a word that happens to be equal.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::Lookalike;
+use super::host::HostPattern;
+use super::image::Prefix;
+use super::names::Maps;
+use super::text::words;
+use super::work::Work;
+use crate::object::{Object, pointer};
+
+/// How much text around a look-alike is shown, to each side, in bytes.
+const AROUND: usize = 30;
+
+/// Keys of free data: a whole value equal to a namespace's or class's name is worth a look there.
+const FREE: [&str; 4] = ["/data/", "/stringData/", "/env/", "/args/"];
+
+pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
+    let mut found = Vec::new();
+    for index in 0..work.objects.len() {
+        let object = &work.objects[index];
+        let mut look = |path: &str, text: &str, masked: bool| {
+            for (rule, at) in suspects(path, text, maps) {
+                found.push(Lookalike {
+                    rule: rule.to_owned(),
+                    object: work.id(index).clone(),
+                    path: path.to_owned(),
+                    excerpt: if masked {
+                        "(in a Secret)".into()
+                    } else {
+                        excerpt(text, at)
+                    },
+                });
+            }
+        };
+        texts(object, &mut look);
+    }
+    work.lookalikes = found;
+}
+
+/// Every text of an object that could name something: all strings but the object's own identity.
+fn texts(object: &Object, look: &mut dyn FnMut(&str, &str, bool)) {
+    let secret = object.is("", "Secret");
+    let mut open = vec![(String::new(), object.value())];
+    while let Some((path, value)) = open.pop() {
+        match value {
+            Value::String(text) if secret && path.starts_with("/data/") => {
+                let decoded = STANDARD.decode(text).ok();
+                if let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                    look(&path, &text, true);
+                }
+            }
+            Value::String(text) => look(&path, text, secret),
+            Value::Object(map) => {
+                for (key, child) in map.iter().rev() {
+                    let path = pointer::join(&path, key);
+                    if !identity(&path) {
+                        open.push((path, child));
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (index, child) in items.iter().enumerate().rev() {
+                    open.push((format!("{path}/{index}"), child));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn identity(path: &str) -> bool {
+    matches!(
+        path,
+        "/apiVersion"
+            | "/kind"
+            | "/metadata/name"
+            | "/metadata/namespace"
+            | "/binaryData"
+            | "/status"
+    )
+}
+
+/// Which rules a text looks like a case for, and where in it.
+fn suspects(path: &str, text: &str, maps: &Maps) -> Vec<(&'static str, usize)> {
+    let mut found = Vec::new();
+    if let Some(at) = maps.images.moved().find_map(|prefix| image(text, prefix)) {
+        found.push(("T-2", at));
+    }
+    if let Some(at) = maps.hosts.moved().find_map(|host| named(text, host)) {
+        found.push(("T-5", at));
+    }
+    if let Some(at) = maps
+        .namespaces
+        .moved()
+        .find_map(|name| namespace(path, text, name))
+    {
+        found.push(("T-4", at));
+    }
+    let class = path.to_ascii_lowercase().contains("class") || free(path);
+    if class
+        && maps
+            .classes
+            .moved()
+            .any(|name| name == text && !name.is_empty())
+    {
+        found.push(("T-1", 0));
+    }
+    found
+}
+
+fn free(path: &str) -> bool {
+    FREE.iter().any(|part| path.contains(part))
+}
+
+/// The prefix as text, with an end on both sides.
+fn image(text: &str, prefix: &Prefix) -> Option<usize> {
+    let wanted = prefix.to_string();
+    let ends = |letter: Option<char>| {
+        letter.is_none_or(|letter| !(letter.is_alphanumeric() || "-_.".contains(letter)))
+    };
+    text.match_indices(&wanted).map(|(at, _)| at).find(|at| {
+        ends(text[..*at].chars().next_back()) && ends(text[at + wanted.len()..].chars().next())
+    })
+}
+
+/// A word that is the host or below it.
+fn named(text: &str, host: &HostPattern) -> Option<usize> {
+    let place = words(text).into_iter().find(|place| {
+        let word = text[place.clone()].to_ascii_lowercase();
+        word.strip_suffix(&host.name)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })?;
+    Some(place.start)
+}
+
+/// `x.namespace`, `….namespace.svc…`, `namespaces/namespace`, or the namespace alone in free data.
+fn namespace(path: &str, text: &str, name: &str) -> Option<usize> {
+    if text == name && free(path) {
+        return Some(0);
+    }
+    let place = words(text).into_iter().find(|place| {
+        let labels: Vec<&str> = text[place.clone()].split('.').collect();
+        let dns = labels.iter().enumerate().any(|(at, label)| {
+            let last_of_two = at == 1 && labels.len() == 2;
+            *label == name && (last_of_two || labels.get(at + 1) == Some(&"svc"))
+        });
+        let api = labels == [name] && text[..place.start].ends_with("namespaces/");
+        dns || api
+    })?;
+    Some(place.start)
+}
+
+fn excerpt(text: &str, at: usize) -> String {
+    let mut from = at.saturating_sub(AROUND);
+    let mut to = (at + 2 * AROUND).min(text.len());
+    while !text.is_char_boundary(from) {
+        from -= 1;
+    }
+    while !text.is_char_boundary(to) {
+        to += 1;
+    }
+    let line = text[from..to].replace(['\n', '\t', '\r'], " ");
+    line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_11_a_namespace_is_suspected_in_names_paths_and_alone() {
+        let at = |path: &str, text: &str| namespace(path, text, "shop");
+        assert_eq!(at("/data/x", "shop"), Some(0));
+        assert_eq!(at("/metadata/labels/team", "shop"), None);
+        assert_eq!(at("/data/x", "u http://web.shop.svc/"), Some(9));
+        assert_eq!(at("/spec/x", "/api/v1/namespaces/shop/pods"), Some(19));
+        assert_eq!(
+            at("/data/x", "the shop, its workshop and a.shops.example.com"),
+            None
+        );
+    }
+
+    #[test]
+    fn t_2_a_prefix_is_suspected_as_a_whole() {
+        let prefix = Prefix::parse("r.a:5000").unwrap();
+        assert_eq!(image("docker pull r.a:5000/x", &prefix), Some(12));
+        assert_eq!(image("xr.a:5000/x r.a:50001", &prefix), None);
+    }
+
+    #[test]
+    fn an_excerpt_is_cut_between_letters() {
+        let text = "é".repeat(100);
+        assert!(excerpt(&text, 50).len() <= 4 * AROUND);
+    }
+}

@@ -1,0 +1,230 @@
+//! The maps of all recipes joined: every lookup sees what A calls things, once.
+//!
+//! All entries of one transform act together and at once, so `{a: b, b: c}` makes `a` into `b` and
+//! never into `c`, whatever the order of entries. Of several prefixes that fit, the longest counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fault::{Fault, Faults};
+use super::host::HostPattern;
+use super::image::{ImageRef, Prefix};
+use super::recipe::{Mapping, Recipe, Transform};
+use super::work::Part;
+
+/// Names that are matched whole: storage classes, namespaces.
+#[derive(Default)]
+pub(super) struct Names {
+    map: BTreeMap<String, (String, Part)>,
+    /// Every name asked for, to tell the user what there is.
+    pub(super) seen: BTreeSet<String>,
+}
+
+impl Names {
+    /// What a name becomes, and which part of a recipe says so.
+    pub(super) fn find(&mut self, name: &str) -> Option<(String, Part)> {
+        if !self.seen.contains(name) {
+            self.seen.insert(name.to_owned());
+        }
+        self.map.get(name).cloned()
+    }
+
+    /// As [`Names::find`], for a name that only may be one: it is not told to the user.
+    pub(super) fn peek(&self, name: &str) -> Option<(String, Part)> {
+        self.map.get(name).cloned()
+    }
+
+    /// What a name becomes.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.map.get(name).map(|(to, _)| to.as_str())
+    }
+
+    /// Names on A that become another name.
+    pub(super) fn moved(&self) -> impl Iterator<Item = &str> {
+        let moved = self.map.iter().filter(|(from, (to, _))| *from != to);
+        moved.map(|(from, _)| from.as_str())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+}
+
+/// Image prefixes, heaviest first.
+#[derive(Default)]
+pub(super) struct Images {
+    rules: Vec<(Prefix, Prefix, Part)>,
+    pub(super) seen: BTreeSet<String>,
+}
+
+impl Images {
+    /// Where an image is on B.
+    pub(super) fn find(&mut self, text: &str) -> Option<(String, Part)> {
+        let image = ImageRef::parse(text)?;
+        self.seen.insert(image.registry.clone());
+        let fits = |rule: &&(Prefix, Prefix, Part)| rule.0.rest(&image).is_some();
+        let (from, to, part) = self.rules.iter().find(fits)?;
+        // `r/a: r/a/b` would nest deeper each time: what is there already stays.
+        let there = to != from && inside(to, from) && to.rest(&image).is_some();
+        let moved = match there {
+            true => text.to_owned(),
+            false => image.moved(from, to)?,
+        };
+        Some((moved, *part))
+    }
+
+    /// Under which key the credentials for a registry are found on B.
+    pub(super) fn credentials(&self, key: &str) -> Option<(String, Part)> {
+        let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
+        let bare = bare.trim_end_matches('/').trim_end_matches("/v1");
+        let prefix = Prefix::parse(bare).ok()?;
+        let (_, to, part) = self.rules.iter().find(|(from, ..)| *from == prefix)?;
+        Some((to.to_string(), *part))
+    }
+
+    /// Registries and prefixes on A that are somewhere else on B.
+    pub(super) fn moved(&self) -> impl Iterator<Item = &Prefix> {
+        let moved = self.rules.iter().filter(|(from, to, _)| !inside(to, from));
+        moved.map(|(from, ..)| from)
+    }
+}
+
+/// Whether everything under `inner` is under `outer`.
+fn inside(inner: &Prefix, outer: &Prefix) -> bool {
+    let path = |prefix: &Prefix| format!("{}/", prefix.path);
+    inner.registry == outer.registry
+        && (outer.path.is_empty() || path(inner).starts_with(&path(outer)))
+}
+
+/// Hosts: exact names first, then wildcards, longest first.
+#[derive(Default)]
+pub(super) struct Hosts {
+    rules: Vec<(HostPattern, HostPattern, Part)>,
+    pub(super) seen: BTreeSet<String>,
+}
+
+impl Hosts {
+    /// What a host is called on B.
+    pub(super) fn find(&mut self, host: &str) -> Option<(String, Part)> {
+        let hit = self.peek(host);
+        if hit.is_some() || host.contains('.') {
+            self.seen.insert(host.to_owned());
+        }
+        hit
+    }
+
+    /// As [`Hosts::find`], for a word that only may be a host: it is not told to the user.
+    pub(super) fn peek(&self, host: &str) -> Option<(String, Part)> {
+        let (from, to, part, moved) = self
+            .rules
+            .iter()
+            .find_map(|(from, to, part)| Some((from, to, *part, from.moved(to, host)?)))?;
+        // `*.a: *.b.a` would nest deeper each time: what is there already stays.
+        let nested = to != from && below(&to.name, &from.name);
+        let there = nested && below(&host.to_ascii_lowercase(), &to.name);
+        Some((if there { host.to_owned() } else { moved }, part))
+    }
+
+    /// Hosts and domains on A that are called something else on B.
+    pub(super) fn moved(&self) -> impl Iterator<Item = &HostPattern> {
+        let moved = |(from, to, _): &&(HostPattern, HostPattern, Part)| {
+            from != to && !below(&to.name, &from.name)
+        };
+        self.rules.iter().filter(moved).map(|(from, ..)| from)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+}
+
+fn below(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain)
+        .is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// The joined maps of every recipe.
+#[derive(Default)]
+pub(super) struct Maps {
+    pub(super) classes: Names,
+    pub(super) namespaces: Names,
+    pub(super) images: Images,
+    pub(super) hosts: Hosts,
+}
+
+impl Maps {
+    /// Joins the recipes' maps. Two recipes that map one source differently are a mistake.
+    pub(super) fn join(recipes: &[Recipe]) -> Result<Self, Vec<Fault>> {
+        let mut maps = Self::default();
+        let mut faults = Vec::new();
+        let mut images = BTreeMap::new();
+        let mut hosts = BTreeMap::new();
+        for (recipe, document) in recipes.iter().enumerate() {
+            let mut clash = Faults::new(document.source.clone());
+            for entry in &document.entries {
+                let part = |part| Part {
+                    recipe,
+                    entry: entry.number,
+                    part,
+                };
+                match &entry.transform {
+                    Transform::StorageClass(map) => {
+                        add(&mut maps.classes.map, map, part, &mut clash)
+                    }
+                    Transform::Namespace(map) => {
+                        add(&mut maps.namespaces.map, map, part, &mut clash)
+                    }
+                    Transform::Registry(map) => add(&mut images, map, part, &mut clash),
+                    Transform::Host(map) => add(&mut hosts, map, part, &mut clash),
+                    Transform::Scale(_)
+                    | Transform::Labels(_)
+                    | Transform::Annotations(_)
+                    | Transform::Patch(_) => {}
+                }
+            }
+            faults.extend(clash.into_list());
+        }
+        maps.images.rules = rules(images, Prefix::weight);
+        maps.hosts.rules = rules(hosts, |host: &HostPattern| match host.wildcard {
+            true => host.name.len(),
+            false => usize::MAX,
+        });
+        if faults.is_empty() {
+            Ok(maps)
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+fn add<T: Ord + Clone + std::fmt::Display>(
+    all: &mut BTreeMap<T, (T, Part)>,
+    map: &[Mapping<T>],
+    part: impl Fn(usize) -> Part,
+    clash: &mut Faults,
+) {
+    for (number, Mapping { from, to }) in map.iter().enumerate() {
+        let rule = (to.value.clone(), part(number));
+        let Some((other, _)) = all.insert(from.value.clone(), rule) else {
+            continue;
+        };
+        if other != to.value {
+            let (from_name, to_name) = (&from.value, &to.value);
+            clash
+                .add(
+                    format!("`{from_name}` is mapped twice, to `{other}` and to `{to_name}`"),
+                    &from.span,
+                    format!("another recipe maps it to `{other}`"),
+                )
+                .help("keep one of the two");
+        }
+    }
+}
+
+fn rules<T: Ord>(map: BTreeMap<T, (T, Part)>, weight: impl Fn(&T) -> usize) -> Vec<(T, T, Part)> {
+    let mut list: Vec<_> = map
+        .into_iter()
+        .map(|(from, (to, part))| (from, to, part))
+        .collect();
+    list.sort_by_key(|(from, ..)| std::cmp::Reverse(weight(from)));
+    list
+}

@@ -1,0 +1,114 @@
+//! The engine of the typed transforms: rows of `targets.yaml` say where names stand, a map says what
+//! they become.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::form::{rekey, rewrite};
+use super::work::{Part, Work};
+use crate::knowledge::Knowledge;
+use crate::knowledge::targets::{Form, Rewrites, Target};
+use crate::object::pointer;
+
+/// What follows the class's name in a quota's key.
+const CLASS_KEY: &str = ".storageclass.storage.k8s.io/";
+
+/// A function from a name, and the form it stood in, to its new name and the part that says so.
+pub(super) type Finder<'a> = dyn FnMut(&str, Form) -> Option<(String, Part)> + 'a;
+
+/// Rewrites every place the rows of one transform describe.
+pub(super) fn rewrite_all(
+    work: &mut Work<'_>,
+    knowledge: &Knowledge,
+    rewrites: Rewrites,
+    find: &mut Finder<'_>,
+) {
+    let rows: Vec<&Target> = knowledge
+        .targets
+        .iter()
+        .filter(|row| row.rewrites == rewrites)
+        .collect();
+    for index in 0..work.objects.len() {
+        // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
+        let mut done = BTreeSet::new();
+        for row in rows.iter().filter(|row| row.applies(&work.before[index])) {
+            rewrite_row(work, index, row, find, &mut done);
+        }
+    }
+}
+
+fn rewrite_row(
+    work: &mut Work<'_>,
+    index: usize,
+    row: &Target,
+    find: &mut Finder<'_>,
+    done: &mut BTreeSet<String>,
+) {
+    let mut edits = Vec::new();
+    row.path
+        .visit(work.objects[index].value(), &mut |path, value| {
+            if done.contains(path) {
+                return;
+            }
+            let mut hit = None;
+            let mut rename = |name: &str| {
+                let (new, part) = find(name, row.form)?;
+                hit = Some(part);
+                Some(new)
+            };
+            let after = match (row.form, value) {
+                (Form::KeyPrefix, _) => pointer::split(path)
+                    .and_then(|(_, key)| rekey(&key, CLASS_KEY, &mut rename))
+                    .map(Edit::Key),
+                (form, Value::String(text)) => rewrite(form, text, &mut rename).map(Edit::Text),
+                _ => None,
+            };
+            if let Some((after, part)) = after.zip(hit) {
+                edits.push((path.to_owned(), after, part));
+            }
+        });
+    let mut keys = Vec::new();
+    for (path, edit, part) in edits {
+        match edit {
+            Edit::Text(text) => {
+                work.set(index, &path, Value::String(text), &row.id, part);
+                done.insert(path);
+            }
+            Edit::Key(key) => keys.push((path, key, part)),
+        }
+    }
+    rename_keys(work, index, &row.id, keys, done);
+}
+
+enum Edit {
+    Text(String),
+    Key(String),
+}
+
+/// Moves values to other keys of the same map: all are taken out before any is put back, so that two
+/// keys may swap.
+fn rename_keys(
+    work: &mut Work<'_>,
+    index: usize,
+    rule: &str,
+    keys: Vec<(String, String, Part)>,
+    done: &mut BTreeSet<String>,
+) {
+    let mut moved = Vec::new();
+    for (path, key, part) in keys {
+        let parent = pointer::split(&path).map_or("", |(parent, _)| parent);
+        let new = pointer::join(parent, &key);
+        work.used(part);
+        if new != path
+            && let Some(value) = work.objects[index].pointer(&path).cloned()
+        {
+            work.remove(index, &path, rule, part);
+            moved.push((new.clone(), value, part));
+        }
+        done.insert(new);
+    }
+    for (path, value, part) in moved {
+        work.set(index, &path, value, rule, part);
+    }
+}

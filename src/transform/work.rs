@@ -1,0 +1,113 @@
+//! The objects while they are being changed, and the record of every change.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::recipe::Recipe;
+use super::{Change, Lookalike};
+use crate::object::{Object, ObjectId, pointer};
+
+/// The part of a recipe that asked for a change: one line of a `map`, or the whole entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
+    /// Index among the recipes.
+    pub(super) recipe: usize,
+    /// Index in its `transforms`.
+    pub(super) entry: usize,
+    /// Index in its `map`; 0 for the whole entry.
+    pub(super) part: usize,
+}
+
+/// Everything the transforms share.
+pub(super) struct Work<'a> {
+    pub(super) recipes: &'a [Recipe],
+    /// As they are on A; selections look here.
+    pub(super) before: &'a [Object],
+    /// Being changed, in the same order.
+    pub(super) objects: Vec<Object>,
+    ids: Vec<ObjectId>,
+    pub(super) changes: Vec<Change>,
+    /// Which part asked for each change, in step with `changes`.
+    pub(super) origins: Vec<Part>,
+    pub(super) lookalikes: Vec<Lookalike>,
+    used: BTreeSet<Part>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(objects: &'a [Object], recipes: &'a [Recipe]) -> Self {
+        Self {
+            recipes,
+            before: objects,
+            objects: objects.to_vec(),
+            ids: objects.iter().map(Object::id).collect(),
+            changes: Vec::new(),
+            origins: Vec::new(),
+            lookalikes: Vec::new(),
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// The object's name on A.
+    pub(super) fn id(&self, index: usize) -> &ObjectId {
+        &self.ids[index]
+    }
+
+    /// Remembers that a part of a recipe found something, even if it is as wanted already.
+    pub(super) fn used(&mut self, part: Part) {
+        self.used.insert(part);
+    }
+
+    pub(super) fn is_used(&self, part: Part) -> bool {
+        self.used.contains(&part)
+    }
+
+    /// Sets a value, making maps on the way, and records the change if it is one.
+    pub(super) fn set(&mut self, index: usize, path: &str, value: Value, rule: &str, part: Part) {
+        self.used(part);
+        let object = self.objects[index].value_mut();
+        let before = object.pointer(path).cloned();
+        if before.as_ref() == Some(&value) {
+            return;
+        }
+        pointer::set(object, path, value.clone());
+        self.record(
+            index,
+            path,
+            before.unwrap_or(Value::Null),
+            value,
+            rule,
+            part,
+        );
+    }
+
+    /// Removes a value and records the change, if it was there.
+    pub(super) fn remove(&mut self, index: usize, path: &str, rule: &str, part: Part) {
+        if let Some(before) = pointer::remove(self.objects[index].value_mut(), path) {
+            self.used(part);
+            self.record(index, path, before, Value::Null, rule, part);
+        }
+    }
+
+    /// Records a change that was made elsewhere.
+    pub(super) fn record(
+        &mut self,
+        index: usize,
+        path: &str,
+        before: Value,
+        after: Value,
+        rule: &str,
+        part: Part,
+    ) {
+        self.changes.push(Change {
+            rule: rule.to_owned(),
+            recipe: self.recipes[part.recipe].name.clone(),
+            entry: part.entry,
+            object: self.ids[index].clone(),
+            path: path.to_owned(),
+            before,
+            after,
+        });
+        self.origins.push(part);
+    }
+}
