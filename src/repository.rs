@@ -35,6 +35,8 @@
 
 mod adopt;
 mod backend;
+#[cfg(target_os = "linux")]
+mod backup;
 mod chunker;
 mod config;
 mod crypto;
@@ -43,6 +45,8 @@ mod files;
 mod id;
 mod index;
 mod key;
+#[cfg(target_os = "linux")]
+mod local;
 mod lock;
 mod node;
 mod pack;
@@ -68,6 +72,8 @@ use index::{Index, IndexFile};
 use key::KeyFile;
 use read::Window;
 
+#[cfg(target_os = "linux")]
+pub use backup::{BackupOptions, BackupResult, Problem, ProblemKind, Totals};
 pub use crypto::MasterKey;
 pub use error::{Error, Result};
 pub use files::FileEntry;

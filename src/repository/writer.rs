@@ -7,6 +7,7 @@
 //! Order is what makes a kill harmless: a pack is durable before an index names it, an index before a snapshot needs
 //! it. A small index file every 64 packs or 30 seconds means that even without adopting packs no more is lost.
 
+use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -126,6 +127,7 @@ impl Writer {
             decompressor: zstd::bulk::Decompressor::new().map_err(codec)?,
             sealed_copy: Vec::new(),
             plain_copy: Vec::new(),
+            zeros: BTreeMap::new(),
         })
     }
 
@@ -292,6 +294,7 @@ pub(super) struct Packer {
     decompressor: zstd::bulk::Decompressor<'static>,
     sealed_copy: Vec<u8>,
     plain_copy: Vec<u8>,
+    zeros: BTreeMap<usize, Id>,
 }
 
 impl Packer {
@@ -303,6 +306,16 @@ impl Packer {
             self.add(id, plain)?;
         }
         Ok((id, new))
+    }
+
+    /// Stores a blob of `length` zeros, which is hashed only the first time.
+    pub(super) fn store_zeros(&mut self, length: usize) -> Result<Id> {
+        if let Some(id) = self.zeros.get(&length) {
+            return Ok(*id);
+        }
+        let (id, _) = self.store(&vec![0; length])?;
+        self.zeros.insert(length, id);
+        Ok(id)
     }
 
     /// Adds a claimed blob to the open pack.

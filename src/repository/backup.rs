@@ -1,0 +1,378 @@
+//! A directory tree becomes a snapshot.
+//!
+//! ```text
+//! walker ─ batches of names ─▶ workers: stat, compare, read, hash, compress, seal ─▶ packs ─▶ uploads
+//!    │                            └─ large files ─▶ readers ─ chunks ─▶ (the same workers)
+//!    └─ the same order of things ─▶ assembler: JSON of finished batches ─▶ tree blobs
+//! ```
+//!
+//! The walker goes depth-first in the order of names and hands out promises in that order; the assembler redeems
+//! them in the same order and so writes every directory as a stream, however large. Nothing holds a tree in memory:
+//! what is in flight is bounded by the queues. An entry whose parent has the same ctime, mtime, size and inode
+//! keeps its old JSON byte by byte (any change of content, attributes, owner or mode moves ctime), so an unchanged
+//! directory has an unchanged id.
+//!
+//! What cannot be read is a [`Problem`] in the result, never a silence; the caller decides what it means.
+
+mod assemble;
+mod large;
+mod walk;
+mod worker;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::Repository;
+use super::chunker::{Chunker, LARGE, NORMAL};
+use super::error::{Error, Result};
+use super::id::Id;
+use super::local;
+use super::node::{Node, NodeKind};
+use super::pack::BlobKind;
+use super::pool::Pool;
+use super::progress::Progress;
+use super::snapshot::{Snapshot, SnapshotInfo};
+use super::writer::{WriteOptions, Writer};
+use large::{Chunk, LargeJob};
+use walk::{Batch, Item};
+
+/// Threads that read large files while the workers hash them.
+const READERS: usize = 2;
+/// Promises between walker and assembler: bounds what is walked but not yet written.
+const ITEMS: usize = 256;
+
+/// How a directory is backed up.
+#[derive(Clone, Debug)]
+pub struct BackupOptions {
+    /// Name of the directory node that stands for the source, such as `data`.
+    pub name: String,
+    /// What the snapshot says about itself.
+    pub info: SnapshotInfo,
+    /// An earlier snapshot of the same source: entries unchanged since are not read.
+    pub parent: Option<Snapshot>,
+    /// How blobs are written.
+    pub write: WriteOptions,
+    /// Whether packs a killed run left behind are looked for and used.
+    pub adopt: bool,
+}
+
+impl BackupOptions {
+    /// Full backup of a source called `name`.
+    pub fn new(name: impl Into<String>, info: SnapshotInfo) -> Self {
+        BackupOptions {
+            name: name.into(),
+            info,
+            parent: None,
+            write: WriteOptions::default(),
+            adopt: true,
+        }
+    }
+}
+
+/// Why an entry is not in the snapshot as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    /// It could not be opened or read: it is missing from the snapshot.
+    Unreadable,
+    /// It was listed and then gone: it is missing from the snapshot.
+    Vanished,
+    /// It changed each time it was read: what the snapshot has may never have existed as a whole.
+    Torn,
+    /// Its attributes could not be read: they are missing from the snapshot.
+    Attributes,
+    /// It is of a kind no repository can hold.
+    Unsupported,
+    /// Another file system is mounted here: it is not part of this volume.
+    OtherFileSystem,
+}
+
+/// One entry that is not in the snapshot as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Path below the source.
+    pub path: String,
+    /// What it means.
+    pub kind: ProblemKind,
+    /// The system's words.
+    pub cause: String,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Regular files.
+    pub files: u64,
+    /// Directories, the root included.
+    pub directories: u64,
+    /// Symbolic links, devices, pipes, sockets.
+    pub others: u64,
+    /// Length of all files in bytes, holes included.
+    pub bytes: u64,
+}
+
+/// A finished backup. It exists in the store even if there are problems; whether it counts is the caller's decision.
+#[derive(Debug)]
+#[must_use = "the problems say what is missing"]
+pub struct BackupResult {
+    /// The snapshot; tagged `incomplete` if there are problems.
+    pub snapshot: Snapshot,
+    /// What it holds.
+    pub totals: Totals,
+    /// Entries taken from the parent without being read.
+    pub unchanged: u64,
+    /// What is not in it as it should be, sorted by path.
+    pub problems: Vec<Problem>,
+    /// Bytes of packs sent to the store.
+    pub bytes_added: u64,
+    /// Packs of a killed run that were used.
+    pub packs_adopted: u64,
+    /// Their size in bytes.
+    pub bytes_adopted: u64,
+}
+
+/// What all threads of one backup share.
+struct Shared<'a> {
+    repository: &'a Repository,
+    writer: &'a Writer,
+    progress: &'a Progress,
+    normal: Chunker,
+    large: Chunker,
+    buffers: Pool,
+    problems: Mutex<Vec<Problem>>,
+    failure: Mutex<Option<Error>>,
+    stop: AtomicBool,
+    files: AtomicU64,
+    directories: AtomicU64,
+    others: AtomicU64,
+    bytes: AtomicU64,
+    unchanged: AtomicU64,
+}
+
+impl<'a> Shared<'a> {
+    fn new(repository: &'a Repository, writer: &'a Writer, progress: &'a Progress) -> Self {
+        let secret = &repository.config().chunker_polynomial;
+        Shared {
+            repository,
+            writer,
+            progress,
+            normal: Chunker::new(secret, NORMAL),
+            large: Chunker::new(secret, LARGE),
+            buffers: Pool::new(large::BUFFER),
+            problems: Mutex::default(),
+            failure: Mutex::default(),
+            stop: AtomicBool::new(false),
+            files: AtomicU64::new(0),
+            directories: AtomicU64::new(0),
+            others: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+        }
+    }
+
+    fn problem(&self, path: String, kind: ProblemKind, cause: impl ToString) {
+        let problem = Problem { path, kind, cause: cause.to_string() };
+        tracing::debug!(path = problem.path, kind = ?kind, cause = problem.cause, "problem");
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+    }
+
+    /// Stops every thread; the first cause is the one that is told.
+    fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.as_ref().is_none_or(|first| matches!(first, Error::Cancelled)) {
+            *failure = Some(error);
+        }
+        self.stop.store(true, Ordering::Release);
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Acquire) { Err(Error::Cancelled) } else { self.progress.check() }
+    }
+
+    /// The outcome of a thread: its failure stops the others.
+    fn settle(&self, result: Result<()>) {
+        if let Err(error) = result {
+            self.fail(error);
+        }
+    }
+
+    fn count(&self, node: &Node) {
+        let counter = match node.kind {
+            NodeKind::File => &self.files,
+            NodeKind::Directory => &self.directories,
+            _ => &self.others,
+        };
+        Progress::add(counter, 1);
+        Progress::add(&self.bytes, node.size);
+        Progress::add(&self.progress.files_done, 1);
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            files: self.files.load(Ordering::Relaxed),
+            directories: self.directories.load(Ordering::Relaxed),
+            others: self.others.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The failure that started it all, if any thread failed.
+    fn outcome<T>(&self, result: Result<T>) -> Result<T> {
+        self.writer.take_error()?;
+        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(failure) => Err(failure),
+            None => result,
+        }
+    }
+}
+
+/// The receiving ends a worker serves.
+#[derive(Clone)]
+struct Work {
+    batches: Receiver<Batch>,
+    chunks: Receiver<Chunk>,
+    large: Sender<LargeJob>,
+}
+
+impl Repository {
+    /// Backs up the directory `source`, which is read and never changed.
+    ///
+    /// # Errors
+    /// The store's, the lock's, [`Error::Cancelled`], and [`Error::Local`] if `source` itself cannot be opened. Anything
+    /// below it that cannot be read is in the result instead.
+    pub fn backup_directory(
+        &self,
+        source: &Path,
+        options: &BackupOptions,
+        progress: &Progress,
+    ) -> Result<BackupResult> {
+        local::raise_file_limit();
+        let root = walk::open_root(source, &options.name)?;
+        self.commit_run(options, progress, |shared| {
+            let parent = parent_root(shared.repository, options)?;
+            run_pipeline(shared, options.write.worker_count(), |items, batches, _| {
+                walk::walk(shared, root, parent, items, batches)
+            })
+        })
+    }
+
+    /// Lock, index, adoption, the run itself, and the three commit points.
+    fn commit_run(
+        &self,
+        options: &BackupOptions,
+        progress: &Progress,
+        run: impl FnOnce(&Shared<'_>) -> Result<Id>,
+    ) -> Result<BackupResult> {
+        let lock = self.lock()?;
+        self.load_index()?;
+        let writer = Writer::new(self, options.write);
+        let (packs_adopted, bytes_adopted) =
+            if options.adopt { self.adopt_orphans(&writer)? } else { (0, 0) };
+        let shared = Shared::new(self, &writer, progress);
+        let result = run(&shared);
+        let tree = shared.outcome(result)?;
+        let (totals, unchanged) = (shared.totals(), shared.unchanged.load(Ordering::Relaxed));
+        let mut problems = shared.problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+        problems.sort();
+        writer.finish()?;
+        progress.check()?;
+        lock.check()?;
+        let parent = options.parent.as_ref().and_then(|parent| parent.id);
+        let paths = vec![format!("/{}", options.name)];
+        let mut snapshot = Snapshot::new(tree, paths, &options.info, parent);
+        if !problems.is_empty() {
+            snapshot.tags.push("incomplete".into());
+        }
+        let snapshot = self.commit(snapshot)?;
+        if lock.alone()? {
+            writer.merge_indexes()?;
+        }
+        let bytes_added = writer.bytes();
+        lock.release()?;
+        Ok(BackupResult {
+            snapshot,
+            totals,
+            unchanged,
+            problems,
+            bytes_added,
+            packs_adopted,
+            bytes_adopted,
+        })
+    }
+}
+
+/// The parent's node for the source: the one of the same name.
+fn parent_root(repository: &Repository, options: &BackupOptions) -> Result<Option<Node>> {
+    let Some(parent) = &options.parent else { return Ok(None) };
+    match repository.find_node(parent, &options.name) {
+        Ok(node) => Ok(Some(node)),
+        Err(Error::PathNotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Starts workers and readers, lets `feed` produce items on a thread of its own, and assembles on this one.
+fn run_pipeline(
+    shared: &Shared<'_>,
+    workers: usize,
+    feed: impl FnOnce(Sender<Item>, Sender<Batch>, Sender<LargeJob>) -> Result<()> + Send,
+) -> Result<Id> {
+    let (item_in, items) = bounded(ITEMS);
+    let (batch_in, batches) = bounded(2 * workers);
+    let (large_in, large_jobs) = unbounded();
+    let (chunk_in, chunks) = bounded(2 * workers);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let (batches, chunks, large) = (batches.clone(), chunks.clone(), large_in.clone());
+            let work = Work { batches, chunks, large };
+            scope.spawn(move || shared.settle(worker::run(shared, work)));
+        }
+        for _ in 0..READERS {
+            let (jobs, chunks) = (large_jobs.clone(), chunk_in.clone());
+            scope.spawn(move || shared.settle(large::run(shared, &jobs, &chunks)));
+        }
+        // The threads hold the only ends that are left: each queue closes when its last user ends.
+        drop((batches, chunks, chunk_in, large_jobs));
+        scope.spawn(move || shared.settle(feed(item_in, batch_in, large_in)));
+        let assembled = assemble::run(shared, items);
+        if let Err(error) = &assembled
+            && !matches!(error, Error::Cancelled)
+        {
+            tracing::debug!(%error, "the assembler stops");
+        }
+        if assembled.is_err() {
+            shared.stop.store(true, Ordering::Release);
+        }
+        assembled
+    })
+}
+
+/// A packer for trees and one for data are all a run needs to know about kinds.
+fn tree_packer(shared: &Shared<'_>) -> Result<super::writer::Packer> {
+    shared.writer.packer(BlobKind::Tree)
+}
+
+/// A directory that is being read; kept open by everything that still needs names in it.
+struct Dir {
+    fd: std::os::fd::OwnedFd,
+    name: Vec<u8>,
+    above: Option<Arc<Dir>>,
+}
+
+impl Dir {
+    /// Path of `name` in this directory, below the source.
+    fn path(&self, name: &[u8]) -> String {
+        let mut parts = vec![name];
+        let mut dir = Some(self);
+        while let Some(current) = dir {
+            if current.above.is_some() {
+                parts.push(&current.name);
+            }
+            dir = current.above.as_deref();
+        }
+        parts.reverse();
+        local::display(&parts.join(&b'/'))
+    }
+}

@@ -1,0 +1,372 @@
+//! Large files and devices: readers read and cut, the workers hash, compress and seal.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::fs::Stat;
+
+use super::super::chunker::{Chunker, HUGE};
+use super::super::error::{Error, Result};
+use super::super::id::Id;
+use super::super::local;
+use super::super::node::{Node, NodeKind};
+use super::super::pool::Pooled;
+use super::super::progress::Progress;
+use super::super::writer::Packer;
+use super::worker::{TRIES, reply_to, same_content};
+use super::{Dir, ProblemKind, Shared};
+
+/// Size of a read buffer: twice the largest chunk of ordinary files.
+pub(super) const BUFFER: usize = 8 << 20;
+/// A buffer for huge files, whose chunks may be as large as the ordinary buffer.
+const HUGE_BUFFER: usize = 16 << 20;
+/// Holes at least this long are not read and cut the file; shorter ones are read as the zeros they are.
+const HOLE: u64 = 1 << 20;
+/// A hole is stored as blobs of zeros of this many bytes: one blob, however long the hole.
+const ZEROS: u64 = 4 << 20;
+/// Chunks of a device have this size, whatever they hold: a change never moves a cut.
+pub(in super::super) const BLOCK: usize = 1 << 20;
+
+/// A file or a part of a device to be read.
+pub(super) struct LargeJob {
+    file: Arc<File>,
+    node: Node,
+    source: Source,
+    reply: Sender<Option<Vec<u8>>>,
+}
+
+enum Source {
+    File { dir: Arc<Dir>, stat: Box<Stat> },
+    /// `node.size` bytes of a device from this offset.
+    Extent { offset: u64, path: String },
+}
+
+impl LargeJob {
+    pub(super) fn file(
+        file: File,
+        stat: Stat,
+        node: Node,
+        dir: Arc<Dir>,
+        reply: Sender<Option<Vec<u8>>>,
+    ) -> Self {
+        let source = Source::File { dir, stat: Box::new(stat) };
+        LargeJob { file: Arc::new(file), node, source, reply }
+    }
+
+    /// The node must have its size; its content is filled in. The reply is `None` if it is all zeros.
+    pub(super) fn extent(
+        file: Arc<File>,
+        offset: u64,
+        node: Node,
+        path: String,
+        reply: Sender<Option<Vec<u8>>>,
+    ) -> Self {
+        LargeJob { file, node, source: Source::Extent { offset, path }, reply }
+    }
+}
+
+/// A piece of a file for a worker to store.
+pub(super) struct Chunk {
+    piece: Piece,
+    pub(super) number: u32,
+    pub(super) reply: Sender<(u32, Id)>,
+}
+
+enum Piece {
+    Data(Arc<Pooled>, Range<usize>),
+    Zeros(usize),
+}
+
+/// Stores a chunk and tells its reader the id.
+pub(super) fn store_chunk(shared: &Shared<'_>, packer: &mut Packer, chunk: Chunk) -> Result<()> {
+    let id = match &chunk.piece {
+        Piece::Data(buffer, range) => {
+            let data = &buffer[range.clone()];
+            let (id, _) = packer.store(data)?;
+            Progress::add(&shared.progress.bytes_done, data.len() as u64);
+            id
+        }
+        Piece::Zeros(length) => {
+            Progress::add(&shared.progress.bytes_done, *length as u64);
+            packer.store_zeros(*length)?
+        }
+    };
+    reply_to(chunk, id)
+}
+
+/// Serves jobs until nobody can send one any more.
+pub(super) fn run(
+    shared: &Shared<'_>,
+    jobs: &Receiver<LargeJob>,
+    chunks: &Sender<Chunk>,
+) -> Result<()> {
+    for job in jobs {
+        shared.check()?;
+        let LargeJob { file, node, source, reply } = job;
+        let finished = match source {
+            Source::File { dir, stat } => read_file(shared, chunks, &file, node, &dir, *stat)?,
+            Source::Extent { offset, path } => {
+                read_extent(shared, chunks, &file, node, offset, &path)?
+            }
+        };
+        if let Some(node) = &finished {
+            shared.count(node);
+        }
+        let json = finished.map(|node| {
+            let mut json = Vec::new();
+            node.write_json(&mut json);
+            json
+        });
+        reply.send(json).map_err(|_| Error::Cancelled)?;
+    }
+    Ok(())
+}
+
+/// Reads a file until it holds still. `None` if it cannot be read, which is told.
+fn read_file(
+    shared: &Shared<'_>,
+    chunks: &Sender<Chunk>,
+    file: &File,
+    mut node: Node,
+    dir: &Dir,
+    mut stat: Stat,
+) -> Result<Option<Node>> {
+    for attempt in 1..=TRIES {
+        let mut cutter = Cutter::new(shared, chunks, file);
+        let read = cutter.file(&mut node, &stat);
+        let after = match read {
+            Ok(()) => rustix::fs::fstat(file).map_err(io::Error::from),
+            Err(Failure::Local(error)) => Err(error),
+            Err(Failure::Fatal(error)) => return Err(error),
+        };
+        let after = match after {
+            Ok(after) => after,
+            Err(error) => {
+                shared.problem(dir.path(&node.name), ProblemKind::Unreadable, error);
+                return Ok(None);
+            }
+        };
+        let length = cutter.total;
+        node.content = cutter.finish()?;
+        if same_content(&stat, &after) && length == node.size {
+            return Ok(Some(node));
+        }
+        if attempt == TRIES {
+            let cause = format!("it changed during each of {TRIES} reads");
+            shared.problem(dir.path(&node.name), ProblemKind::Torn, cause);
+        }
+        let Node { name, xattrs, holes, content, .. } = node;
+        node = Node { xattrs, holes, content, ..local::node_of(&name, NodeKind::File, &after) };
+        if attempt == TRIES {
+            node.size = length;
+        }
+        stat = after;
+    }
+    Ok(Some(node))
+}
+
+/// Reads an extent of a device in fixed blocks. `None` if it is all zeros.
+fn read_extent(
+    shared: &Shared<'_>,
+    chunks: &Sender<Chunk>,
+    file: &File,
+    mut node: Node,
+    offset: u64,
+    path: &str,
+) -> Result<Option<Node>> {
+    let mut cutter = Cutter::new(shared, chunks, file);
+    match cutter.extent(offset, node.size) {
+        Ok(()) => {}
+        Err(Failure::Fatal(error)) => return Err(error),
+        // A hole in a device's data would be silent corruption: there is no partial capture of a device.
+        Err(Failure::Local(source)) => {
+            let path = path.to_owned();
+            return Err(Error::Local { operation: "read the device", path, source });
+        }
+    }
+    let empty = cutter.all_zeros;
+    node.content = cutter.finish()?;
+    Ok((!empty).then_some(node))
+}
+
+/// Why a read ended: the source's fault, or the run's.
+enum Failure {
+    Local(io::Error),
+    Fatal(Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Local(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Fatal(error)
+    }
+}
+
+/// Cuts one file and collects the ids of its chunks.
+struct Cutter<'a> {
+    shared: &'a Shared<'a>,
+    chunks: &'a Sender<Chunk>,
+    file: &'a File,
+    number: u32,
+    total: u64,
+    all_zeros: bool,
+    reply: Sender<(u32, Id)>,
+    ids: Receiver<(u32, Id)>,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(shared: &'a Shared<'a>, chunks: &'a Sender<Chunk>, file: &'a File) -> Self {
+        let (reply, ids) = unbounded();
+        Cutter { shared, chunks, file, number: 0, total: 0, all_zeros: true, reply, ids }
+    }
+
+    fn send(&mut self, piece: Piece) -> Result<()> {
+        self.total += match &piece {
+            Piece::Data(_, range) => range.len() as u64,
+            Piece::Zeros(length) => *length as u64,
+        };
+        let chunk = Chunk { piece, number: self.number, reply: self.reply.clone() };
+        self.number += 1;
+        self.chunks.send(chunk).map_err(|_| Error::Cancelled)
+    }
+
+    /// Waits for the workers and returns the ids in order.
+    fn finish(self) -> Result<Vec<Id>> {
+        let Cutter { number, reply, ids, .. } = self;
+        drop(reply);
+        let mut sorted = vec![None; number as usize];
+        for (number, id) in ids {
+            sorted[number as usize] = Some(id);
+        }
+        sorted.into_iter().collect::<Option<_>>().ok_or(Error::Cancelled)
+    }
+
+    fn file(&mut self, node: &mut Node, stat: &Stat) -> Result<(), Failure> {
+        node.holes = match local::is_sparse(stat) {
+            true => local::holes_of(self.file, node.size)?,
+            false => Vec::new(),
+        };
+        let huge = node.size > HUGE;
+        let chunker = if huge { &self.shared.large } else { &self.shared.normal };
+        let mut position = 0;
+        for &(start, length) in node.holes.iter().filter(|(_, length)| *length >= HOLE) {
+            self.data(position..start, chunker, huge, false)?;
+            self.zeros(length)?;
+            position = start + length;
+        }
+        // The last part is read to the end of the file, wherever that is by now.
+        let ends_in_hole = position == node.size && position > 0;
+        if !ends_in_hole {
+            self.data(position..node.size, chunker, huge, true)?;
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, mut length: u64) -> Result<(), Failure> {
+        while length > 0 {
+            self.shared.check()?;
+            let piece = length.min(ZEROS);
+            self.send(Piece::Zeros(piece as usize))?;
+            length -= piece;
+        }
+        Ok(())
+    }
+
+    /// Cuts a range by content. With `to_end`, one more byte is asked for, so that growth is noticed.
+    fn data(
+        &mut self,
+        range: Range<u64>,
+        chunker: &Chunker,
+        huge: bool,
+        to_end: bool,
+    ) -> Result<(), Failure> {
+        let max = chunker.sizes().max;
+        let Range { start: mut position, end } = range;
+        let end = end + u64::from(to_end);
+        let mut carry: Option<(Arc<Pooled>, Range<usize>)> = None;
+        loop {
+            self.shared.check()?;
+            let mut buffer = self.shared.buffers.take();
+            if huge {
+                buffer.reserve(HUGE_BUFFER);
+            }
+            if let Some((last, rest)) = carry.take() {
+                buffer.extend_from_slice(&last[rest]);
+            }
+            let capacity = if huge { HUGE_BUFFER } else { BUFFER };
+            let want = (capacity - buffer.len()).min((end - position) as usize);
+            let got = self.fill(&mut buffer, position, want)?;
+            position += got as u64;
+            let last = got < want || position == end;
+            let buffer = Arc::new(buffer);
+            let mut start = 0;
+            while start < buffer.len() && (last || buffer.len() - start >= max) {
+                let length = chunker.cut(&buffer[start..]);
+                self.send(Piece::Data(Arc::clone(&buffer), start..start + length))?;
+                start += length;
+            }
+            if last {
+                return Ok(());
+            }
+            carry = Some((Arc::clone(&buffer), start..buffer.len()));
+        }
+    }
+
+    fn extent(&mut self, offset: u64, length: u64) -> Result<(), Failure> {
+        let mut position = 0;
+        while position < length {
+            self.shared.check()?;
+            let mut buffer = self.shared.buffers.take();
+            let want = (length - position).min(BUFFER as u64) as usize;
+            let got = self.fill(&mut buffer, offset + position, want)?;
+            if got < want {
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the device became shorter");
+                return Err(Failure::Local(error));
+            }
+            position += got as u64;
+            let buffer = Arc::new(buffer);
+            for start in (0..buffer.len()).step_by(BLOCK) {
+                let range = start..(start + BLOCK).min(buffer.len());
+                if is_zero(&buffer[range.clone()]) {
+                    self.send(Piece::Zeros(range.len()))?;
+                } else {
+                    self.all_zeros = false;
+                    self.send(Piece::Data(Arc::clone(&buffer), range))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends up to `want` bytes from `position`; fewer only at the end of the file.
+    fn fill(&self, buffer: &mut Vec<u8>, position: u64, want: usize) -> io::Result<usize> {
+        let start = buffer.len();
+        buffer.resize(start + want, 0);
+        let mut got = 0;
+        while got < want {
+            match self.file.read_at(&mut buffer[start + got..], position + got as u64) {
+                Ok(0) => break,
+                Ok(count) => got += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(start + got);
+        Ok(got)
+    }
+}
+
+/// Whether all bytes are zero; compares with a block of zeros, which is a `memcmp`.
+pub(in super::super) fn is_zero(data: &[u8]) -> bool {
+    static ZERO: [u8; 4096] = [0; 4096];
+    data.chunks(ZERO.len()).all(|part| *part == ZERO[..part.len()])
+}
