@@ -53,6 +53,8 @@ mod pack;
 mod pool;
 mod progress;
 mod read;
+#[cfg(target_os = "linux")]
+mod restore;
 mod sealed;
 mod snapshot;
 mod text;
@@ -81,6 +83,8 @@ pub use id::Id;
 pub use lock::RepositoryLock;
 pub use node::{Node, NodeKind, Time, Xattr};
 pub use progress::Progress;
+#[cfg(target_os = "linux")]
+pub use restore::{Loss, LossClass, RestoreOptions, RestoreResult};
 pub use snapshot::{Snapshot, SnapshotInfo};
 pub use writer::WriteOptions;
 

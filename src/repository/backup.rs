@@ -36,6 +36,7 @@ use super::pool::Pool;
 use super::progress::Progress;
 use super::snapshot::{Snapshot, SnapshotInfo};
 use super::writer::{WriteOptions, Writer};
+pub(super) use large::is_zero;
 use large::{Chunk, LargeJob};
 use walk::{Batch, Item};
 

@@ -1,0 +1,324 @@
+//! A snapshot becomes a directory tree again.
+//!
+//! ```text
+//! planner: trees in order ─▶ directories, links, devices at once; files ─▶ windows of blobs
+//! workers: window ─▶ what is there already? ─▶ ranged reads, joined ─▶ open, decompress, check ─▶ write ─▶ metadata
+//! ```
+//!
+//! A window is a few megabytes of consecutive content, so memory is bounded whatever the tree looks like, and
+//! the blobs of neighbouring files, which lie side by side in a pack, cost one request. A directory gets its
+//! metadata when the last thing in it is done, so its times are right.
+//!
+//! Every operation goes through a directory descriptor and one checked name: a hostile repository can name no
+//! place outside the target. Content that does not match its id is an error; an attribute that the target refuses
+//! is a [`Loss`] in the result. Running it again finishes what was begun and fetches only what differs.
+
+mod apply;
+mod file;
+mod plan;
+mod window;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::bounded;
+use rustix::fs::{Mode, OFlags};
+
+use super::Repository;
+use super::backup::Totals;
+use super::error::{Error, Result};
+use super::local;
+use super::node::{Node, NodeKind, Time};
+use super::progress::Progress;
+use super::snapshot::Snapshot;
+use window::Window;
+
+/// How a snapshot is restored.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// The directory of the snapshot that becomes the target, such as `data`.
+    pub path: String,
+    /// Whether entries of the target that the snapshot does not have are deleted; otherwise they are reported.
+    pub delete_extra: bool,
+    /// Whether `security.selinux` is restored. Labels differ between clusters and the kubelet sets them.
+    pub selinux: bool,
+    /// Threads that fetch and write; 0 means two for each CPU, at least 4 and at most 16.
+    pub workers: usize,
+}
+
+impl RestoreOptions {
+    /// Restores the directory `path` of the snapshot.
+    pub fn new(path: impl Into<String>) -> Self {
+        RestoreOptions { path: path.into(), delete_extra: false, selinux: false, workers: 0 }
+    }
+
+    fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(4, |n| 2 * n.get()).clamp(4, 16),
+            count => count,
+        }
+    }
+}
+
+/// What the target did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LossClass {
+    /// Owner or group.
+    Owner,
+    /// Permission bits.
+    Mode,
+    /// Modification time.
+    Times,
+    /// An extended attribute of no other class.
+    Xattr,
+    /// A POSIX ACL.
+    Acl,
+    /// A file capability.
+    Capability,
+    /// An SELinux label that was asked for.
+    Selinux,
+    /// A device, pipe, or socket.
+    Special,
+    /// A hard link.
+    HardLink,
+    /// A name the target cannot hold, or an entry in the way that cannot be removed.
+    Name,
+}
+
+/// One thing the target did not take.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Loss {
+    /// Path below the target.
+    pub path: String,
+    /// What was lost.
+    pub class: LossClass,
+    /// The system's words.
+    pub cause: String,
+}
+
+/// A finished restore.
+#[derive(Debug)]
+#[must_use = "the losses say what the target did not take"]
+pub struct RestoreResult {
+    /// What was restored or found equal.
+    pub totals: Totals,
+    /// What the target did not take, sorted by path.
+    pub losses: Vec<Loss>,
+    /// Entries of the target that the snapshot does not have; deleted if that was asked for.
+    pub extra: Vec<String>,
+    /// Bytes that were there already and proven equal.
+    pub bytes_reused: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+}
+
+/// What all threads of one restore share.
+struct Shared<'a> {
+    repository: &'a Repository,
+    options: &'a RestoreOptions,
+    progress: &'a Progress,
+    losses: Mutex<Vec<Loss>>,
+    extra: Mutex<Vec<String>>,
+    failure: Mutex<Option<Error>>,
+    stop: AtomicBool,
+    files: AtomicU64,
+    directories: AtomicU64,
+    others: AtomicU64,
+    bytes: AtomicU64,
+    reused: AtomicU64,
+    written: AtomicU64,
+}
+
+fn push<T>(list: &Mutex<Vec<T>>, item: T) {
+    list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+}
+
+fn take_sorted<T: Ord>(list: Mutex<Vec<T>>) -> Vec<T> {
+    let mut list = list.into_inner().unwrap_or_else(PoisonError::into_inner);
+    list.sort();
+    list
+}
+
+impl<'a> Shared<'a> {
+    fn new(repository: &'a Repository, options: &'a RestoreOptions, progress: &'a Progress) -> Self {
+        Shared {
+            repository,
+            options,
+            progress,
+            losses: Mutex::default(),
+            extra: Mutex::default(),
+            failure: Mutex::default(),
+            stop: AtomicBool::new(false),
+            files: AtomicU64::new(0),
+            directories: AtomicU64::new(0),
+            others: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    fn loss(&self, path: String, class: LossClass, cause: impl ToString) {
+        let cause = cause.to_string();
+        tracing::debug!(path, ?class, cause, "loss");
+        push(&self.losses, Loss { path, class, cause });
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Acquire) { Err(Error::Cancelled) } else { self.progress.check() }
+    }
+
+    fn settle(&self, result: Result<()>) {
+        if let Err(error) = result {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            if failure.as_ref().is_none_or(|first| matches!(first, Error::Cancelled)) {
+                *failure = Some(error);
+            }
+            self.stop.store(true, Ordering::Release);
+        }
+    }
+
+    fn count(&self, node: &Node) {
+        let counter = match node.kind {
+            NodeKind::File => &self.files,
+            NodeKind::Directory => &self.directories,
+            _ => &self.others,
+        };
+        Progress::add(counter, 1);
+        Progress::add(&self.bytes, node.size);
+        Progress::add(&self.progress.files_done, 1);
+    }
+}
+
+/// A directory of the target that still has work in it.
+struct Dir {
+    fd: OwnedFd,
+    node: Node,
+    above: Option<Arc<Dir>>,
+    /// Made by this restore: nothing in it can be in the way.
+    fresh: bool,
+}
+
+impl Dir {
+    /// Path of `name` in this directory, below the target.
+    fn path(&self, name: &[u8]) -> String {
+        local::display(&self.parts(name).join(&b'/'))
+    }
+
+    fn parts<'p>(&'p self, name: &'p [u8]) -> Vec<&'p [u8]> {
+        let mut parts = vec![name];
+        let mut dir = self;
+        while let Some(above) = &dir.above {
+            parts.push(&dir.node.name);
+            dir = above;
+        }
+        parts.reverse();
+        parts
+    }
+}
+
+/// Gives up one hold on a directory. Whoever gives up the last one finishes it, and then the ones above.
+fn release(shared: &Shared<'_>, dir: Arc<Dir>) {
+    let mut next = Some(dir);
+    while let Some(dir) = next.take().and_then(Arc::into_inner) {
+        apply::directory(shared, &dir);
+        shared.count(&dir.node);
+        next = dir.above;
+    }
+}
+
+/// A hard link to be made when all content is there.
+struct Link {
+    parts: Vec<Vec<u8>>,
+    first: Arc<[Vec<u8>]>,
+    directory_times: (Time, Time),
+    node: Node,
+}
+
+impl Repository {
+    /// Restores a directory of `snapshot` into the existing directory `target`.
+    ///
+    /// # Errors
+    /// The store's; [`Error::Tampered`] for content that is not what it should be; [`Error::Local`] when the target
+    /// cannot be written, as when it is full. What was restored until then stays and is used by the next call.
+    pub fn restore_directory(
+        &self,
+        snapshot: &Snapshot,
+        target: &Path,
+        options: &RestoreOptions,
+        progress: &Progress,
+    ) -> Result<RestoreResult> {
+        local::raise_file_limit();
+        let lock = self.lock()?;
+        self.load_index()?;
+        let root = self.find_node(snapshot, &options.path)?;
+        let fd = open_target(target)?;
+        let shared = Shared::new(self, options, progress);
+        run(&shared, root, fd)?;
+        if let Some(failure) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(failure);
+        }
+        lock.release()?;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(RestoreResult {
+            totals: Totals {
+                files: count(&shared.files),
+                directories: count(&shared.directories),
+                others: count(&shared.others),
+                bytes: count(&shared.bytes),
+            },
+            bytes_reused: count(&shared.reused),
+            bytes_written: count(&shared.written),
+            losses: take_sorted(shared.losses),
+            extra: take_sorted(shared.extra),
+        })
+    }
+}
+
+fn open_target(target: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(target, flags, Mode::empty()).map_err(|errno| Error::Local {
+        operation: "open the target directory",
+        path: target.display().to_string(),
+        source: errno.into(),
+    })
+}
+
+fn run(shared: &Shared<'_>, root: Node, fd: OwnedFd) -> Result<()> {
+    let local = |operation| {
+        move |errno: rustix::io::Errno| Error::Local {
+            operation,
+            path: "the target".to_owned(),
+            source: errno.into(),
+        }
+    };
+    let top = rustix::io::fcntl_dupfd_cloexec(&fd, 0).map_err(local("open"))?;
+    let links = std::thread::scope(|scope| {
+        let workers = shared.options.worker_count();
+        let (sender, windows) = bounded::<Window>(workers);
+        for _ in 0..workers {
+            let windows = windows.clone();
+            scope.spawn(move || shared.settle(window::run(shared, &windows)));
+        }
+        drop(windows);
+        match plan::run(shared, root, fd, sender) {
+            Ok(links) => links,
+            Err(error) => {
+                shared.settle(Err(error));
+                Vec::new()
+            }
+        }
+    });
+    shared.check().or_else(|_| Ok::<_, Error>(()))?;
+    if shared.stop.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    for link in &links {
+        shared.check()?;
+        apply::link(shared, &top, link);
+    }
+    // One flush for the whole volume instead of one for each file.
+    rustix::fs::syncfs(&top).map_err(local("flush"))
+}

@@ -1,0 +1,185 @@
+//! A window of content: what is missing is fetched in few requests, opened, checked, and written where it belongs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::super::Repository;
+use super::super::backend::Kind;
+use super::super::crypto::NONCE;
+use super::super::error::{Error, Result};
+use super::super::id::Id;
+use super::super::index::Location;
+use super::super::progress::Progress;
+use super::Shared;
+use super::file::FileState;
+
+/// Two blobs this close in a pack are one request: cheaper than another round trip.
+const GAP: u64 = 128 << 10;
+/// Bytes of one request.
+const REQUEST: u64 = 8 << 20;
+/// Requests of one window at one time.
+const REQUESTS: usize = 8;
+
+/// Consecutive blobs of one file.
+pub(super) struct Part {
+    pub(super) file: Arc<FileState>,
+    pub(super) offset: u64,
+    pub(super) blobs: Vec<(Id, Location)>,
+}
+
+/// Consecutive parts.
+#[derive(Default)]
+pub(super) struct Window {
+    pub(super) parts: Vec<Part>,
+}
+
+/// Where a missing blob has to go.
+struct Missing<'w> {
+    location: Location,
+    targets: Vec<(&'w FileState, u64)>,
+}
+
+/// Serves windows until there are no more.
+pub(super) fn run(shared: &Shared<'_>, windows: &Receiver<Window>) -> Result<()> {
+    let mut worker = Worker {
+        shared,
+        decompressor: zstd::bulk::Decompressor::new()
+            .map_err(|error| Error::damaged("the decompressor", error))?,
+        scratch: Vec::new(),
+        plain: Vec::new(),
+        zeros: BTreeMap::new(),
+    };
+    for window in windows {
+        shared.check()?;
+        worker.window(&window)?;
+        for part in window.parts {
+            FileState::release(shared, part.file)?;
+        }
+    }
+    Ok(())
+}
+
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    decompressor: zstd::bulk::Decompressor<'static>,
+    scratch: Vec<u8>,
+    plain: Vec<u8>,
+    zeros: BTreeMap<u64, Id>,
+}
+
+impl Worker<'_> {
+    fn window(&mut self, window: &Window) -> Result<()> {
+        let mut missing: BTreeMap<Id, Missing<'_>> = BTreeMap::new();
+        for part in &window.parts {
+            let mut offset = part.offset;
+            for (id, location) in &part.blobs {
+                let length = u64::from(location.plain_length());
+                if self.is_there(&part.file, offset, length, id)? {
+                    Progress::add(&self.shared.reused, length);
+                    Progress::add(&self.shared.progress.bytes_done, length);
+                } else {
+                    let entry = missing.entry(*id);
+                    let missing =
+                        entry.or_insert_with(|| Missing { location: *location, targets: Vec::new() });
+                    missing.targets.push((&part.file, offset));
+                }
+                offset += length;
+            }
+        }
+        let mut sorted: Vec<(Id, Missing<'_>)> = missing.into_iter().collect();
+        sorted.sort_unstable_by_key(|(_, m)| (m.location.pack, m.location.offset));
+        let requests = requests(&sorted);
+        let repository = self.shared.repository;
+        let fetched = fetch(repository, &requests);
+        for (request, data) in requests.iter().zip(repository.backend().wait(fetched)?) {
+            Progress::add(&self.shared.progress.bytes_transferred, data.len() as u64);
+            for (id, missing) in &sorted[request.blobs.clone()] {
+                self.shared.check()?;
+                self.blob(id, missing, &data, request.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_there(&mut self, file: &FileState, offset: u64, length: u64, id: &Id) -> Result<bool> {
+        if file.in_hole(offset, length) {
+            let zeros = self.zeros.entry(length);
+            if zeros.or_insert_with(|| Id::of(&vec![0; length as usize])) == id {
+                file.punch(offset, length)?;
+                return Ok(true);
+            }
+        }
+        file.has(offset, length as usize, id, &mut self.scratch)
+    }
+
+    fn blob(&mut self, id: &Id, missing: &Missing<'_>, data: &Bytes, start: u64) -> Result<()> {
+        let Location { offset, length, uncompressed, .. } = missing.location;
+        let from = (u64::from(offset) - start) as usize;
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&data[from..from + length as usize]);
+        let tampered = || Error::Tampered { object: format!("blob {id}") };
+        let sealer = self.shared.repository.sealer();
+        let body = sealer.open(&mut self.scratch).map_err(|_| tampered())?;
+        let plain: &[u8] = if uncompressed == 0 {
+            body
+        } else {
+            self.plain.clear();
+            self.plain.reserve(uncompressed as usize);
+            self.decompressor
+                .decompress_to_buffer(body, &mut self.plain)
+                .map_err(|error| Error::damaged(format!("blob {id}"), error))?;
+            &self.plain
+        };
+        debug_assert!(data.len() >= NONCE);
+        if Id::of(plain) != *id || plain.len() as u32 != missing.location.plain_length() {
+            return Err(tampered());
+        }
+        for (file, offset) in &missing.targets {
+            file.write(*offset, plain)?;
+            Progress::add(&self.shared.written, plain.len() as u64);
+            Progress::add(&self.shared.progress.bytes_done, plain.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// One ranged read, and the missing blobs it brings.
+struct Request {
+    pack: Id,
+    start: u64,
+    end: u64,
+    blobs: std::ops::Range<usize>,
+}
+
+fn requests(sorted: &[(Id, Missing<'_>)]) -> Vec<Request> {
+    let mut requests: Vec<Request> = Vec::new();
+    for (number, (_, missing)) in sorted.iter().enumerate() {
+        let Location { pack, offset, length, .. } = missing.location;
+        let (start, end) = (u64::from(offset), u64::from(offset) + u64::from(length));
+        match requests.last_mut() {
+            Some(last)
+                if last.pack == pack
+                    && start.saturating_sub(last.end) <= GAP
+                    && end.saturating_sub(last.start) <= REQUEST =>
+            {
+                last.end = last.end.max(end);
+                last.blobs.end = number + 1;
+            }
+            _ => requests.push(Request { pack, start, end, blobs: number..number + 1 }),
+        }
+    }
+    requests
+}
+
+async fn fetch(repository: &Repository, requests: &[Request]) -> Result<Vec<Bytes>> {
+    let reads = requests.iter().map(|request| {
+        let (path, range) = (Kind::Pack.path(&request.pack), request.start..request.end);
+        async move { repository.backend().get_range(&path, range).await }
+    });
+    let reads: Vec<_> = reads.collect();
+    futures::stream::iter(reads).buffered(REQUESTS).try_collect().await
+}
