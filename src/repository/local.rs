@@ -58,6 +58,10 @@ pub(super) fn node_of(name: &[u8], kind: NodeKind, stat: &Stat) -> Node {
     node.uid = stat.st_uid;
     node.gid = stat.st_gid;
     node.inode = stat.st_ino as u64;
+    if kind == NodeKind::Directory {
+        // Walking it changes its access time; kept, it would make every directory new in every backup.
+        node.atime = node.mtime;
+    }
     if kind == NodeKind::File {
         node.size = stat.st_size as u64;
     }

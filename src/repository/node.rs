@@ -163,6 +163,8 @@ pub struct Node {
     pub subtree: Option<Id>,
     /// Holes of a sparse file: offset and length in bytes, ascending.
     pub holes: Vec<(u64, u64)>,
+    /// For the directory that stands for a block device: the device's size in bytes. Otherwise 0.
+    pub device_size: u64,
 }
 
 impl Node {
@@ -189,6 +191,7 @@ impl Node {
             content: Vec::new(),
             subtree: None,
             holes: Vec::new(),
+            device_size: 0,
         }
     }
 
@@ -305,6 +308,8 @@ struct Extension<'a> {
     /// Attributes whose names are not UTF-8; the names are base64 here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     raw_xattrs: Vec<XattrJson>,
+    #[serde(default, skip_serializing_if = "zero")]
+    device_size: u64,
 }
 
 impl<'a> NodeJson<'a> {
@@ -327,9 +332,11 @@ impl<'a> NodeJson<'a> {
         let target = String::from_utf8_lossy(&node.link_target);
         let target_raw =
             matches!(target, Cow::Owned(_)).then(|| STANDARD.encode(&node.link_target));
-        let extension = (!node.holes.is_empty() || !raw.is_empty()).then(|| Extension {
+        let extends = !node.holes.is_empty() || !raw.is_empty() || node.device_size > 0;
+        let extension = extends.then(|| Extension {
             holes: Cow::Borrowed(&node.holes),
             raw_xattrs: raw,
+            device_size: node.device_size,
         });
         NodeJson {
             name: text::quote(&node.name).into(),
@@ -378,7 +385,7 @@ impl<'a> NodeJson<'a> {
                 value,
             });
         }
-        let mut holes = Vec::new();
+        let (mut holes, mut device_size) = (Vec::new(), 0);
         if let Some(extension) = self.ferry {
             for XattrJson { name, value } in extension.raw_xattrs {
                 let value = decode(&value.unwrap_or_default())?;
@@ -388,6 +395,7 @@ impl<'a> NodeJson<'a> {
                 });
             }
             holes = extension.holes.into_owned();
+            device_size = extension.device_size;
         }
         xattrs.sort();
         Ok(Node {
@@ -411,6 +419,7 @@ impl<'a> NodeJson<'a> {
             content: self.content.map(Cow::into_owned).unwrap_or_default(),
             subtree: self.subtree,
             holes,
+            device_size,
         })
     }
 }

@@ -16,7 +16,7 @@
 mod apply;
 mod file;
 mod plan;
-mod window;
+pub(super) mod window;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -33,7 +33,6 @@ use super::local;
 use super::node::{Node, NodeKind, Time};
 use super::progress::Progress;
 use super::snapshot::Snapshot;
-use window::Window;
 
 /// How a snapshot is restored.
 #[derive(Clone, Debug)]
@@ -115,7 +114,7 @@ pub struct RestoreResult {
 }
 
 /// What all threads of one restore share.
-struct Shared<'a> {
+pub(super) struct Shared<'a> {
     repository: &'a Repository,
     options: &'a RestoreOptions,
     progress: &'a Progress,
@@ -142,7 +141,11 @@ fn take_sorted<T: Ord>(list: Mutex<Vec<T>>) -> Vec<T> {
 }
 
 impl<'a> Shared<'a> {
-    fn new(repository: &'a Repository, options: &'a RestoreOptions, progress: &'a Progress) -> Self {
+    pub(super) fn new(
+        repository: &'a Repository,
+        options: &'a RestoreOptions,
+        progress: &'a Progress,
+    ) -> Self {
         Shared {
             repository,
             options,
@@ -166,11 +169,11 @@ impl<'a> Shared<'a> {
         push(&self.losses, Loss { path, class, cause });
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if self.stop.load(Ordering::Acquire) { Err(Error::Cancelled) } else { self.progress.check() }
     }
 
-    fn settle(&self, result: Result<()>) {
+    pub(super) fn settle(&self, result: Result<()>) {
         if let Err(error) = result {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
             if failure.as_ref().is_none_or(|first| matches!(first, Error::Cancelled)) {
@@ -257,23 +260,32 @@ impl Repository {
         let fd = open_target(target)?;
         let shared = Shared::new(self, options, progress);
         run(&shared, root, fd)?;
-        if let Some(failure) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(failure);
-        }
+        shared.outcome()?;
         lock.release()?;
+        Ok(shared.finish())
+    }
+}
+
+impl Shared<'_> {
+    /// The failure that started it all, if any thread failed.
+    pub(super) fn outcome(&self) -> Result<()> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn finish(self) -> RestoreResult {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(RestoreResult {
+        RestoreResult {
             totals: Totals {
-                files: count(&shared.files),
-                directories: count(&shared.directories),
-                others: count(&shared.others),
-                bytes: count(&shared.bytes),
+                files: count(&self.files),
+                directories: count(&self.directories),
+                others: count(&self.others),
+                bytes: count(&self.bytes),
             },
-            bytes_reused: count(&shared.reused),
-            bytes_written: count(&shared.written),
-            losses: take_sorted(shared.losses),
-            extra: take_sorted(shared.extra),
-        })
+            bytes_reused: count(&self.reused),
+            bytes_written: count(&self.written),
+            losses: take_sorted(self.losses),
+            extra: take_sorted(self.extra),
+        }
     }
 }
 
@@ -297,7 +309,7 @@ fn run(shared: &Shared<'_>, root: Node, fd: OwnedFd) -> Result<()> {
     let top = rustix::io::fcntl_dupfd_cloexec(&fd, 0).map_err(local("open"))?;
     let links = std::thread::scope(|scope| {
         let workers = shared.options.worker_count();
-        let (sender, windows) = bounded::<Window>(workers);
+        let (sender, windows) = bounded(workers);
         for _ in 0..workers {
             let windows = windows.clone();
             scope.spawn(move || shared.settle(window::run(shared, &windows)));
@@ -311,7 +323,6 @@ fn run(shared: &Shared<'_>, root: Node, fd: OwnedFd) -> Result<()> {
             }
         }
     });
-    shared.check().or_else(|_| Ok::<_, Error>(()))?;
     if shared.stop.load(Ordering::Acquire) {
         return Ok(());
     }

@@ -7,4 +7,6 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod recipes;
+mod restic_interop;
 mod support;
+mod torture;

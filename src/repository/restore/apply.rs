@@ -36,6 +36,18 @@ pub(super) fn to_fd(
     existed: bool,
     path: &dyn Fn() -> String,
 ) {
+    if existed {
+        remove_foreign(shared, fd, node, path);
+    }
+    let set = |xattr: &Xattr| {
+        let set = rustix::fs::fsetxattr(fd, xattr.name.as_slice(), &xattr.value, XattrFlags::empty());
+        if let Err(error) = set {
+            attribute_loss(shared, xattr, error, path);
+        }
+    };
+    let (user, rest): (Vec<_>, Vec<_>) = in_order(shared, node).partition(|x| x.name.starts_with(b"user."));
+    // These need the write permission that the mode may take away from all but root; nothing later clears them.
+    user.into_iter().for_each(set);
     let (owner, group) = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
     if let Err(error) = rustix::fs::fchown(fd, owner, group) {
         shared.loss(path(), LossClass::Owner, io::Error::from(error));
@@ -43,15 +55,7 @@ pub(super) fn to_fd(
     if let Err(error) = rustix::fs::fchmod(fd, Mode::from_raw_mode(node.mode)) {
         shared.loss(path(), LossClass::Mode, io::Error::from(error));
     }
-    if existed {
-        remove_foreign(shared, fd, node, path);
-    }
-    for xattr in in_order(shared, node) {
-        let set = rustix::fs::fsetxattr(fd, xattr.name.as_slice(), &xattr.value, XattrFlags::empty());
-        if let Err(error) = set {
-            attribute_loss(shared, xattr, error, path);
-        }
-    }
+    rest.into_iter().for_each(set);
     if let Err(error) = rustix::fs::futimens(fd, &timestamps(node.atime, node.mtime)) {
         shared.loss(path(), LossClass::Times, io::Error::from(error));
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,6 +18,7 @@ use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::local;
 use super::super::node::{Node, NodeKind};
+use super::window::Target;
 use super::{Dir, Shared, apply, release};
 
 /// A file all of whose parts share this.
@@ -27,6 +28,7 @@ pub(super) struct FileState {
     /// In more than one window: written in place.
     split: AtomicBool,
     open: OnceLock<Open>,
+    opening: Mutex<()>,
 }
 
 struct Open {
@@ -38,7 +40,7 @@ struct Open {
 
 impl FileState {
     pub(super) fn new(dir: Arc<Dir>, node: Node) -> Self {
-        FileState { dir, node, split: AtomicBool::new(false), open: OnceLock::new() }
+        FileState { dir, node, split: AtomicBool::new(false), open: OnceLock::new(), opening: Mutex::new(()) }
     }
 
     /// Must be called before the first part is handed out.
@@ -73,8 +75,12 @@ impl FileState {
         if let Some(open) = self.open.get() {
             return Ok(open);
         }
+        // Two parts of one file may get here at once, and what is in the way must be removed once only.
+        let _only_one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = self.open.get() {
+            return Ok(open);
+        }
         let opened = self.open_new().map_err(self.failed("create"))?;
-        // Two parts of one file may get here at once; both have opened the same file, and one handle is enough.
         Ok(self.open.get_or_init(|| opened))
     }
 
@@ -141,65 +147,6 @@ impl FileState {
         Ok(Some(fd))
     }
 
-    /// Whether the range is there already and right; only files that existed can be.
-    pub(super) fn has(&self, offset: u64, length: usize, id: &Id, scratch: &mut Vec<u8>) -> Result<bool> {
-        let open = self.open()?;
-        if !open.existed {
-            return Ok(false);
-        }
-        scratch.resize(length, 0);
-        match open.file.read_exact_at(scratch, offset) {
-            Ok(()) => Ok(Id::of(scratch) == *id),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(self.failed("read")(error)),
-        }
-    }
-
-    /// Whether the range lies in one hole. The caller makes sure that its content is zeros.
-    pub(super) fn in_hole(&self, offset: u64, length: u64) -> bool {
-        let after = self.node.holes.partition_point(|(start, _)| *start <= offset);
-        after.checked_sub(1).is_some_and(|index| {
-            let (start, size) = self.node.holes[index];
-            start.saturating_add(size) >= offset + length
-        })
-    }
-
-    /// Makes the range a hole.
-    pub(super) fn punch(&self, offset: u64, length: u64) -> Result<()> {
-        let open = self.open()?;
-        if !open.existed {
-            // New files are made of holes.
-            return Ok(());
-        }
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&open.file, flags, offset, length) {
-            Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP) => {
-                let zeros = vec![0; length as usize];
-                open.file.write_all_at(&zeros, offset).map_err(self.failed("write"))
-            }
-            Err(error) => Err(self.failed("write")(error.into())),
-        }
-    }
-
-    /// Writes a range, leaving out what is zero and lies in a hole.
-    pub(super) fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let open = self.open()?;
-        let mut position = 0;
-        let end = offset + data.len() as u64;
-        let first = self.node.holes.partition_point(|(start, length)| start + length <= offset);
-        for &(start, length) in self.node.holes[first..].iter().take_while(|(start, _)| *start < end) {
-            let from = (start.max(offset) - offset) as usize;
-            let to = ((start + length).min(end) - offset) as usize;
-            if open.existed || !is_zero(&data[from..to]) {
-                continue;
-            }
-            self.write_plain(open, offset, &data[..from], position)?;
-            position = to;
-        }
-        self.write_plain(open, offset, data, position)
-    }
-
     fn write_plain(&self, open: &Open, offset: u64, data: &[u8], from: usize) -> Result<()> {
         if from >= data.len() {
             return Ok(());
@@ -225,5 +172,62 @@ impl FileState {
         shared.count(&state.node);
         release(shared, state.dir);
         Ok(())
+    }
+}
+
+impl Target for FileState {
+    fn has(&self, offset: u64, length: usize, id: &Id, scratch: &mut Vec<u8>) -> Result<bool> {
+        let open = self.open()?;
+        if !open.existed {
+            return Ok(false);
+        }
+        scratch.resize(length, 0);
+        match open.file.read_exact_at(scratch, offset) {
+            Ok(()) => Ok(Id::of(scratch) == *id),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(self.failed("read")(error)),
+        }
+    }
+
+    fn in_hole(&self, offset: u64, length: u64) -> bool {
+        let after = self.node.holes.partition_point(|(start, _)| *start <= offset);
+        after.checked_sub(1).is_some_and(|index| {
+            let (start, size) = self.node.holes[index];
+            start.saturating_add(size) >= offset + length
+        })
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> Result<()> {
+        let open = self.open()?;
+        if !open.existed {
+            // New files are made of holes.
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&open.file, flags, offset, length) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP) => {
+                let zeros = vec![0; length as usize];
+                open.file.write_all_at(&zeros, offset).map_err(self.failed("write"))
+            }
+            Err(error) => Err(self.failed("write")(error.into())),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let open = self.open()?;
+        let mut position = 0;
+        let end = offset + data.len() as u64;
+        let first = self.node.holes.partition_point(|(start, length)| start + length <= offset);
+        for &(start, length) in self.node.holes[first..].iter().take_while(|(start, _)| *start < end) {
+            let from = (start.max(offset) - offset) as usize;
+            let to = ((start + length).min(end) - offset) as usize;
+            if open.existed || !is_zero(&data[from..to]) {
+                continue;
+            }
+            self.write_plain(open, offset, &data[..from], position)?;
+            position = to;
+        }
+        self.write_plain(open, offset, data, position)
     }
 }

@@ -54,8 +54,8 @@ struct Frame {
 
 struct Planner<'a> {
     shared: &'a Shared<'a>,
-    windows: Sender<Window>,
-    window: Window,
+    windows: Sender<Window<FileState>>,
+    window: Window<FileState>,
     bytes: u64,
     stack: Vec<Frame>,
     /// The first path of each file that has several links.
@@ -68,7 +68,7 @@ pub(super) fn run(
     shared: &Shared<'_>,
     root: Node,
     fd: OwnedFd,
-    windows: Sender<Window>,
+    windows: Sender<Window<FileState>>,
 ) -> Result<Vec<Link>> {
     let mut planner = Planner {
         shared,

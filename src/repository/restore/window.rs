@@ -9,7 +9,6 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::super::Repository;
 use super::super::backend::Kind;
-use super::super::crypto::NONCE;
 use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::index::Location;
@@ -24,35 +23,45 @@ const REQUEST: u64 = 8 << 20;
 /// Requests of one window at one time.
 const REQUESTS: usize = 8;
 
+/// What content is written to.
+pub(in super::super) trait Target {
+    /// Whether the range may be a hole; whether its content is zeros is the caller's to know.
+    fn in_hole(&self, offset: u64, length: u64) -> bool;
+    /// Makes the range a hole, or zeros where there are none.
+    fn punch(&self, offset: u64, length: u64) -> Result<()>;
+    /// Whether the range has that content already.
+    fn has(&self, offset: u64, length: usize, id: &Id, scratch: &mut Vec<u8>) -> Result<bool>;
+    /// Writes a range.
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()>;
+}
+
 /// Consecutive blobs of one file.
-pub(super) struct Part {
-    pub(super) file: Arc<FileState>,
-    pub(super) offset: u64,
-    pub(super) blobs: Vec<(Id, Location)>,
+pub(in super::super) struct Part<T> {
+    pub(in super::super) file: Arc<T>,
+    pub(in super::super) offset: u64,
+    pub(in super::super) blobs: Vec<(Id, Location)>,
 }
 
 /// Consecutive parts.
-#[derive(Default)]
-pub(super) struct Window {
-    pub(super) parts: Vec<Part>,
+pub(in super::super) struct Window<T> {
+    pub(in super::super) parts: Vec<Part<T>>,
+}
+
+impl<T> Default for Window<T> {
+    fn default() -> Self {
+        Window { parts: Vec::new() }
+    }
 }
 
 /// Where a missing blob has to go.
-struct Missing<'w> {
+struct Missing<'w, T> {
     location: Location,
-    targets: Vec<(&'w FileState, u64)>,
+    targets: Vec<(&'w T, u64)>,
 }
 
 /// Serves windows until there are no more.
-pub(super) fn run(shared: &Shared<'_>, windows: &Receiver<Window>) -> Result<()> {
-    let mut worker = Worker {
-        shared,
-        decompressor: zstd::bulk::Decompressor::new()
-            .map_err(|error| Error::damaged("the decompressor", error))?,
-        scratch: Vec::new(),
-        plain: Vec::new(),
-        zeros: BTreeMap::new(),
-    };
+pub(super) fn run(shared: &Shared<'_>, windows: &Receiver<Window<FileState>>) -> Result<()> {
+    let mut worker = Worker::new(shared)?;
     for window in windows {
         shared.check()?;
         worker.window(&window)?;
@@ -63,7 +72,8 @@ pub(super) fn run(shared: &Shared<'_>, windows: &Receiver<Window>) -> Result<()>
     Ok(())
 }
 
-struct Worker<'a> {
+/// Brings windows to their targets, with scratch space of its own.
+pub(in super::super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     decompressor: zstd::bulk::Decompressor<'static>,
     scratch: Vec<u8>,
@@ -71,26 +81,38 @@ struct Worker<'a> {
     zeros: BTreeMap<u64, Id>,
 }
 
-impl Worker<'_> {
-    fn window(&mut self, window: &Window) -> Result<()> {
-        let mut missing: BTreeMap<Id, Missing<'_>> = BTreeMap::new();
+impl<'a> Worker<'a> {
+    pub(in super::super) fn new(shared: &'a Shared<'a>) -> Result<Self> {
+        let decompressor = zstd::bulk::Decompressor::new()
+            .map_err(|error| Error::damaged("the decompressor", error))?;
+        Ok(Worker {
+            shared,
+            decompressor,
+            scratch: Vec::new(),
+            plain: Vec::new(),
+            zeros: BTreeMap::new(),
+        })
+    }
+
+    pub(in super::super) fn window<T: Target>(&mut self, window: &Window<T>) -> Result<()> {
+        let mut missing: BTreeMap<Id, Missing<'_, T>> = BTreeMap::new();
         for part in &window.parts {
             let mut offset = part.offset;
             for (id, location) in &part.blobs {
                 let length = u64::from(location.plain_length());
-                if self.is_there(&part.file, offset, length, id)? {
+                if self.is_there(&*part.file, offset, length, id)? {
                     Progress::add(&self.shared.reused, length);
                     Progress::add(&self.shared.progress.bytes_done, length);
                 } else {
                     let entry = missing.entry(*id);
                     let missing =
                         entry.or_insert_with(|| Missing { location: *location, targets: Vec::new() });
-                    missing.targets.push((&part.file, offset));
+                    missing.targets.push((&*part.file, offset));
                 }
                 offset += length;
             }
         }
-        let mut sorted: Vec<(Id, Missing<'_>)> = missing.into_iter().collect();
+        let mut sorted: Vec<(Id, Missing<'_, T>)> = missing.into_iter().collect();
         sorted.sort_unstable_by_key(|(_, m)| (m.location.pack, m.location.offset));
         let requests = requests(&sorted);
         let repository = self.shared.repository;
@@ -105,7 +127,13 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn is_there(&mut self, file: &FileState, offset: u64, length: u64, id: &Id) -> Result<bool> {
+    fn is_there<T: Target>(
+        &mut self,
+        file: &T,
+        offset: u64,
+        length: u64,
+        id: &Id,
+    ) -> Result<bool> {
         if file.in_hole(offset, length) {
             let zeros = self.zeros.entry(length);
             if zeros.or_insert_with(|| Id::of(&vec![0; length as usize])) == id {
@@ -116,7 +144,13 @@ impl Worker<'_> {
         file.has(offset, length as usize, id, &mut self.scratch)
     }
 
-    fn blob(&mut self, id: &Id, missing: &Missing<'_>, data: &Bytes, start: u64) -> Result<()> {
+    fn blob<T: Target>(
+        &mut self,
+        id: &Id,
+        missing: &Missing<'_, T>,
+        data: &Bytes,
+        start: u64,
+    ) -> Result<()> {
         let Location { offset, length, uncompressed, .. } = missing.location;
         let from = (u64::from(offset) - start) as usize;
         self.scratch.clear();
@@ -134,7 +168,6 @@ impl Worker<'_> {
                 .map_err(|error| Error::damaged(format!("blob {id}"), error))?;
             &self.plain
         };
-        debug_assert!(data.len() >= NONCE);
         if Id::of(plain) != *id || plain.len() as u32 != missing.location.plain_length() {
             return Err(tampered());
         }
@@ -155,7 +188,7 @@ struct Request {
     blobs: std::ops::Range<usize>,
 }
 
-fn requests(sorted: &[(Id, Missing<'_>)]) -> Vec<Request> {
+fn requests<T>(sorted: &[(Id, Missing<'_, T>)]) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for (number, (_, missing)) in sorted.iter().enumerate() {
         let Location { pack, offset, length, .. } = missing.location;
