@@ -174,22 +174,36 @@ impl<'a> Shared<'a> {
     }
 
     fn problem(&self, path: String, kind: ProblemKind, cause: impl ToString) {
-        let problem = Problem { path, kind, cause: cause.to_string() };
+        let problem = Problem {
+            path,
+            kind,
+            cause: cause.to_string(),
+        };
         tracing::debug!(path = problem.path, kind = ?kind, cause = problem.cause, "problem");
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+        self.problems
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(problem);
     }
 
     /// Stops every thread; the first cause is the one that is told.
     fn fail(&self, error: Error) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        if failure.as_ref().is_none_or(|first| matches!(first, Error::Cancelled)) {
+        if failure
+            .as_ref()
+            .is_none_or(|first| matches!(first, Error::Cancelled))
+        {
             *failure = Some(error);
         }
         self.stop.store(true, Ordering::Release);
     }
 
     fn check(&self) -> Result<()> {
-        if self.stop.load(Ordering::Acquire) { Err(Error::Cancelled) } else { self.progress.check() }
+        if self.stop.load(Ordering::Acquire) {
+            Err(Error::Cancelled)
+        } else {
+            self.progress.check()
+        }
     }
 
     /// The outcome of a thread: its failure stops the others.
@@ -222,7 +236,12 @@ impl<'a> Shared<'a> {
     /// The failure that started it all, if any thread failed.
     fn outcome<T>(&self, result: Result<T>) -> Result<T> {
         self.writer.take_error()?;
-        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             Some(failure) => Err(failure),
             None => result,
         }
@@ -269,13 +288,19 @@ impl Repository {
         let lock = self.lock()?;
         self.load_index()?;
         let writer = Writer::new(self, options.write);
-        let (packs_adopted, bytes_adopted) =
-            if options.adopt { self.adopt_orphans(&writer)? } else { (0, 0) };
+        let (packs_adopted, bytes_adopted) = if options.adopt {
+            self.adopt_orphans(&writer)?
+        } else {
+            (0, 0)
+        };
         let shared = Shared::new(self, &writer, progress);
         let result = run(&shared);
         let tree = shared.outcome(result)?;
         let (totals, unchanged) = (shared.totals(), shared.unchanged.load(Ordering::Relaxed));
-        let mut problems = shared.problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut problems = shared
+            .problems
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         problems.sort();
         writer.finish()?;
         progress.check()?;
@@ -306,7 +331,9 @@ impl Repository {
 
 /// The parent's node for the source: the one of the same name.
 fn parent_root(repository: &Repository, options: &BackupOptions) -> Result<Option<Node>> {
-    let Some(parent) = &options.parent else { return Ok(None) };
+    let Some(parent) = &options.parent else {
+        return Ok(None);
+    };
     match repository.find_node(parent, &options.name) {
         Ok(node) => Ok(Some(node)),
         Err(Error::PathNotFound { .. }) => Ok(None),
@@ -327,7 +354,11 @@ fn run_pipeline(
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let (batches, chunks, large) = (batches.clone(), chunks.clone(), large_in.clone());
-            let work = Work { batches, chunks, large };
+            let work = Work {
+                batches,
+                chunks,
+                large,
+            };
             scope.spawn(move || shared.settle(worker::run(shared, work)));
         }
         for _ in 0..READERS {

@@ -174,7 +174,7 @@ impl Repository {
         self.content(&node)
     }
 
-    /// The node at `path` of a snapshot.
+    /// The node at `path` of a snapshot; a node without a name and metadata for the root.
     pub(super) fn find_node(&self, snapshot: &Snapshot, path: &str) -> Result<Node> {
         let mut tree = Some(snapshot.tree);
         let mut found = None;
@@ -193,7 +193,11 @@ impl Repository {
             tree = node.subtree;
             found = Some(node);
         }
-        found.ok_or_else(missing)
+        // The root has no node: nobody recorded what it was like.
+        Ok(found.unwrap_or_else(|| Node {
+            subtree: Some(snapshot.tree),
+            ..Node::new("", NodeKind::Directory, 0)
+        }))
     }
 
     fn content(&self, node: &Node) -> Result<Vec<u8>> {

@@ -34,12 +34,18 @@ pub(super) fn kind_of(stat: &Stat) -> Option<NodeKind> {
 // The width of these fields differs between architectures.
 #[allow(clippy::unnecessary_cast)]
 pub(super) fn mtime_of(stat: &Stat) -> Time {
-    Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 }
+    Time {
+        seconds: stat.st_mtime as i64,
+        nanoseconds: stat.st_mtime_nsec as u32,
+    }
 }
 
 #[allow(clippy::unnecessary_cast)]
 pub(super) fn ctime_of(stat: &Stat) -> Time {
-    Time { seconds: stat.st_ctime as i64, nanoseconds: stat.st_ctime_nsec as u32 }
+    Time {
+        seconds: stat.st_ctime as i64,
+        nanoseconds: stat.st_ctime_nsec as u32,
+    }
 }
 
 /// Whether a file has fewer blocks than its length needs.
@@ -54,7 +60,10 @@ pub(super) fn node_of(name: &[u8], kind: NodeKind, stat: &Stat) -> Node {
     let mut node = Node::new(name, kind, stat.st_mode as u32 & 0o7777);
     node.mtime = mtime_of(stat);
     node.ctime = ctime_of(stat);
-    node.atime = Time { seconds: stat.st_atime as i64, nanoseconds: stat.st_atime_nsec as u32 };
+    node.atime = Time {
+        seconds: stat.st_atime as i64,
+        nanoseconds: stat.st_atime_nsec as u32,
+    };
     node.uid = stat.st_uid;
     node.gid = stat.st_gid;
     node.inode = stat.st_ino as u64;
@@ -133,7 +142,10 @@ fn collect_xattrs(
         Err(error) => return Err(error.into()),
     };
     let mut xattrs = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         let mut value = vec![0u8; 256];
         let length = match get(name, &mut value) {
             Err(Errno::RANGE) => {
@@ -148,7 +160,10 @@ fn collect_xattrs(
             Err(Errno::NODATA) => continue,
             Err(error) => return Err(error.into()),
         }
-        xattrs.push(Xattr { name: name.to_vec(), value });
+        xattrs.push(Xattr {
+            name: name.to_vec(),
+            value,
+        });
     }
     xattrs.sort();
     Ok(xattrs)

@@ -50,12 +50,19 @@ pub struct RestoreOptions {
 impl RestoreOptions {
     /// Restores the directory `path` of the snapshot.
     pub fn new(path: impl Into<String>) -> Self {
-        RestoreOptions { path: path.into(), delete_extra: false, selinux: false, workers: 0 }
+        RestoreOptions {
+            path: path.into(),
+            delete_extra: false,
+            selinux: false,
+            workers: 0,
+        }
     }
 
     fn worker_count(&self) -> usize {
         match self.workers {
-            0 => std::thread::available_parallelism().map_or(4, |n| 2 * n.get()).clamp(4, 16),
+            0 => std::thread::available_parallelism()
+                .map_or(4, |n| 2 * n.get())
+                .clamp(4, 16),
             count => count,
         }
     }
@@ -131,7 +138,9 @@ pub(super) struct Shared<'a> {
 }
 
 fn push<T>(list: &Mutex<Vec<T>>, item: T) {
-    list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+    list.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(item);
 }
 
 fn take_sorted<T: Ord>(list: Mutex<Vec<T>>) -> Vec<T> {
@@ -170,13 +179,20 @@ impl<'a> Shared<'a> {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.stop.load(Ordering::Acquire) { Err(Error::Cancelled) } else { self.progress.check() }
+        if self.stop.load(Ordering::Acquire) {
+            Err(Error::Cancelled)
+        } else {
+            self.progress.check()
+        }
     }
 
     pub(super) fn settle(&self, result: Result<()>) {
         if let Err(error) = result {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            if failure.as_ref().is_none_or(|first| matches!(first, Error::Cancelled)) {
+            if failure
+                .as_ref()
+                .is_none_or(|first| matches!(first, Error::Cancelled))
+            {
                 *failure = Some(error);
             }
             self.stop.store(true, Ordering::Release);
@@ -269,7 +285,11 @@ impl Repository {
 impl Shared<'_> {
     /// The failure that started it all, if any thread failed.
     pub(super) fn outcome(&self) -> Result<()> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .map_or(Ok(()), Err)
     }
 
     pub(super) fn finish(self) -> RestoreResult {

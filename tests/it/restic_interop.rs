@@ -32,27 +32,47 @@ pub fn finish(command: &mut Command) -> Output {
 
 /// A runtime for the store's I/O.
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn store(folder: &Path) -> Arc<LocalFileSystem> {
     fs::create_dir_all(folder).unwrap();
-    Arc::new(LocalFileSystem::new_with_prefix(folder).unwrap().with_fsync(true))
+    Arc::new(
+        LocalFileSystem::new_with_prefix(folder)
+            .unwrap()
+            .with_fsync(true),
+    )
 }
 
 fn restic(store: &Path) -> Command {
     let mut command = Command::new("restic");
-    command.arg("--no-cache").arg("-r").arg(store.join("repo")).env("RESTIC_PASSWORD", PASSWORD);
+    command
+        .arg("--no-cache")
+        .arg("-r")
+        .arg(store.join("repo"))
+        .env("RESTIC_PASSWORD", PASSWORD);
     command
 }
 
 fn info(tag: &str) -> SnapshotInfo {
-    SnapshotInfo { hostname: "cluster-a".into(), tags: vec![tag.into()] }
+    SnapshotInfo {
+        hostname: "cluster-a".into(),
+        tags: vec![tag.into()],
+    }
 }
 
 fn backup(repository: &Repository, source: &Path, parent: Option<Snapshot>) -> BackupResult {
-    let options = BackupOptions { parent, ..BackupOptions::new("data", info("pvc=shop/files")) };
-    let result = repository.backup_directory(source, &options, &Progress::default()).unwrap();
+    let options = BackupOptions {
+        parent,
+        ..BackupOptions::new("data", info("pvc=shop/files"))
+    };
+    let result = repository
+        .backup_directory(source, &options, &Progress::default())
+        .unwrap();
     assert_eq!(result.problems, []);
     result
 }
@@ -60,8 +80,9 @@ fn backup(repository: &Repository, source: &Path, parent: Option<Snapshot>) -> B
 fn restore(repository: &Repository, snapshot: &Snapshot, target: &Path) -> u64 {
     fs::create_dir_all(target).unwrap();
     let options = RestoreOptions::new("data");
-    let result =
-        repository.restore_directory(snapshot, target, &options, &Progress::default()).unwrap();
+    let result = repository
+        .restore_directory(snapshot, target, &options, &Progress::default())
+        .unwrap();
     assert_eq!(result.losses, []);
     result.bytes_written
 }
@@ -91,13 +112,32 @@ fn a_torture_tree_survives_us_and_restic() {
     assert_eq!(listed[0]["paths"][0], "/data");
     let theirs = folder.path().join("theirs");
     // Debian's restic makes no sockets and wraps years after 2262; everything else must be there.
-    run(restic(&repo).args(["restore", "latest", "--target"]).arg(&theirs));
-    for name in ["big", "medium", "zero", "hard-2", "utf8-grün-文", "many/0299", "sparse"] {
+    run(restic(&repo)
+        .args(["restore", "latest", "--target"])
+        .arg(&theirs));
+    for name in [
+        "big",
+        "medium",
+        "zero",
+        "hard-2",
+        "utf8-grün-文",
+        "many/0299",
+        "sparse",
+    ] {
         let (a, b) = (source.join(name), theirs.join("data").join(name));
-        assert!(fs::read(a).unwrap() == fs::read(b).unwrap(), "{name} differs");
+        assert!(
+            fs::read(a).unwrap() == fs::read(b).unwrap(),
+            "{name} differs"
+        );
     }
-    let (expected, found) = (torture::describe(&source), torture::describe(&theirs.join("data")));
-    let missing: Vec<_> = expected.keys().filter(|name| !found.contains_key(*name)).collect();
+    let (expected, found) = (
+        torture::describe(&source),
+        torture::describe(&theirs.join("data")),
+    );
+    let missing: Vec<_> = expected
+        .keys()
+        .filter(|name| !found.contains_key(*name))
+        .collect();
     assert_eq!(missing, ["./socket"]);
 }
 
@@ -117,14 +157,18 @@ fn an_unchanged_tree_costs_nothing_and_restic_continues_ours() {
     assert_eq!(second.unchanged, first.totals.files + first.totals.others);
 
     // restic adds a snapshot of its own; we restore it, and back up with it as parent.
-    run(restic(&repo).current_dir(&source).args(["backup", ".", "--tag", "theirs"]));
+    run(restic(&repo)
+        .arg("backup")
+        .arg(&source)
+        .args(["--tag", "theirs"]));
     let theirs = repository.snapshots(&["theirs"]).unwrap().pop().unwrap();
     let target = folder.path().join("target");
     fs::create_dir(&target).unwrap();
     let path = fs::canonicalize(&source).unwrap();
     let options = RestoreOptions::new(path.to_str().unwrap());
-    let result =
-        repository.restore_directory(&theirs, &target, &options, &Progress::default()).unwrap();
+    let result = repository
+        .restore_directory(&theirs, &target, &options, &Progress::default())
+        .unwrap();
     assert_eq!(result.losses, []);
     assert!(fs::read(source.join("big")).unwrap() == fs::read(target.join("big")).unwrap());
     run(restic(&repo).args(["forget", "--prune", &first.snapshot.id.unwrap().to_string()]));

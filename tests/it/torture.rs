@@ -16,8 +16,14 @@ pub fn is_root() -> bool {
 }
 
 fn set_times(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
@@ -50,7 +56,11 @@ pub fn create(root: &Path) {
     fs::create_dir_all(root.join("empty/deeper/still")).unwrap();
     fs::create_dir(root.join("many")).unwrap();
     for number in 0..300u32 {
-        fs::write(root.join(format!("many/{number:04}")), number.to_string().repeat(50)).unwrap();
+        fs::write(
+            root.join(format!("many/{number:04}")),
+            number.to_string().repeat(50),
+        )
+        .unwrap();
     }
     file(b"zero", b"");
     file(b"big", &noise(1, 20 << 20));
@@ -80,7 +90,10 @@ fn sparse(root: &Path) {
     let small = fs::File::create(root.join("sparse-small")).unwrap();
     small.set_len(300_000).unwrap();
     small.write_all_at(b"middle", 150_000).unwrap();
-    fs::File::create(root.join("all-hole")).unwrap().set_len(10 << 20).unwrap();
+    fs::File::create(root.join("all-hole"))
+        .unwrap()
+        .set_len(10 << 20)
+        .unwrap();
 }
 
 fn links(root: &Path) {
@@ -108,9 +121,13 @@ fn attributes(root: &Path) {
     set_xattr(&root.join("empty"), b"user.dir", b"on a directory");
     // An ACL in the kernel's form: owner rw, user 1234 r, group r, mask r, other none.
     let mut acl = 2u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in
-        [(1u16, 6u16, u32::MAX), (2, 4, 1234), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
-    {
+    for (tag, permissions, id) in [
+        (1u16, 6u16, u32::MAX),
+        (2, 4, 1234),
+        (4, 4, u32::MAX),
+        (16, 4, u32::MAX),
+        (32, 0, u32::MAX),
+    ] {
         acl.extend_from_slice(&tag.to_le_bytes());
         acl.extend_from_slice(&permissions.to_le_bytes());
         acl.extend_from_slice(&id.to_le_bytes());
@@ -120,7 +137,11 @@ fn attributes(root: &Path) {
 }
 
 fn times_and_modes(root: &Path) {
-    for (name, seconds) in [("year-2300", 10_413_792_000), ("year-1969", -1), ("year-2001", 1_000_000_000)] {
+    for (name, seconds) in [
+        ("year-2300", 10_413_792_000),
+        ("year-1969", -1),
+        ("year-2001", 1_000_000_000),
+    ] {
         fs::write(root.join(name), name).unwrap();
         set_times(&root.join(name), seconds, 123_456_789);
     }
@@ -147,10 +168,31 @@ fn privileged(root: &Path) {
     rustix::fs::chownat(CWD, &link, user, group, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     let mode = Mode::from_raw_mode(0o600);
     let null = rustix::fs::makedev(1, 3);
-    rustix::fs::mknodat(CWD, root.join("chardev"), FileType::CharacterDevice, mode, null).unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        root.join("chardev"),
+        FileType::CharacterDevice,
+        mode,
+        null,
+    )
+    .unwrap();
     let disk = rustix::fs::makedev(259, 1_048_575);
-    rustix::fs::mknodat(CWD, root.join("blockdev"), FileType::BlockDevice, mode, disk).unwrap();
-    rustix::fs::mknodat(CWD, root.join("whiteout"), FileType::CharacterDevice, mode, 0).unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        root.join("blockdev"),
+        FileType::BlockDevice,
+        mode,
+        disk,
+    )
+    .unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        root.join("whiteout"),
+        FileType::CharacterDevice,
+        mode,
+        0,
+    )
+    .unwrap();
     set_xattr(&owned, b"trusted.secret", b"t");
     // cap_net_bind_service=ep, version 2.
     let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -186,7 +228,11 @@ fn visit(
     }
     if meta.is_file() {
         let content = fs::read(path).unwrap();
-        facts.push(format!("size {} blake3 {}", content.len(), blake3::hash(&content)));
+        facts.push(format!(
+            "size {} blake3 {}",
+            content.len(),
+            blake3::hash(&content)
+        ));
         facts.push(format!("holes {:?}", holes(path, meta.len())));
     }
     if meta.is_symlink() {
@@ -194,12 +240,19 @@ fn visit(
     }
     let mut list = vec![0u8; 65536];
     let length = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
-    let mut names: Vec<_> = list[..length].split(|b| *b == 0).filter(|n| !n.is_empty()).collect();
+    let mut names: Vec<_> = list[..length]
+        .split(|b| *b == 0)
+        .filter(|n| !n.is_empty())
+        .collect();
     names.sort_unstable();
     for name in names {
         let mut value = vec![0u8; 65536];
         let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
-        facts.push(format!("xattr {} = {}", name.escape_ascii(), value[..length].escape_ascii()));
+        facts.push(format!(
+            "xattr {} = {}",
+            name.escape_ascii(),
+            value[..length].escape_ascii()
+        ));
     }
     found.insert(name.clone(), facts);
     if meta.is_dir() {
@@ -236,7 +289,10 @@ pub fn assert_same(expected: &Path, found: &Path) {
             None => differences.push(format!("{}: missing", name.display())),
             Some(other) if other != facts => {
                 let only = |a: &Vec<String>, b: &Vec<String>| {
-                    a.iter().filter(|fact| !b.contains(fact)).cloned().collect::<Vec<_>>()
+                    a.iter()
+                        .filter(|fact| !b.contains(fact))
+                        .cloned()
+                        .collect::<Vec<_>>()
                 };
                 let (lost, gained) = (only(facts, other), only(other, facts));
                 differences.push(format!("{}: {lost:?} became {gained:?}", name.display()));
@@ -247,5 +303,10 @@ pub fn assert_same(expected: &Path, found: &Path) {
     for name in found.keys().filter(|name| !expected.contains_key(*name)) {
         differences.push(format!("{}: extra", name.display()));
     }
-    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }

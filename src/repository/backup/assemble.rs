@@ -23,7 +23,10 @@ pub(super) fn run(shared: &Shared<'_>, items: Receiver<Item>) -> Result<Id> {
     for item in items {
         shared.check()?;
         match item {
-            Item::Enter(node) => open.push(Open { node, tree: TreeWriter::new() }),
+            Item::Enter(node) => open.push(Open {
+                node,
+                tree: TreeWriter::new(),
+            }),
             Item::Entries(promise) => {
                 let tree = open.last_mut().map_or(&mut top, |dir| &mut dir.tree);
                 for part in promise.recv().map_err(|_| Error::Cancelled)? {
@@ -34,7 +37,9 @@ pub(super) fn run(shared: &Shared<'_>, items: Receiver<Item>) -> Result<Id> {
                 if let Some(Open { mut node, tree }) = open.pop() {
                     node.subtree = Some(tree.finish(&mut packer)?);
                     shared.count(&node);
-                    open.last_mut().map_or(&mut top, |dir| &mut dir.tree).add(&node)?;
+                    open.last_mut()
+                        .map_or(&mut top, |dir| &mut dir.tree)
+                        .add(&node)?;
                 }
             }
             Item::End => return finish(top, packer),

@@ -40,9 +40,15 @@ pub(super) struct LargeJob {
 }
 
 enum Source {
-    File { dir: Arc<Dir>, stat: Box<Stat> },
+    File {
+        dir: Arc<Dir>,
+        stat: Box<Stat>,
+    },
     /// `node.size` bytes of a device from this offset.
-    Extent { offset: u64, path: String },
+    Extent {
+        offset: u64,
+        path: String,
+    },
 }
 
 impl LargeJob {
@@ -53,8 +59,16 @@ impl LargeJob {
         dir: Arc<Dir>,
         reply: Sender<Option<Vec<u8>>>,
     ) -> Self {
-        let source = Source::File { dir, stat: Box::new(stat) };
-        LargeJob { file: Arc::new(file), node, source, reply }
+        let source = Source::File {
+            dir,
+            stat: Box::new(stat),
+        };
+        LargeJob {
+            file: Arc::new(file),
+            node,
+            source,
+            reply,
+        }
     }
 
     /// The node must have its size; its content is filled in. The reply is `None` if it is all zeros.
@@ -65,7 +79,12 @@ impl LargeJob {
         path: String,
         reply: Sender<Option<Vec<u8>>>,
     ) -> Self {
-        LargeJob { file, node, source: Source::Extent { offset, path }, reply }
+        LargeJob {
+            file,
+            node,
+            source: Source::Extent { offset, path },
+            reply,
+        }
     }
 }
 
@@ -106,7 +125,12 @@ pub(super) fn run(
 ) -> Result<()> {
     for job in jobs {
         shared.check()?;
-        let LargeJob { file, node, source, reply } = job;
+        let LargeJob {
+            file,
+            node,
+            source,
+            reply,
+        } = job;
         let finished = match source {
             Source::File { dir, stat } => read_file(shared, chunks, &file, node, &dir, *stat)?,
             Source::Extent { offset, path } => {
@@ -159,8 +183,19 @@ fn read_file(
             let cause = format!("it changed during each of {TRIES} reads");
             shared.problem(dir.path(&node.name), ProblemKind::Torn, cause);
         }
-        let Node { name, xattrs, holes, content, .. } = node;
-        node = Node { xattrs, holes, content, ..local::node_of(&name, NodeKind::File, &after) };
+        let Node {
+            name,
+            xattrs,
+            holes,
+            content,
+            ..
+        } = node;
+        node = Node {
+            xattrs,
+            holes,
+            content,
+            ..local::node_of(&name, NodeKind::File, &after)
+        };
         if attempt == TRIES {
             node.size = length;
         }
@@ -185,7 +220,11 @@ fn read_extent(
         // A hole in a device's data would be silent corruption: there is no partial capture of a device.
         Err(Failure::Local(source)) => {
             let path = path.to_owned();
-            return Err(Error::Local { operation: "read the device", path, source });
+            return Err(Error::Local {
+                operation: "read the device",
+                path,
+                source,
+            });
         }
     }
     let empty = cutter.all_zeros;
@@ -226,7 +265,16 @@ struct Cutter<'a> {
 impl<'a> Cutter<'a> {
     fn new(shared: &'a Shared<'a>, chunks: &'a Sender<Chunk>, file: &'a File) -> Self {
         let (reply, ids) = unbounded();
-        Cutter { shared, chunks, file, number: 0, total: 0, all_zeros: true, reply, ids }
+        Cutter {
+            shared,
+            chunks,
+            file,
+            number: 0,
+            total: 0,
+            all_zeros: true,
+            reply,
+            ids,
+        }
     }
 
     fn send(&mut self, piece: Piece) -> Result<()> {
@@ -234,20 +282,29 @@ impl<'a> Cutter<'a> {
             Piece::Data(_, range) => range.len() as u64,
             Piece::Zeros(length) => *length as u64,
         };
-        let chunk = Chunk { piece, number: self.number, reply: self.reply.clone() };
+        let chunk = Chunk {
+            piece,
+            number: self.number,
+            reply: self.reply.clone(),
+        };
         self.number += 1;
         self.chunks.send(chunk).map_err(|_| Error::Cancelled)
     }
 
     /// Waits for the workers and returns the ids in order.
     fn finish(self) -> Result<Vec<Id>> {
-        let Cutter { number, reply, ids, .. } = self;
+        let Cutter {
+            number, reply, ids, ..
+        } = self;
         drop(reply);
         let mut sorted = vec![None; number as usize];
         for (number, id) in ids {
             sorted[number as usize] = Some(id);
         }
-        sorted.into_iter().collect::<Option<_>>().ok_or(Error::Cancelled)
+        sorted
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or(Error::Cancelled)
     }
 
     fn file(&mut self, node: &mut Node, stat: &Stat) -> Result<(), Failure> {
@@ -256,7 +313,11 @@ impl<'a> Cutter<'a> {
             false => Vec::new(),
         };
         let huge = node.size > HUGE;
-        let chunker = if huge { &self.shared.large } else { &self.shared.normal };
+        let chunker = if huge {
+            &self.shared.large
+        } else {
+            &self.shared.normal
+        };
         let mut position = 0;
         for &(start, length) in node.holes.iter().filter(|(_, length)| *length >= HOLE) {
             self.data(position..start, chunker, huge, false)?;
@@ -290,7 +351,10 @@ impl<'a> Cutter<'a> {
         to_end: bool,
     ) -> Result<(), Failure> {
         let max = chunker.sizes().max;
-        let Range { start: mut position, end } = range;
+        let Range {
+            start: mut position,
+            end,
+        } = range;
         let end = end + u64::from(to_end);
         let mut carry: Option<(Arc<Pooled>, Range<usize>)> = None;
         loop {
@@ -329,7 +393,8 @@ impl<'a> Cutter<'a> {
             let want = (length - position).min(BUFFER as u64) as usize;
             let got = self.fill(&mut buffer, offset + position, want)?;
             if got < want {
-                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the device became shorter");
+                let error =
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the device became shorter");
                 return Err(Failure::Local(error));
             }
             position += got as u64;
@@ -353,7 +418,10 @@ impl<'a> Cutter<'a> {
         buffer.resize(start + want, 0);
         let mut got = 0;
         while got < want {
-            match self.file.read_at(&mut buffer[start + got..], position + got as u64) {
+            match self
+                .file
+                .read_at(&mut buffer[start + got..], position + got as u64)
+            {
                 Ok(0) => break,
                 Ok(count) => got += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -368,5 +436,6 @@ impl<'a> Cutter<'a> {
 /// Whether all bytes are zero; compares with a block of zeros, which is a `memcmp`.
 pub(in super::super) fn is_zero(data: &[u8]) -> bool {
     static ZERO: [u8; 4096] = [0; 4096];
-    data.chunks(ZERO.len()).all(|part| *part == ZERO[..part.len()])
+    data.chunks(ZERO.len())
+        .all(|part| *part == ZERO[..part.len()])
 }

@@ -58,7 +58,10 @@ impl Batch {
     /// Each name with the JSON it had in the parent; that is empty if it had none.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.entries.iter().map(|entry| {
-            (&self.bytes[entry.name.0..entry.name.1], &self.bytes[entry.old.0..entry.old.1])
+            (
+                &self.bytes[entry.name.0..entry.name.1],
+                &self.bytes[entry.old.0..entry.old.1],
+            )
         })
     }
 }
@@ -82,7 +85,8 @@ impl Names {
             return Some(());
         }
         let start = u32::try_from(self.bytes.len()).ok()?;
-        self.entries.push((start, u16::try_from(name.len()).ok()?, kind));
+        self.entries
+            .push((start, u16::try_from(name.len()).ok()?, kind));
         self.bytes.extend_from_slice(name);
         Some(())
     }
@@ -94,7 +98,9 @@ impl Names {
         while let Some(entry) = listing.next() {
             let entry = entry?;
             let too_many = || io::Error::other("more than 4 GiB of names in one directory");
-            names.push(entry.file_name(), entry.file_type()).ok_or_else(too_many)?;
+            names
+                .push(entry.file_name(), entry.file_type())
+                .ok_or_else(too_many)?;
         }
         let Names { bytes, entries } = &mut names;
         let name = |entry: &(u32, u16, FileType)| {
@@ -115,7 +121,10 @@ impl Old {
     fn open(shared: &Shared<'_>, tree: &Id) -> Option<Self> {
         // A parent that cannot be read only costs time: everything is read anew.
         match TreeReader::open(shared.repository, tree) {
-            Ok(reader) => Some(Old { reader, current: None }),
+            Ok(reader) => Some(Old {
+                reader,
+                current: None,
+            }),
             Err(error) => {
                 tracing::warn!(%error, "a directory of the parent snapshot is not readable");
                 None
@@ -167,7 +176,11 @@ pub(super) fn open_root(source: &Path, name: &str) -> Result<Arc<Dir>> {
         path: source.display().to_string(),
         source: errno.into(),
     })?;
-    Ok(Arc::new(Dir { fd, name: name.as_bytes().to_vec(), above: None }))
+    Ok(Arc::new(Dir {
+        fd,
+        name: name.as_bytes().to_vec(),
+        above: None,
+    }))
 }
 
 struct Walker<'a> {
@@ -194,7 +207,13 @@ pub(super) fn walk(
     let stat = rustix::fs::fstat(&root.fd).map_err(|errno| unreadable(errno.into()))?;
     #[allow(clippy::unnecessary_cast)] // Its width differs between architectures.
     let device = stat.st_dev as u64;
-    let mut walker = Walker { shared, items, batches, device, stack: Vec::new() };
+    let mut walker = Walker {
+        shared,
+        items,
+        batches,
+        device,
+        stack: Vec::new(),
+    };
     let tree = parent.and_then(|node| node.subtree);
     // The root is what was asked for: that it cannot be listed is a failure, not a problem.
     let names = Names::list(&root).map_err(unreadable)?;
@@ -214,24 +233,41 @@ impl Walker<'_> {
         match local::xattrs_of_fd(dir.fd.as_fd()) {
             Ok(xattrs) => node.xattrs = xattrs,
             Err(error) => {
-                self.shared.problem(dir.path(b""), ProblemKind::Attributes, error);
+                self.shared
+                    .problem(dir.path(b""), ProblemKind::Attributes, error);
             }
         }
         Box::new(node)
     }
 
-    fn enter(&mut self, dir: Arc<Dir>, node: Box<Node>, names: Names, tree: Option<Id>) -> Result<()> {
-        Progress::add(&self.shared.progress.files_total, names.entries.len() as u64);
+    fn enter(
+        &mut self,
+        dir: Arc<Dir>,
+        node: Box<Node>,
+        names: Names,
+        tree: Option<Id>,
+    ) -> Result<()> {
+        Progress::add(
+            &self.shared.progress.files_total,
+            names.entries.len() as u64,
+        );
         self.send(Item::Enter(node))?;
         let old = tree.and_then(|tree| Old::open(self.shared, &tree));
-        self.stack.push(Frame { dir, names, next: 0, old });
+        self.stack.push(Frame {
+            dir,
+            names,
+            next: 0,
+            old,
+        });
         Ok(())
     }
 
     /// One batch or one directory further; false when the root is complete.
     fn step(&mut self) -> Result<bool> {
         self.shared.check()?;
-        let Some(frame) = self.stack.last_mut() else { return Ok(false) };
+        let Some(frame) = self.stack.last_mut() else {
+            return Ok(false);
+        };
         if frame.next == frame.names.entries.len() {
             self.stack.pop();
             self.send(Item::Leave)?;
@@ -262,10 +298,13 @@ impl Walker<'_> {
             Ok((dir, stat, names)) => {
                 #[allow(clippy::unnecessary_cast)] // Its width differs between architectures.
                 if stat.st_dev as u64 != self.device {
-                    self.shared.problem(path, ProblemKind::OtherFileSystem, "a mount point");
+                    self.shared
+                        .problem(path, ProblemKind::OtherFileSystem, "a mount point");
                     return Ok(());
                 }
-                let tree = old.and_then(|json| Node::parse(json).ok()).and_then(|node| node.subtree);
+                let tree = old
+                    .and_then(|json| Node::parse(json).ok())
+                    .and_then(|node| node.subtree);
                 let node = self.directory_node(&dir, &stat);
                 self.enter(dir, node, names, tree)
             }
@@ -287,7 +326,11 @@ impl Walker<'_> {
     ) -> io::Result<(Arc<Dir>, rustix::fs::Stat, Names)> {
         let fd = local::open_at(above.fd.as_fd(), &name, OFlags::DIRECTORY)?;
         let stat = rustix::fs::fstat(&fd)?;
-        let dir = Arc::new(Dir { fd, name, above: Some(above) });
+        let dir = Arc::new(Dir {
+            fd,
+            name,
+            above: Some(above),
+        });
         let names = Names::list(&dir)?;
         Ok((dir, stat, names))
     }
@@ -298,23 +341,40 @@ fn is_directory(frame: &mut Frame) -> bool {
     let index = frame.next;
     if frame.names.entries[index].2 == FileType::Unknown {
         let stat = local::stat_at(frame.dir.fd.as_fd(), frame.names.name(index));
-        let kind = stat.map_or(FileType::RegularFile, |s| FileType::from_raw_mode(s.st_mode));
+        let kind = stat.map_or(FileType::RegularFile, |s| {
+            FileType::from_raw_mode(s.st_mode)
+        });
         frame.names.entries[index].2 = kind;
     }
     frame.names.entries[index].2 == FileType::Directory
 }
 
 fn next_batch(frame: &mut Frame, reply: Sender<Vec<Part>>) -> Batch {
-    let mut batch = Batch { dir: Arc::clone(&frame.dir), bytes: Vec::new(), entries: Vec::new(), reply };
-    while frame.next < frame.names.entries.len() && batch.entries.len() < BATCH && !is_directory(frame) {
+    let mut batch = Batch {
+        dir: Arc::clone(&frame.dir),
+        bytes: Vec::new(),
+        entries: Vec::new(),
+        reply,
+    };
+    while frame.next < frame.names.entries.len()
+        && batch.entries.len() < BATCH
+        && !is_directory(frame)
+    {
         let name = frame.names.name(frame.next);
-        let old = frame.old.as_mut().and_then(|old| old.take(name)).unwrap_or_default();
+        let old = frame
+            .old
+            .as_mut()
+            .and_then(|old| old.take(name))
+            .unwrap_or_default();
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(name);
         let middle = batch.bytes.len();
         batch.bytes.extend_from_slice(&old);
         let end = batch.bytes.len();
-        batch.entries.push(BatchEntry { name: (start, middle), old: (middle, end) });
+        batch.entries.push(BatchEntry {
+            name: (start, middle),
+            old: (middle, end),
+        });
         frame.next += 1;
     }
     batch
@@ -327,7 +387,11 @@ fn is_file_systems_own(root: &Dir, name: &[u8]) -> bool {
         b"lost+found" => {
             let opened = local::open_at(root.fd.as_fd(), name, OFlags::DIRECTORY);
             opened.is_ok_and(|fd| {
-                let dir = Dir { fd, name: Vec::new(), above: None };
+                let dir = Dir {
+                    fd,
+                    name: Vec::new(),
+                    above: None,
+                };
                 Names::list(&dir).is_ok_and(|names| names.entries.is_empty())
             })
         }

@@ -26,8 +26,16 @@ pub(super) const TRIES: u32 = 3;
 
 /// Serves batches and chunks until both queues are closed. Chunks come first: their readers hold memory.
 pub(super) fn run(shared: &Shared<'_>, work: Work) -> Result<()> {
-    let Work { mut batches, chunks, large } = work;
-    let mut worker = Worker { shared, packer: shared.writer.packer(BlobKind::Data)?, buffer: Vec::new() };
+    let Work {
+        mut batches,
+        chunks,
+        large,
+    } = work;
+    let mut worker = Worker {
+        shared,
+        packer: shared.writer.packer(BlobKind::Data)?,
+        buffer: Vec::new(),
+    };
     // Readers live as long as somebody may still send them a file: as long as there are batches.
     let mut large = Some(large);
     loop {
@@ -127,7 +135,8 @@ impl Worker<'_> {
         };
         let Some(kind) = local::kind_of(&stat) else {
             let cause = format!("file type {:o}", stat.st_mode >> 12);
-            self.shared.problem(dir.path(name), ProblemKind::Unsupported, cause);
+            self.shared
+                .problem(dir.path(name), ProblemKind::Unsupported, cause);
             return Ok(Outcome::Nothing);
         };
         if !old.is_empty() && self.unchanged(old, kind, &stat) {
@@ -137,7 +146,8 @@ impl Worker<'_> {
             NodeKind::File => self.file(dir, name, send),
             NodeKind::Directory => {
                 let cause = "it became a directory after it was listed";
-                self.shared.problem(dir.path(name), ProblemKind::Torn, cause);
+                self.shared
+                    .problem(dir.path(name), ProblemKind::Torn, cause);
                 Ok(Outcome::Nothing)
             }
             _ => Ok(self.other(dir, name, kind, &stat)),
@@ -147,7 +157,9 @@ impl Worker<'_> {
     /// Any change of content, attributes, owner, mode or name moves ctime; size, mtime and inode guard against
     /// file systems that are careless with it.
     fn unchanged(&self, old: &[u8], kind: NodeKind, stat: &Stat) -> bool {
-        let Ok(node) = Node::parse(old) else { return false };
+        let Ok(node) = Node::parse(old) else {
+            return false;
+        };
         let fresh = local::node_of(&node.name, kind, stat);
         let same = node.kind == kind
             && node.ctime == fresh.ctime
@@ -183,7 +195,9 @@ impl Worker<'_> {
         }
         match local::xattrs_at(dir.fd.as_fd(), name) {
             Ok(xattrs) => node.xattrs = xattrs,
-            Err(error) => self.shared.problem(dir.path(name), ProblemKind::Attributes, error),
+            Err(error) => self
+                .shared
+                .problem(dir.path(name), ProblemKind::Attributes, error),
         }
         Outcome::Node(Box::new(node))
     }
@@ -202,7 +216,9 @@ impl Worker<'_> {
         let mut node = local::node_of(name, NodeKind::File, &stat);
         match local::xattrs_of_fd(&file) {
             Ok(xattrs) => node.xattrs = xattrs,
-            Err(error) => self.shared.problem(dir.path(name), ProblemKind::Attributes, error),
+            Err(error) => self
+                .shared
+                .problem(dir.path(name), ProblemKind::Attributes, error),
         }
         Progress::add(&self.shared.progress.bytes_total, node.size);
         if node.size > LARGE_FILE {
@@ -233,10 +249,15 @@ impl Worker<'_> {
             }
             if attempt == TRIES {
                 let cause = format!("it changed during each of {TRIES} reads");
-                self.shared.problem(dir.path(name), ProblemKind::Torn, cause);
+                self.shared
+                    .problem(dir.path(name), ProblemKind::Torn, cause);
             }
             let Node { xattrs, holes, .. } = node;
-            node = Node { xattrs, holes, ..local::node_of(name, NodeKind::File, &after) };
+            node = Node {
+                xattrs,
+                holes,
+                ..local::node_of(name, NodeKind::File, &after)
+            };
             node.size = length;
             stat = after;
         }
@@ -257,7 +278,9 @@ fn open_file(dir: &Dir, name: &[u8]) -> io::Result<(File, Stat)> {
     let stat = rustix::fs::fstat(&file)?;
     match local::kind_of(&stat) {
         Some(NodeKind::File) => Ok((file, stat)),
-        _ => Err(io::Error::other("it was replaced by something else after it was listed")),
+        _ => Err(io::Error::other(
+            "it was replaced by something else after it was listed",
+        )),
     }
 }
 
@@ -296,5 +319,8 @@ impl io::Read for Positional<'_> {
 
 /// Stores a chunk; used by the chunk path, which shares the worker's packer.
 pub(super) fn reply_to(chunk: Chunk, id: super::super::id::Id) -> Result<()> {
-    chunk.reply.send((chunk.number, id)).map_err(|_| Error::Cancelled)
+    chunk
+        .reply
+        .send((chunk.number, id))
+        .map_err(|_| Error::Cancelled)
 }

@@ -24,8 +24,14 @@ fn class_of(xattr: &[u8]) -> LossClass {
 }
 
 fn timestamps(atime: Time, mtime: Time) -> Timestamps {
-    let timespec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: timespec(atime), last_modification: timespec(mtime) }
+    let timespec = |time: Time| Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: timespec(atime),
+        last_modification: timespec(mtime),
+    }
 }
 
 /// Everything of a file or directory that is open. `existed` means that it may carry attributes of its own.
@@ -40,12 +46,14 @@ pub(super) fn to_fd(
         remove_foreign(shared, fd, node, path);
     }
     let set = |xattr: &Xattr| {
-        let set = rustix::fs::fsetxattr(fd, xattr.name.as_slice(), &xattr.value, XattrFlags::empty());
+        let set =
+            rustix::fs::fsetxattr(fd, xattr.name.as_slice(), &xattr.value, XattrFlags::empty());
         if let Err(error) = set {
             attribute_loss(shared, xattr, error, path);
         }
     };
-    let (user, rest): (Vec<_>, Vec<_>) = in_order(shared, node).partition(|x| x.name.starts_with(b"user."));
+    let (user, rest): (Vec<_>, Vec<_>) =
+        in_order(shared, node).partition(|x| x.name.starts_with(b"user."));
     // These need the write permission that the mode may take away from all but root; nothing later clears them.
     user.into_iter().for_each(set);
     let (owner, group) = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
@@ -65,13 +73,20 @@ pub(super) fn to_fd(
 fn in_order<'n>(shared: &Shared<'_>, node: &'n Node) -> impl Iterator<Item = &'n Xattr> {
     let selinux = shared.options.selinux;
     let wanted = move |xattr: &&Xattr| selinux || xattr.name != SELINUX;
-    let (last, first): (Vec<_>, Vec<_>) =
-        node.xattrs.iter().filter(wanted).partition(|xattr| xattr.name == CAPABILITY);
+    let (last, first): (Vec<_>, Vec<_>) = node
+        .xattrs
+        .iter()
+        .filter(wanted)
+        .partition(|xattr| xattr.name == CAPABILITY);
     first.into_iter().chain(last)
 }
 
 fn attribute_loss(shared: &Shared<'_>, xattr: &Xattr, error: Errno, path: &dyn Fn() -> String) {
-    let cause = format!("{}: {}", local::display(&xattr.name), io::Error::from(error));
+    let cause = format!(
+        "{}: {}",
+        local::display(&xattr.name),
+        io::Error::from(error)
+    );
     shared.loss(path(), class_of(&xattr.name), cause);
 }
 
@@ -90,6 +105,10 @@ fn remove_foreign(shared: &Shared<'_>, fd: BorrowedFd<'_>, node: &Node, path: &d
 
 /// A directory whose entries are all done.
 pub(super) fn directory(shared: &Shared<'_>, dir: &Dir) {
+    if dir.node.name.is_empty() {
+        // The root of a whole snapshot: its metadata was never captured.
+        return;
+    }
     let path = || match &dir.above {
         Some(above) => above.path(&dir.node.name),
         None => "/".to_owned(),

@@ -40,7 +40,13 @@ struct Open {
 
 impl FileState {
     pub(super) fn new(dir: Arc<Dir>, node: Node) -> Self {
-        FileState { dir, node, split: AtomicBool::new(false), open: OnceLock::new(), opening: Mutex::new(()) }
+        FileState {
+            dir,
+            node,
+            split: AtomicBool::new(false),
+            open: OnceLock::new(),
+            opening: Mutex::new(()),
+        }
     }
 
     /// Must be called before the first part is handed out.
@@ -68,7 +74,11 @@ impl FileState {
 
     pub(super) fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> Error {
         let path = self.path();
-        move |source| Error::Local { operation, path, source }
+        move |source| Error::Local {
+            operation,
+            path,
+            source,
+        }
     }
 
     fn open(&self) -> Result<&Open> {
@@ -88,15 +98,27 @@ impl FileState {
         let (dir, name) = (self.dir.fd.as_fd(), self.node.name.as_slice());
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mode = Mode::from_raw_mode(0o600);
-        let present = if self.dir.fresh { None } else { self.present()? };
+        let present = if self.dir.fresh {
+            None
+        } else {
+            self.present()?
+        };
         if let Some(fd) = present {
             let file = File::from(fd);
-            return Ok(Open { file, existed: true, temporary: None });
+            return Ok(Open {
+                file,
+                existed: true,
+                temporary: None,
+            });
         }
         if self.split.load(Ordering::Acquire) {
             let fd = rustix::fs::openat(dir, name, flags | OFlags::CREATE, mode)?;
             rustix::fs::ftruncate(&fd, self.node.size)?;
-            return Ok(Open { file: fd.into(), existed: false, temporary: None });
+            return Ok(Open {
+                file: fd.into(),
+                existed: false,
+                temporary: None,
+            });
         }
         if self.dir.fresh {
             // Nobody looks into a new directory before the restore is done.
@@ -104,13 +126,21 @@ impl FileState {
             if !self.node.holes.is_empty() {
                 rustix::fs::ftruncate(&fd, self.node.size)?;
             }
-            return Ok(Open { file: fd.into(), existed: false, temporary: None });
+            return Ok(Open {
+                file: fd.into(),
+                existed: false,
+                temporary: None,
+            });
         }
         let temporary = self.temporary();
         let create = flags | OFlags::CREATE | OFlags::TRUNC;
         let fd = rustix::fs::openat(dir, temporary.as_slice(), create, mode)?;
         rustix::fs::ftruncate(&fd, self.node.size)?;
-        Ok(Open { file: fd.into(), existed: false, temporary: Some(temporary) })
+        Ok(Open {
+            file: fd.into(),
+            existed: false,
+            temporary: Some(temporary),
+        })
     }
 
     /// The file that is there, if it can become ours: regular, of the right size, and linked nowhere else unless we
@@ -157,13 +187,18 @@ impl FileState {
 
     /// Gives up one hold on a file. Whoever gives up the last one finishes it.
     pub(super) fn release(shared: &Shared<'_>, state: Arc<FileState>) -> Result<()> {
-        let Some(state) = Arc::into_inner(state) else { return Ok(()) };
+        let Some(state) = Arc::into_inner(state) else {
+            return Ok(());
+        };
         let open = state.open()?;
         let existed = open.existed;
-        apply::to_fd(shared, open.file.as_fd(), &state.node, existed, &|| state.path());
+        apply::to_fd(shared, open.file.as_fd(), &state.node, existed, &|| {
+            state.path()
+        });
         if let Some(temporary) = &open.temporary {
             let dir = state.dir.fd.as_fd();
-            let rename = rustix::fs::renameat(dir, temporary.as_slice(), dir, state.node.name.as_slice());
+            let rename =
+                rustix::fs::renameat(dir, temporary.as_slice(), dir, state.node.name.as_slice());
             if let Err(error) = rename {
                 rustix::fs::unlinkat(dir, temporary.as_slice(), AtFlags::empty()).ok();
                 return Err(state.failed("rename")(error.into()));
@@ -190,7 +225,10 @@ impl Target for FileState {
     }
 
     fn in_hole(&self, offset: u64, length: u64) -> bool {
-        let after = self.node.holes.partition_point(|(start, _)| *start <= offset);
+        let after = self
+            .node
+            .holes
+            .partition_point(|(start, _)| *start <= offset);
         after.checked_sub(1).is_some_and(|index| {
             let (start, size) = self.node.holes[index];
             start.saturating_add(size) >= offset + length
@@ -208,7 +246,9 @@ impl Target for FileState {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP) => {
                 let zeros = vec![0; length as usize];
-                open.file.write_all_at(&zeros, offset).map_err(self.failed("write"))
+                open.file
+                    .write_all_at(&zeros, offset)
+                    .map_err(self.failed("write"))
             }
             Err(error) => Err(self.failed("write")(error.into())),
         }
@@ -218,8 +258,14 @@ impl Target for FileState {
         let open = self.open()?;
         let mut position = 0;
         let end = offset + data.len() as u64;
-        let first = self.node.holes.partition_point(|(start, length)| start + length <= offset);
-        for &(start, length) in self.node.holes[first..].iter().take_while(|(start, _)| *start < end) {
+        let first = self
+            .node
+            .holes
+            .partition_point(|(start, length)| start + length <= offset);
+        for &(start, length) in self.node.holes[first..]
+            .iter()
+            .take_while(|(start, _)| *start < end)
+        {
             let from = (start.max(offset) - offset) as usize;
             let to = ((start + length).min(end) - offset) as usize;
             if open.existed || !is_zero(&data[from..to]) {

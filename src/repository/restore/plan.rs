@@ -79,7 +79,12 @@ pub(super) fn run(
         linked: BTreeMap::new(),
         links: Vec::new(),
     };
-    planner.enter(Dir { fd, node: root, above: None, fresh: false })?;
+    planner.enter(Dir {
+        fd,
+        node: root,
+        above: None,
+        fresh: false,
+    })?;
     while let Some(mut frame) = planner.stack.pop() {
         shared.check()?;
         match frame.tree.next_node()? {
@@ -103,9 +108,15 @@ pub(super) fn run(
 impl Planner<'_> {
     fn enter(&mut self, dir: Dir) -> Result<()> {
         if self.stack.len() > DEPTH_LIMIT {
-            return Err(Error::damaged("the snapshot", "its directories are nested without end"));
+            return Err(Error::damaged(
+                "the snapshot",
+                "its directories are nested without end",
+            ));
         }
-        let tree = dir.node.subtree.ok_or_else(|| Error::damaged("a directory", "it has no tree"))?;
+        let tree = dir
+            .node
+            .subtree
+            .ok_or_else(|| Error::damaged("a directory", "it has no tree"))?;
         let tree = TreeReader::open(self.shared.repository, &tree)?;
         let present = match dir.fresh {
             true => Vec::new(),
@@ -116,7 +127,11 @@ impl Planner<'_> {
             })?,
         };
         let present = present.into_iter().peekable();
-        self.stack.push(Frame { dir: Arc::new(dir), tree, present });
+        self.stack.push(Frame {
+            dir: Arc::new(dir),
+            tree,
+            present,
+        });
         Ok(())
     }
 
@@ -135,7 +150,8 @@ impl Planner<'_> {
             if (left_over || self.shared.options.delete_extra)
                 && let Err(error) = apply::remove(frame.dir.fd.as_fd(), &extra)
             {
-                self.shared.loss(frame.dir.path(&extra), LossClass::Name, error);
+                self.shared
+                    .loss(frame.dir.path(&extra), LossClass::Name, error);
             }
         }
         if let Some(name) = name {
@@ -147,7 +163,12 @@ impl Planner<'_> {
         match node.kind {
             NodeKind::Directory => match make_directory(&above, &node) {
                 Ok((fd, fresh)) => {
-                    return self.enter(Dir { fd, node, above: Some(above), fresh });
+                    return self.enter(Dir {
+                        fd,
+                        node,
+                        above: Some(above),
+                        fresh,
+                    });
                 }
                 Err(error) => self.refused(&above, &node, error)?,
             },
@@ -169,18 +190,31 @@ impl Planner<'_> {
                 self.shared.loss(path, LossClass::Name, error);
                 Ok(())
             }
-            _ => Err(Error::Local { operation: "create", path, source: error }),
+            _ => Err(Error::Local {
+                operation: "create",
+                path,
+                source: error,
+            }),
         }
     }
 
     fn file(&mut self, dir: Arc<Dir>, node: Node) -> Result<()> {
         if node.links > 1 {
-            let parts: Vec<Vec<u8>> = dir.parts(&node.name).into_iter().map(<[u8]>::to_vec).collect();
+            let parts: Vec<Vec<u8>> = dir
+                .parts(&node.name)
+                .into_iter()
+                .map(<[u8]>::to_vec)
+                .collect();
             let key = (node.inode, node.device_id);
             if let Some(first) = self.linked.get(&key) {
                 let directory_times = (dir.node.atime, dir.node.mtime);
                 let first = Arc::clone(first);
-                self.links.push(Link { parts, first, directory_times, node });
+                self.links.push(Link {
+                    parts,
+                    first,
+                    directory_times,
+                    node,
+                });
                 release(self.shared, dir);
                 return Ok(());
             }
@@ -199,21 +233,36 @@ impl Planner<'_> {
             if self.bytes >= WINDOW_BYTES {
                 state.mark_split();
                 let blobs = std::mem::take(&mut part);
-                self.window.parts.push(Part { file: Arc::clone(&state), offset: start, blobs });
+                self.window.parts.push(Part {
+                    file: Arc::clone(&state),
+                    offset: start,
+                    blobs,
+                });
                 start = offset;
                 self.send_window()?;
             }
         }
         if offset != state.node().size {
-            let what = format!("its blobs have {offset} bytes, its size is {}", state.node().size);
+            let what = format!(
+                "its blobs have {offset} bytes, its size is {}",
+                state.node().size
+            );
             return Err(Error::damaged(state.path(), what));
         }
         if !part.is_empty() || start == 0 {
-            self.window.parts.push(Part { file: state, offset: start, blobs: part });
+            self.window.parts.push(Part {
+                file: state,
+                offset: start,
+                blobs: part,
+            });
         } else {
             FileState::release(self.shared, state)?;
         }
-        if self.window.parts.len() >= WINDOW_FILES { self.send_window() } else { Ok(()) }
+        if self.window.parts.len() >= WINDOW_FILES {
+            self.send_window()
+        } else {
+            Ok(())
+        }
     }
 
     fn send_window(&mut self) -> Result<()> {

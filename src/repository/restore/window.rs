@@ -105,8 +105,10 @@ impl<'a> Worker<'a> {
                     Progress::add(&self.shared.progress.bytes_done, length);
                 } else {
                     let entry = missing.entry(*id);
-                    let missing =
-                        entry.or_insert_with(|| Missing { location: *location, targets: Vec::new() });
+                    let missing = entry.or_insert_with(|| Missing {
+                        location: *location,
+                        targets: Vec::new(),
+                    });
                     missing.targets.push((&*part.file, offset));
                 }
                 offset += length;
@@ -127,13 +129,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn is_there<T: Target>(
-        &mut self,
-        file: &T,
-        offset: u64,
-        length: u64,
-        id: &Id,
-    ) -> Result<bool> {
+    fn is_there<T: Target>(&mut self, file: &T, offset: u64, length: u64, id: &Id) -> Result<bool> {
         if file.in_hole(offset, length) {
             let zeros = self.zeros.entry(length);
             if zeros.or_insert_with(|| Id::of(&vec![0; length as usize])) == id {
@@ -151,11 +147,19 @@ impl<'a> Worker<'a> {
         data: &Bytes,
         start: u64,
     ) -> Result<()> {
-        let Location { offset, length, uncompressed, .. } = missing.location;
+        let Location {
+            offset,
+            length,
+            uncompressed,
+            ..
+        } = missing.location;
         let from = (u64::from(offset) - start) as usize;
         self.scratch.clear();
-        self.scratch.extend_from_slice(&data[from..from + length as usize]);
-        let tampered = || Error::Tampered { object: format!("blob {id}") };
+        self.scratch
+            .extend_from_slice(&data[from..from + length as usize]);
+        let tampered = || Error::Tampered {
+            object: format!("blob {id}"),
+        };
         let sealer = self.shared.repository.sealer();
         let body = sealer.open(&mut self.scratch).map_err(|_| tampered())?;
         let plain: &[u8] = if uncompressed == 0 {
@@ -191,7 +195,12 @@ struct Request {
 fn requests<T>(sorted: &[(Id, Missing<'_, T>)]) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for (number, (_, missing)) in sorted.iter().enumerate() {
-        let Location { pack, offset, length, .. } = missing.location;
+        let Location {
+            pack,
+            offset,
+            length,
+            ..
+        } = missing.location;
         let (start, end) = (u64::from(offset), u64::from(offset) + u64::from(length));
         match requests.last_mut() {
             Some(last)
@@ -202,7 +211,12 @@ fn requests<T>(sorted: &[(Id, Missing<'_, T>)]) -> Vec<Request> {
                 last.end = last.end.max(end);
                 last.blobs.end = number + 1;
             }
-            _ => requests.push(Request { pack, start, end, blobs: number..number + 1 }),
+            _ => requests.push(Request {
+                pack,
+                start,
+                end,
+                blobs: number..number + 1,
+            }),
         }
     }
     requests
@@ -214,5 +228,8 @@ async fn fetch(repository: &Repository, requests: &[Request]) -> Result<Vec<Byte
         async move { repository.backend().get_range(&path, range).await }
     });
     let reads: Vec<_> = reads.collect();
-    futures::stream::iter(reads).buffered(REQUESTS).try_collect().await
+    futures::stream::iter(reads)
+        .buffered(REQUESTS)
+        .try_collect()
+        .await
 }
