@@ -5,6 +5,20 @@
 //!                                        └─▶ dropped, each with its rule and reason
 //! ```
 
+pub(crate) mod classify;
+mod closure;
+mod error;
+pub(crate) mod listing;
+mod matching;
+mod sanitise;
+mod take;
+mod user_set;
+mod volumes;
+
+pub use error::CaptureError;
+pub use sanitise::sanitise;
+pub use take::{Selection, take};
+
 use serde::{Deserialize, Serialize};
 
 use crate::object::{Object, ObjectId};
@@ -148,3 +162,6 @@ pub struct Capture {
     /// What A offers.
     pub surface: Surface,
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 //! Nodes are objects, edges are typed references found by the rules of `transforms/builtin/edges.yaml`
 //! (rule book §1). The order of everything that follows comes from here; no list of kinds decides it.
 
+pub mod references;
+pub mod roots;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

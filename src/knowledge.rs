@@ -4,9 +4,12 @@
 //! in the rule book) and says why it exists. Nothing here looks at a cluster.
 
 pub mod edges;
+pub mod gates;
+pub mod holds;
 pub mod kinds;
 pub mod produces;
 pub mod roots;
+pub mod sanitize;
 pub mod targets;
 
 use std::sync::LazyLock;
@@ -35,8 +38,14 @@ pub struct Knowledge {
     pub roots: Vec<roots::RootRow>,
     /// What controllers make of what they are given (E-P).
     pub produces: Vec<produces::ProducesRow>,
+    /// When objects are ready (rule book §5.1).
+    pub gates: Vec<gates::GateRow>,
+    /// How workloads are kept quiet (W-9).
+    pub holds: Vec<holds::HoldRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
+    /// What stays on A (rule book §2).
+    pub sanitize: sanitize::Sanitize,
     /// Where transforms rewrite names (rule book §3).
     pub targets: Vec<targets::Target>,
 }
@@ -66,9 +75,21 @@ impl Knowledge {
                 "produces.yaml",
                 include_str!("../transforms/builtin/produces.yaml"),
             )?,
+            gates: table(
+                "gates.yaml",
+                include_str!("../transforms/builtin/gates.yaml"),
+            )?,
+            holds: table(
+                "holds.yaml",
+                include_str!("../transforms/builtin/holds.yaml"),
+            )?,
             kinds: table(
                 "kinds.yaml",
                 include_str!("../transforms/builtin/kinds.yaml"),
+            )?,
+            sanitize: table(
+                "sanitize.yaml",
+                include_str!("../transforms/builtin/sanitize.yaml"),
             )?,
             targets: table(
                 "targets.yaml",

@@ -28,6 +28,7 @@ pub mod image;
 pub mod knowledge;
 pub mod object;
 pub mod plan;
+pub mod ready;
 pub mod report;
 pub mod repository;
 pub mod surface;

@@ -7,6 +7,7 @@
 
 pub mod path;
 pub mod pointer;
+pub mod quantity;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,15 +4,31 @@
 //! it is: `restore` decides nothing. `build` takes values and returns a value; it knows no client,
 //! no clock and no randomness.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::capture::{Consistency, VolumeMode};
+use crate::capture::{Consistency, Owner, SavedVolume, VolumeMode};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase};
 use crate::object::{Object, ObjectId};
 use crate::surface::ClusterIdentity;
 use crate::transform::Change;
+
+mod build;
+mod classify;
+pub mod file;
+mod hold;
+mod order;
+pub mod stamp;
+mod volumes;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::{PlanInput, build};
+pub(crate) use classify::{content, digest};
 
 /// What a step does to its object (D-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,12 +52,15 @@ pub enum Class {
 pub enum Expect {
     /// The object is not there.
     Absent,
-    /// The object is there at this UID and resource version.
+    /// The object is there at this UID, with this content.
     Live {
         /// `metadata.uid`.
         uid: String,
-        /// `metadata.resourceVersion`.
+        /// `metadata.resourceVersion` when the plan was made.
         resource_version: String,
+        /// SHA-256 of what users own in it, as hex: a status update or a controller's heartbeat moves
+        /// the resource version and does not make a plan stale.
+        content: String,
     },
 }
 
@@ -56,6 +75,9 @@ pub struct Hold {
     pub held: Value,
     /// Value to set on release; `None` removes the field.
     pub release: Option<Value>,
+    /// Whether the release goes through the scale sub-resource, under a manager of its own (W-8).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scale: bool,
 }
 
 /// Which claim's data, and what is to arrive.
@@ -71,6 +93,9 @@ pub struct VolumeMove {
     pub capacity: u64,
     /// How it will be read.
     pub consistency: Consistency,
+    /// What the store holds already; `None` when the same plan saves it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<SavedVolume>,
     /// Placement the mover on B must share with the workload, so that a late-binding volume lands
     /// where the workload can run (W-5): a partial pod spec with nodeSelector, tolerations, affinity.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -92,6 +117,9 @@ pub enum Action {
         /// Fields held until the `Release` step of the same object.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         holds: Vec<Hold>,
+        /// Its owners by their names on B; their UIDs are known when they have been written (W-12).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        owners: Vec<Owner>,
     },
     /// Take the hold off: data is proven, the workload may run.
     Release {
@@ -112,6 +140,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Gate {
+    /// The other step ended, well or not: order, not need (an S edge).
+    Settled,
     /// The other step was executed: its object exists, its data has arrived.
     Done,
     /// The other step's object is ready (rule book §5.1).
@@ -134,7 +164,8 @@ pub struct Step {
     pub number: u32,
     /// Wave: steps of one wave need nothing of each other.
     pub wave: u32,
-    /// Phase it belongs to.
+    /// Phase it belongs to. Steps that write objects wait until those of earlier phases have ended;
+    /// where a reference points the other way, the referred object was moved to the earlier phase.
     pub phase: Phase,
     /// The object on B (on A for `Snapshot` and `Save`).
     pub object: ObjectId,
@@ -150,6 +181,8 @@ pub struct Step {
 pub struct Plan {
     /// The capture it restores.
     pub capture: String,
+    /// SHA-256 of that capture, as hex.
+    pub capture_digest: String,
     /// Cluster A, as captured.
     pub source: ClusterIdentity,
     /// Cluster B.
@@ -158,6 +191,9 @@ pub struct Plan {
     pub namespaces: Vec<(String, String)>,
     /// Name and SHA-256 of every recipe used.
     pub recipes: Vec<(String, String)>,
+    /// Storage classes of B that bind a claim only when a pod uses it: their claims are not waited
+    /// for (W-5).
+    pub late_binding: BTreeSet<String>,
     /// Steps in a valid order.
     pub steps: Vec<Step>,
     /// Everything the checks found, worst first.
@@ -169,4 +205,60 @@ pub struct Plan {
     /// Captured objects before transforms and after, for the diff; same order as the graph's captured
     /// nodes. Secrets are masked when shown, not here: the file is sealed.
     pub before: Vec<Object>,
+}
+
+impl Action {
+    /// The action in a word, as events and the journal name it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Apply { class, .. } => match class {
+                Class::Create => "create",
+                Class::Update => "update",
+                Class::Same => "same",
+                Class::Keep => "keep",
+                Class::Blocked => "blocked",
+            },
+            Self::Release { .. } => "release",
+            Self::Snapshot(_) => "snapshot",
+            Self::Save(_) => "save",
+            Self::Load(_) => "load",
+        }
+    }
+
+    /// Whether executing it changes anything.
+    pub fn pending(&self) -> bool {
+        match self {
+            Self::Apply { class, .. } => matches!(class, Class::Create | Class::Update),
+            Self::Release { .. } | Self::Snapshot(_) | Self::Save(_) | Self::Load(_) => true,
+        }
+    }
+
+    /// Whether it writes an object on B, as opposed to moving data.
+    pub fn is_object(&self) -> bool {
+        matches!(self, Self::Apply { .. } | Self::Release { .. })
+    }
+}
+
+impl Plan {
+    /// How many steps change something; 0 means that B is as the plan wants it.
+    pub fn pending(&self) -> usize {
+        self.steps
+            .iter()
+            .filter(|step| step.action.pending())
+            .count()
+    }
+
+    /// Whether findings forbid executing it.
+    pub fn blocked(&self) -> bool {
+        self.findings.iter().any(|finding| finding.verdict.blocks())
+    }
+
+    /// Steps by their object and whether they release it, to look one up.
+    pub fn applies(&self) -> BTreeMap<&ObjectId, &Step> {
+        self.steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::Apply { .. }))
+            .map(|step| (&step.object, step))
+            .collect()
+    }
 }

@@ -126,6 +126,15 @@ impl PathPattern {
         }
     }
 
+    /// The pattern without its last step. `None` for the whole value.
+    pub fn parent(&self) -> Option<Self> {
+        let (_, steps) = self.steps.split_last()?;
+        Some(Self {
+            text: steps.iter().map(ToString::to_string).collect(),
+            steps: steps.to_vec(),
+        })
+    }
+
     /// The text it was read from.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -326,6 +335,25 @@ impl Parser<'_> {
         self.at = end + 1;
         Ok(Step::Key(key))
     }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) if is_plain(key) => write!(f, "/{key}"),
+            Self::Key(key) => write!(f, "[{}]", Value::from(key.as_str())),
+            Self::Either(keys) => write!(f, "/{{{}}}", keys.join(",")),
+            Self::AnyKey => f.write_str("/*"),
+            Self::Elements => f.write_str("[]"),
+            Self::Where(key, value) => write!(f, "[{key}={value}]"),
+            Self::AnyDepth => f.write_str("/**"),
+        }
+    }
+}
+
+/// Whether a key can be written after a `/` as it is.
+fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key != "*" && key != "**" && !key.contains(['/', '[', ']', '{', '}', '"'])
 }
 
 impl fmt::Display for PathPattern {

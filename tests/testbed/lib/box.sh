@@ -28,6 +28,9 @@ box_start() {
     init=$(tool pause)
     mkdir -p "$dir"/{lib,log,hostpath,daemon,logs}
     mkdir -p /tmp/hostpath_pv
+    # The host's name servers cannot be reached from a cluster; its own can.
+    [ "${2:-}" != --net ] || echo "nameserver $(node_ip "$box")" >"$dir/resolv.conf"
+    [ -e "$dir/resolv.conf" ] || : >"$dir/resolv.conf"
     rm -f "$dir/ready" "$dir"/daemon/*
     # The daemons must not hold the command's lock, so descriptor 9 is closed.
     setsid unshare "${flags[@]}" -- bash -euc '
@@ -37,6 +40,11 @@ box_start() {
         mount --bind "$1/lib" /var/lib
         mount --bind "$1/log" /var/log
         mount --bind "$1/hostpath" /tmp/hostpath_pv
+        # Where it is a link, it leads into the directory that was just replaced.
+        resolv=$(readlink -m /etc/resolv.conf)
+        mkdir -p "${resolv%/*}"
+        [ -e "$resolv" ] || : >"$resolv"
+        mount --bind "$1/resolv.conf" "$resolv"
         ip link set lo up
         touch "$1/ready"
         exec "$2"' box "$dir" "$init" </dev/null >"$dir/logs/init" 2>&1 9>&- &

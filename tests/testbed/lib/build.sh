@@ -82,7 +82,7 @@ go_build() {
     local out=$1 flags=$2
     shift 2
     GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 GOGC=400 go build -buildvcs=false \
-        -trimpath -gcflags all=-dwarf=false -ldflags "-s -w $flags" -o "$out/" "$@"
+        -trimpath -pgo=off -gcflags all=-dwarf=false -ldflags "-s -w $flags" -o "$out/" "$@"
 }
 
 build_kubernetes() {

@@ -35,7 +35,7 @@ cluster_name() {
 }
 
 say() { printf '%s\n' "$*" >&2; }
-die() { printf 'testbed: %s\n' "$*" >&2; exit 1; }
+die() { printf 'testbed: %s\n' "$*" >&2; exit "$SAID"; }
 
 # Milliseconds since some fixed moment; the builtin costs no process.
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
@@ -71,9 +71,9 @@ parallel() {
         pids+=($!)
     done
     for argument in "${pids[@]}"; do
-        wait "$argument" || failed=1
+        wait "$argument" || failed=$SAID # said by the one that failed
     done
-    return $failed
+    return "$failed"
 }
 
 # One testbed is changed by one command at a time.

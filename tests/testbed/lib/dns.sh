@@ -38,10 +38,4 @@ COREFILE
     daemon_start "$1" coredns "$(tool coredns)" -conf "$dir/Corefile"
 }
 
-dns_up() {
-    sed -e "s/@SERVICE_IP@/$(service_ip "$1" 10)/" -e "s/@NODE_IP@/$(node_ip "$1")/" \
-        "$TESTBED_HOME/manifests/dns.yaml" | k "$1" apply -f - >/dev/null
-    start_coredns "$1"
-}
-
 dns_ready() { curl -sf --max-time 2 "http://$(node_ip "$1"):8181/ready"; }

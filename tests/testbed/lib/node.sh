@@ -50,7 +50,6 @@ containerd_ready() { box_enter "$1" timeout 2 ctr version; }
 write_kubelet_config() {
     local pki
     pki=$(pki_dir "$1")
-    : >"$STATE/$1/resolv.conf"
     # Control groups per quality of service are off: without CAP_SYS_RESOURCE
     # they cannot be set up. The root keeps one cluster's groups in one place.
     cat >"$STATE/$1/kubelet.yaml" <<YAML
@@ -120,7 +119,7 @@ runtime_up() {
     cgroups_up "$1"
     start_containerd "$1"
     wait_for 20 "containerd of $1 ($STATE/$1/logs/containerd)" containerd_ready "$1"
-    image_import "$1" "$(pause_archive)"
+    box_enter "$1" ctr --namespace k8s.io images ls -q | grep -qx "$PAUSE_IMAGE" || image_import "$1" "$(pause_archive)"
 }
 
 node_up() {

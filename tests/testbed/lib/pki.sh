@@ -71,7 +71,7 @@ pki_up() {
 }
 
 # k CLUSTER ARGUMENTS...: kubectl as the cluster's admin.
-k() { "$(tool kubectl)" --kubeconfig "$(pki_dir "$1")/admin.kubeconfig" "${@:2}"; }
+k() { "$(tool kubectl)" --kubeconfig "$(pki_dir "$1")/admin.kubeconfig" --cache-dir "$STATE/kubectl-cache" "${@:2}"; }
 
 # One file with both clusters, contexts "a" and "b".
 merge_kubeconfig() {

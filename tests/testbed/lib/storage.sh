@@ -57,18 +57,7 @@ start_snapshot-controller() {
     sidecar "$1" snapshot-controller "$(tool snapshot-controller)" --feature-gates CSIVolumeGroupSnapshot=true
 }
 
-storage_kinds_up() {
-    local upstream
-    upstream=$(unit_dir addons)/manifests
-    k "$1" apply --server-side --force-conflicts -f "$upstream/crd" >/dev/null
-    k "$1" apply -f "$upstream/rbac" >/dev/null
-    k "$1" wait --for condition=Established --timeout 20s -f "$upstream/crd" >/dev/null
-    sed "s/@DRIVER@/$DRIVER/" "$TESTBED_HOME/manifests/storage.yaml" "$TESTBED_HOME/manifests/storage-$1.yaml" |
-        k "$1" apply -f - >/dev/null
-}
-
 storage_up() {
-    storage_kinds_up "$1"
     wait_for 20 "the socket of the CSI driver of $1 ($STATE/$1/logs/cowcsi)" \
         box_enter "$1" test -S "$CSI_SOCKET"
     start_snapshot-controller "$1"

@@ -1,0 +1,104 @@
+//! Sorts listed objects into those that travel and those that stay, each of these with its reason
+//! (rule book §2.1).
+
+use serde_json::Value;
+
+use super::matching::{Scene, fits};
+use super::sanitise::sanitise;
+use super::{Captured, DropClass, Dropped, Owner};
+use crate::knowledge::sanitize::Sanitize;
+use crate::object::{GroupKind, Object, ObjectId};
+use crate::surface::Surface;
+
+/// What travels and what stays, both sorted by id.
+pub(crate) struct Sorted {
+    pub(crate) captured: Vec<Captured>,
+    pub(crate) dropped: Vec<Dropped>,
+}
+
+/// Sorts objects that were listed together.
+pub(crate) fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
+    let scene = Scene::new(&listed);
+    let mut sorted = Sorted {
+        captured: Vec::new(),
+        dropped: Vec::new(),
+    };
+    for object in &listed {
+        if object.pointer("/metadata/deletionTimestamp").is_some() {
+            sorted.dropped.push(Dropped {
+                id: object.id(),
+                rule: "S-40".into(),
+                reason: "it is being deleted on A".into(),
+                class: DropClass::Generated,
+                produced_by: None,
+            });
+            continue;
+        }
+        let cleaned = sanitise(object, table);
+        match table
+            .drop
+            .iter()
+            .find(|row| fits(&row.when, object, Some(&cleaned), &scene))
+        {
+            Some(row) => sorted.dropped.push(Dropped {
+                id: object.id(),
+                rule: row.id.clone(),
+                reason: row.why.clone(),
+                class: row.class,
+                produced_by: match row.class {
+                    DropClass::Produced => scene.root(object).map(Object::id),
+                    _ => None,
+                },
+            }),
+            None => sorted.captured.push(Captured {
+                owners: owners(object, surface),
+                object: cleaned,
+                raw: object.clone(),
+            }),
+        }
+    }
+    // An owner that stays cannot produce anything.
+    let travels: std::collections::BTreeSet<ObjectId> = sorted
+        .captured
+        .iter()
+        .map(|captured| captured.object.id())
+        .collect();
+    for dropped in &mut sorted.dropped {
+        dropped.produced_by = dropped
+            .produced_by
+            .take()
+            .filter(|owner| travels.contains(owner));
+    }
+    sorted
+        .captured
+        .sort_by_cached_key(|captured| captured.object.id());
+    sorted.dropped.sort_by(|a, b| a.id.cmp(&b.id));
+    sorted
+}
+
+/// The owners of an object by name (S-43, W-12).
+fn owners(object: &Object, surface: &Surface) -> Vec<Owner> {
+    let references = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    let owner = |reference: &Value| {
+        let api_version = reference["apiVersion"].as_str()?;
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let kind = GroupKind::new(group, reference["kind"].as_str()?);
+        // An owner is in the same namespace or in none.
+        let namespaced = surface
+            .resource(&kind, None)
+            .is_none_or(|resource| resource.namespaced);
+        Some(Owner {
+            id: ObjectId {
+                group: kind.group,
+                kind: kind.kind,
+                namespace: object.namespace().filter(|_| namespaced).map(Into::into),
+                name: reference["name"].as_str()?.into(),
+            },
+            controller: reference["controller"].as_bool().unwrap_or(false),
+            block_deletion: reference["blockOwnerDeletion"].as_bool().unwrap_or(false),
+        })
+    };
+    references.into_iter().flatten().filter_map(owner).collect()
+}

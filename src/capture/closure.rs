@@ -1,0 +1,188 @@
+//! Cluster-wide objects the namespaces need (rule book §0, *closure*).
+//!
+//! Copied: ClusterRoleBindings that grant something to the namespaces' service accounts, and the
+//! ClusterRoles that these and the namespaces' RoleBindings name. Mapped, never copied: what every
+//! cluster has its own of, such as CustomResourceDefinitions, which operators install.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{DropClass, Dropped};
+use crate::cluster::{Cluster, ClusterError, ListOptions, Place};
+use crate::event::Events;
+use crate::object::{GroupKind, Object, ObjectId};
+use crate::surface::Surface;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+
+/// Reads the ClusterRoles and ClusterRoleBindings that belong to the namespaces.
+pub(super) async fn rbac(
+    cluster: &Cluster,
+    surface: &Surface,
+    namespaces: &BTreeSet<&str>,
+    listed: &[Object],
+    events: &Events,
+) -> Result<Vec<Object>, ClusterError> {
+    let mut found = bindings(cluster, surface, namespaces, events).await?;
+    let kind = GroupKind::new(RBAC, "ClusterRole");
+    let Some(resource) = surface.resource(&kind, None) else {
+        return Ok(found);
+    };
+    let roles: BTreeSet<String> = listed
+        .iter()
+        .filter(|object| object.is(RBAC, "RoleBinding"))
+        .chain(&found)
+        .filter(|binding| binding.text("/roleRef/kind") == Some("ClusterRole"))
+        .filter_map(|binding| binding.text("/roleRef/name").map(Into::into))
+        .collect();
+    for name in roles {
+        match cluster
+            .get(Place {
+                resource,
+                namespace: None,
+                name: &name,
+            })
+            .await
+        {
+            Ok(role) => found.extend(role),
+            Err(error) if error.is_forbidden() => events.warning(format!(
+                "ClusterRole {name} is used and may not be read; it must be on the target already"
+            )),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+async fn bindings(
+    cluster: &Cluster,
+    surface: &Surface,
+    namespaces: &BTreeSet<&str>,
+    events: &Events,
+) -> Result<Vec<Object>, ClusterError> {
+    let kind = GroupKind::new(RBAC, "ClusterRoleBinding");
+    let Some(resource) = surface.resource(&kind, None) else {
+        return Ok(Vec::new());
+    };
+    match cluster.list(resource, None, &ListOptions::default()).await {
+        Ok(bindings) => Ok(bindings
+            .into_iter()
+            .filter_map(|binding| share(binding, namespaces))
+            .collect()),
+        Err(error) if error.is_forbidden() => {
+            events.warning(
+                "ClusterRoleBindings may not be listed; cluster-wide rights of the namespaces' \
+                 service accounts do not travel",
+            );
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The part of a binding that is about the namespaces: what it grants to others' service accounts
+/// is not ours to grant on B.
+fn share(mut binding: Object, namespaces: &BTreeSet<&str>) -> Option<Object> {
+    let subjects = binding.value_mut().get_mut("subjects")?.as_array_mut()?;
+    if !subjects
+        .iter()
+        .any(|subject| home(subject).is_some_and(|home| namespaces.contains(home)))
+    {
+        return None;
+    }
+    subjects.retain(|subject| home(subject).is_none_or(|home| namespaces.contains(home)));
+    Some(binding)
+}
+
+/// The namespace of a subject that is a service account, in any of the three ways to name one.
+fn home(subject: &Value) -> Option<&str> {
+    let name = subject["name"].as_str()?;
+    match subject["kind"].as_str()? {
+        "ServiceAccount" => subject["namespace"].as_str(),
+        "User" => name
+            .strip_prefix("system:serviceaccount:")?
+            .split(':')
+            .next(),
+        "Group" => name.strip_prefix("system:serviceaccounts:"),
+        _ => None,
+    }
+}
+
+/// The definitions of the custom resources among the objects: B must have them.
+pub(super) fn definitions<'a>(
+    objects: impl Iterator<Item = &'a Object>,
+    surface: &Surface,
+) -> Vec<Dropped> {
+    let mut used: BTreeMap<String, String> = BTreeMap::new();
+    for object in objects {
+        let Some(resource) = surface.resource(&object.group_kind(), None) else {
+            continue;
+        };
+        let name = format!("{}.{}", resource.plural, resource.group);
+        if surface.find(CRD.0, CRD.1, &name).is_some() {
+            used.entry(name).or_insert_with(|| object.id().to_string());
+        }
+    }
+    used.into_iter()
+        .map(|(name, user)| Dropped {
+            id: ObjectId::cluster(CRD.0, CRD.1, &name),
+            rule: "C-10".into(),
+            reason: format!("an operator of B's brings it; {user} needs it"),
+            class: DropClass::Mapped,
+            produced_by: None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn binding(subjects: Value) -> Object {
+        Object::new(json!({"apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding", "metadata": {"name": "x"},
+            "roleRef": {"kind": "ClusterRole", "name": "view"}, "subjects": subjects}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_binding_travels_when_any_form_of_subject_is_of_the_namespaces() {
+        let namespaces = BTreeSet::from(["shop"]);
+        for subject in [
+            json!({"kind": "ServiceAccount", "name": "web", "namespace": "shop"}),
+            json!({"kind": "User", "name": "system:serviceaccount:shop:web"}),
+            json!({"kind": "Group", "name": "system:serviceaccounts:shop"}),
+        ] {
+            assert!(
+                share(binding(json!([subject])), &namespaces).is_some(),
+                "{subject}"
+            );
+        }
+        let other = json!([{"kind": "Group", "name": "system:serviceaccounts"},
+                           {"kind": "User", "name": "system:serviceaccount:shop2:web"}]);
+        assert!(share(binding(other), &namespaces).is_none());
+    }
+
+    #[test]
+    fn what_a_binding_grants_to_other_namespaces_stays() {
+        let shared = share(
+            binding(json!([
+                {"kind": "ServiceAccount", "name": "web", "namespace": "shop"},
+                {"kind": "ServiceAccount", "name": "ci", "namespace": "build"},
+                {"kind": "Group", "name": "developers"},
+            ])),
+            &BTreeSet::from(["shop"]),
+        )
+        .unwrap();
+        let names: Vec<_> = shared.value()["subjects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .collect();
+        assert_eq!(names.len(), 2);
+        assert_eq!(names[1]["name"], "developers");
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a capture could not be taken.
+
+use crate::cluster::ClusterError;
+use crate::cluster::rights::{Right, grant};
+use crate::exit::Exit;
+
+/// A capture that was not taken. Nothing was written anywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The user named no namespace.
+    #[error("no namespace was given to capture")]
+    NothingSelected,
+    /// Namespaces that are not on A.
+    #[error("cluster {cluster} has no namespace {}", .names.join(", "))]
+    NoNamespace {
+        /// The cluster's name.
+        cluster: String,
+        /// The names asked for and not found.
+        names: Vec<String>,
+        /// Namespaces with similar names, best first.
+        similar: Vec<String>,
+    },
+    /// The user may not read all that is to be captured; half a capture would be a trap.
+    #[error("cluster {cluster} does not let the user {}", list(.rights))]
+    Denied {
+        /// The cluster's name.
+        cluster: String,
+        /// Every right that is lacking.
+        rights: Vec<Right>,
+        /// The user's name on the cluster, where it tells.
+        user: Option<String>,
+    },
+    /// The cluster failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+fn list(rights: &[Right]) -> String {
+    rights
+        .iter()
+        .map(Right::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl CaptureError {
+    /// What the user can do about it, as an instruction.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NothingSelected => Some("name one or more with `-n NAMESPACE`".into()),
+            Self::NoNamespace {
+                cluster, similar, ..
+            } if similar.is_empty() => Some(format!(
+                "`kubectl --context {cluster} get namespaces` lists what is there"
+            )),
+            Self::NoNamespace { similar, .. } => Some(format!("is it {}?", similar.join(", or "))),
+            Self::Denied {
+                cluster,
+                rights,
+                user,
+            } => Some(format!(
+                "ask an administrator of cluster {cluster} to run:\n{}",
+                grant(rights, user.as_deref())
+            )),
+            Self::Cluster(error) => error.help(),
+        }
+    }
+
+    /// Whose fault it is, as an exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NothingSelected | Self::NoNamespace { .. } => Exit::Input,
+            Self::Denied { .. } => Exit::Refused,
+            Self::Cluster(error) => error.exit(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Does a row of the sanitising table fit an object?
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::knowledge::sanitize::{Controller, Match, Test, glob};
+use crate::object::{GroupKind, Object, ObjectId};
+
+/// The objects listed together, looked up by UID and by name.
+#[derive(Debug, Default)]
+pub(super) struct Scene<'a> {
+    by_uid: BTreeMap<&'a str, &'a Object>,
+    by_id: BTreeMap<ObjectId, &'a Object>,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(objects: &'a [Object]) -> Self {
+        Self {
+            by_uid: objects
+                .iter()
+                .filter_map(|object| Some((object.uid()?, object)))
+                .collect(),
+            by_id: objects.iter().map(|object| (object.id(), object)).collect(),
+        }
+    }
+
+    /// The owner that controls an object, if it is among those listed.
+    pub(super) fn controller(&self, object: &Object) -> Option<&'a Object> {
+        let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+        let owner = owners
+            .iter()
+            .find(|owner| owner["controller"] == Value::Bool(true))?;
+        self.by_uid.get(owner["uid"].as_str()?).copied()
+    }
+
+    /// The first owner of the chain of controllers above an object that is among those listed.
+    pub(super) fn root(&self, object: &Object) -> Option<&'a Object> {
+        let mut root = self.controller(object)?;
+        // Owners cannot form a circle; a hostile listing can.
+        for _ in 0..self.by_uid.len() {
+            match self.controller(root) {
+                Some(owner) => root = owner,
+                None => break,
+            }
+        }
+        Some(root)
+    }
+}
+
+/// Whether all conditions hold. `cleaned` is the object after its fields were dropped, where known.
+pub(super) fn fits(
+    when: &Match,
+    object: &Object,
+    cleaned: Option<&Object>,
+    scene: &Scene<'_>,
+) -> bool {
+    let Match {
+        kinds,
+        names,
+        labels,
+        annotations,
+        r#where,
+        controller,
+        namesake,
+        bare,
+    } = when;
+    let kind = object.group_kind();
+    (kinds.is_empty() || kinds.iter().any(|glob| glob.fits(&kind)))
+        && (names.is_empty() || names.iter().any(|name| like(name, object.name(), object)))
+        && (labels.is_empty() || any_pair(labels, &object.labels()))
+        && (annotations.is_empty() || any_pair(annotations, &object.annotations()))
+        && r#where.iter().all(|test| passes(test, object))
+        && controller
+            .as_ref()
+            .is_none_or(|controller| controlled(controller, object, scene))
+        && namesake.as_ref().is_none_or(|namesake| {
+            scene.by_id.iter().any(|(id, other)| {
+                id.namespace.as_deref() == object.namespace()
+                    && id.name == object.name()
+                    && namesake.kind.fits(&id.group_kind())
+                    && !namesake.has.find(other.value()).is_empty()
+            })
+        })
+        && (!bare || cleaned.is_some_and(is_bare))
+}
+
+/// Whether a text fits a glob in which `${/pointer}` stands for a string of the object.
+pub(super) fn like(pattern: &str, text: &str, object: &Object) -> bool {
+    let Some((start, rest)) = pattern.split_once("${") else {
+        return glob(pattern, text);
+    };
+    let Some((pointer, end)) = rest.split_once('}') else {
+        return false;
+    };
+    let Some(value) = object.text(pointer) else {
+        return false;
+    };
+    like(&format!("{start}{value}{end}"), text, object)
+}
+
+fn any_pair(globs: &[String], pairs: &BTreeMap<&str, &str>) -> bool {
+    pairs.iter().any(|(key, value)| {
+        let pair = format!("{key}={value}");
+        globs
+            .iter()
+            .any(|pattern| glob(pattern, key) || glob(pattern, &pair))
+    })
+}
+
+fn passes(test: &Test, object: &Object) -> bool {
+    let Test {
+        path,
+        r#in,
+        not_in,
+        exists,
+    } = test;
+    let found: Vec<&Value> = path
+        .find(object.value())
+        .iter()
+        .filter_map(|at| object.pointer(at))
+        .collect();
+    (r#in.is_empty() || found.iter().any(|value| r#in.contains(value)))
+        && !found.iter().any(|value| not_in.contains(value))
+        && exists.is_none_or(|exists| exists != found.is_empty())
+}
+
+fn controlled(controller: &Controller, object: &Object, scene: &Scene<'_>) -> bool {
+    let Controller { kinds, not } = controller;
+    scene.controller(object).is_some_and(|owner| {
+        let kind: GroupKind = owner.group_kind();
+        (kinds.is_empty() || kinds.iter().any(|glob| glob.fits(&kind)))
+            && !not.iter().any(|glob| glob.fits(&kind))
+    })
+}
+
+/// Whether an object says nothing but who it is.
+fn is_bare(object: &Object) -> bool {
+    let top = object.value().as_object().into_iter().flatten();
+    let metadata = object
+        .pointer("/metadata")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    top.filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind" | "metadata"))
+        .count()
+        == 0
+        && metadata
+            .filter(|(key, _)| !matches!(key.as_str(), "name" | "namespace"))
+            .count()
+            == 0
+}

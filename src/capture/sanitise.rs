@@ -1,0 +1,115 @@
+//! Leaves on A what the server and A's controllers own of an object (rule book §2.2).
+//!
+//! A small engine over the `fields` rows of `transforms/builtin/sanitize.yaml`. Every condition looks
+//! at the object as A gave it, so the rows do not depend on each other's order, and sanitising twice
+//! is sanitising once.
+
+use serde_json::Value;
+
+use super::matching::{Scene, fits, like};
+use super::user_set::user_set;
+use crate::knowledge::sanitize::{DropFields, Items, Keys, Raise, Sanitize, glob};
+use crate::object::quantity::Quantity;
+use crate::object::{Object, pointer};
+
+/// Gives the object as it travels.
+pub fn sanitise(raw: &Object, table: &Sanitize) -> Object {
+    let nothing = Scene::default();
+    let mut object = raw.clone();
+    for row in &table.fields {
+        if fits(&row.when, raw, None, &nothing) {
+            apply(row, raw, &mut object);
+        }
+    }
+    object
+}
+
+fn apply(row: &DropFields, raw: &Object, object: &mut Object) {
+    let DropFields {
+        id: _,
+        when: _,
+        paths,
+        empty,
+        keys,
+        items,
+        raise,
+        unless_user_set,
+        why: _,
+    } = row;
+    if let Some(raise) = raise {
+        apply_raise(raise, raw, object);
+    }
+    for path in paths {
+        // From the last to the first: removing a list element moves those behind it.
+        for at in path.find(object.value()).iter().rev() {
+            if !(*unless_user_set && user_set(raw, at)) {
+                pointer::remove(object.value_mut(), at);
+            }
+        }
+    }
+    for keys in keys {
+        apply_keys(keys, object);
+    }
+    for items in items {
+        apply_items(items, raw, object);
+    }
+    for path in empty {
+        for at in path.find(object.value()).iter().rev() {
+            if object.pointer(at).is_some_and(is_empty) {
+                pointer::remove(object.value_mut(), at);
+            }
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+fn apply_keys(keys: &Keys, object: &mut Object) {
+    let Keys { of, like } = keys;
+    for path in of {
+        for at in path.find(object.value()) {
+            if let Some(Value::Object(map)) = object.value_mut().pointer_mut(&at) {
+                map.retain(|key, _| !like.iter().any(|pattern| glob(pattern, key)));
+            }
+        }
+    }
+}
+
+fn apply_items(items: &Items, raw: &Object, object: &mut Object) {
+    let Items {
+        of,
+        key,
+        like: patterns,
+        equal,
+    } = items;
+    for path in of {
+        for at in path.find(object.value()) {
+            if let Some(Value::Array(list)) = object.value_mut().pointer_mut(&at) {
+                list.retain(|element| {
+                    let name = element.get(key).and_then(Value::as_str);
+                    let named = name.is_some_and(|name| {
+                        patterns.iter().any(|pattern| like(pattern, name, raw))
+                    });
+                    !named && equal.as_ref() != Some(element)
+                });
+            }
+        }
+    }
+}
+
+fn apply_raise(raise: &Raise, raw: &Object, object: &mut Object) {
+    let Raise { path, to } = raise;
+    let (Some(asked), Some(given)) = (raw.text(path), raw.text(to)) else {
+        return;
+    };
+    if Quantity::parse(given) > Quantity::parse(asked) {
+        pointer::set(object.value_mut(), path, given.into());
+    }
+}

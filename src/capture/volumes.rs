@@ -1,0 +1,252 @@
+//! Claims whose data travels, and what is known of the volumes behind them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::matching::Scene;
+use super::{Captured, DropClass, Dropped, Volume, VolumeMode};
+use crate::cluster::{Cluster, ClusterError, ListOptions, Place};
+use crate::event::Events;
+use crate::object::quantity::Quantity;
+use crate::object::{GroupKind, Object, ObjectId};
+use crate::surface::Surface;
+
+/// The claims and what is behind them.
+#[derive(Debug, Default)]
+pub(super) struct Volumes {
+    /// Bound claims, sorted.
+    pub(super) volumes: Vec<Volume>,
+    /// The volumes they are bound to, which stay.
+    pub(super) dropped: Vec<Dropped>,
+}
+
+/// Describes every captured claim that is bound. A claim that is not holds no data; it travels as
+/// an object only.
+pub(super) async fn volumes(
+    cluster: &Cluster,
+    surface: &Surface,
+    captured: &[Captured],
+    listed: &[Object],
+    events: &Events,
+) -> Result<Volumes, ClusterError> {
+    let scene = Scene::new(listed);
+    let pods: Vec<&Object> = listed
+        .iter()
+        .filter(|object| object.is("", "Pod"))
+        .collect();
+    let mut found = Volumes::default();
+    let claims = captured.iter().map(|captured| &captured.raw);
+    for claim in claims.filter(|object| object.is("", "PersistentVolumeClaim")) {
+        let Some(name) = claim
+            .text("/spec/volumeName")
+            .filter(|name| !name.is_empty())
+        else {
+            events.notice(format!(
+                "{} is not bound: it travels without data",
+                claim.id()
+            ));
+            continue;
+        };
+        let volume = persistent_volume(cluster, surface, name, events).await?;
+        found
+            .volumes
+            .push(describe(claim, volume.as_ref(), &pods, &scene, surface));
+        found.dropped.push(Dropped {
+            id: ObjectId::cluster("", "PersistentVolume", name),
+            rule: "S-17".into(),
+            reason: "B provisions a volume of its own, into which the data is copied".into(),
+            class: DropClass::Generated,
+            produced_by: None,
+        });
+    }
+    Ok(found)
+}
+
+async fn persistent_volume(
+    cluster: &Cluster,
+    surface: &Surface,
+    name: &str,
+    events: &Events,
+) -> Result<Option<Object>, ClusterError> {
+    let kind = GroupKind::new("", "PersistentVolume");
+    let Some(resource) = surface.resource(&kind, None) else {
+        return Ok(None);
+    };
+    match cluster
+        .get(Place {
+            resource,
+            namespace: None,
+            name,
+        })
+        .await
+    {
+        Err(error) if error.is_forbidden() => {
+            events.warning(format!(
+                "PersistentVolume {name} may not be read: no snapshot is possible, its claim's data \
+                 is read live"
+            ));
+            Ok(None)
+        }
+        result => result,
+    }
+}
+
+fn describe(
+    claim: &Object,
+    volume: Option<&Object>,
+    pods: &[&Object],
+    scene: &Scene<'_>,
+    surface: &Surface,
+) -> Volume {
+    let mounting: Vec<&&Object> = pods.iter().filter(|pod| mounts(pod, claim)).collect();
+    let access_modes: Vec<String> = strings(claim.pointer("/spec/accessModes"))
+        .map(Into::into)
+        .collect();
+    let mounted_by: BTreeSet<ObjectId> = mounting
+        .iter()
+        .map(|pod| scene.root(pod).unwrap_or(pod).id())
+        .collect();
+    let single = !access_modes.iter().any(|mode| mode.ends_with("Many"));
+    let attached = mounting
+        .iter()
+        .filter(|_| single)
+        .find_map(|pod| pod.text("/spec/nodeName"));
+    let pinned = volume.and_then(|volume| only_node(volume, surface));
+    let size = [
+        "/spec/resources/requests/storage",
+        "/status/capacity/storage",
+    ]
+    .iter()
+    .filter_map(|at| Quantity::parse(claim.text(at)?))
+    .max();
+    Volume {
+        claim: claim.id(),
+        mode: match claim.text("/spec/volumeMode") {
+            Some("Block") => VolumeMode::Block,
+            _ => VolumeMode::Filesystem,
+        },
+        capacity: size.map_or(0, Quantity::ceil),
+        storage_class: claim.text("/spec/storageClassName").map(Into::into),
+        driver: volume
+            .and_then(|volume| volume.text("/spec/csi/driver"))
+            .map(Into::into),
+        access_modes,
+        node: pinned.or_else(|| attached.map(Into::into)),
+        mounted_by: mounted_by.into_iter().collect(),
+        saved: None,
+    }
+}
+
+fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
+    list.and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+/// Whether a pod that has not ended mounts the claim.
+fn mounts(pod: &Object, claim: &Object) -> bool {
+    let ended = matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+    let volumes = pod
+        .pointer("/spec/volumes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let mut names =
+        volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
+    !ended && pod.namespace() == claim.namespace() && names.any(|name| name == claim.name())
+}
+
+/// The node a volume is pinned to, when its affinity leaves just one.
+fn only_node(volume: &Object, surface: &Surface) -> Option<String> {
+    let terms = volume
+        .pointer("/spec/nodeAffinity/required/nodeSelectorTerms")?
+        .as_array()?;
+    let mut nodes = surface.of_kind("", "Node").filter(|node| {
+        terms.iter().any(|term| {
+            let tests = term["matchExpressions"].as_array();
+            tests.is_some_and(|tests| tests.iter().all(|test| agrees(node, test)))
+        })
+    });
+    let node = nodes.next()?.name().to_owned();
+    nodes.next().is_none().then_some(node)
+}
+
+/// Whether a node passes one expression. Provisioners write `In`; of others the node is presumed to.
+fn agrees(node: &Object, test: &Value) -> bool {
+    let label = test["key"].as_str().and_then(|key| node.label(key));
+    match test["operator"].as_str() {
+        Some("In") => {
+            label.is_some_and(|label| strings(test.get("values")).any(|value| value == label))
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Object {
+        Object::new(value).unwrap()
+    }
+
+    fn surface(nodes: &[&str]) -> Surface {
+        Surface {
+            cluster: crate::surface::ClusterIdentity {
+                name: "a".into(),
+                uid: String::new(),
+                version: String::new(),
+            },
+            resources: Vec::new(),
+            objects: nodes
+                .iter()
+                .map(|name| {
+                    object(json!({"apiVersion": "v1", "kind": "Node", "metadata":
+                        {"name": name, "labels": {"kubernetes.io/hostname": name}}}))
+                })
+                .collect(),
+            unseen: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn a_claim_is_as_large_as_its_volume_and_mounted_by_the_workload_above_its_pods() {
+        let claim = object(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data-db-0", "namespace": "shop"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "volumeName": "pv-1", "storageClassName": "fast",
+                     "resources": {"requests": {"storage": "1Gi"}}},
+            "status": {"capacity": {"storage": "2Gi"}}}));
+        let volume = object(json!({"apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": "pv-1"}, "spec": {"csi": {"driver": "csi.example.com"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": ["n2"]}]}]}}}}));
+        let listed = [
+            object(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+                "metadata": {"name": "db", "namespace": "shop", "uid": "1"}})),
+            object(json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "db-0", "namespace": "shop", "uid": "2", "ownerReferences": [
+                    {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "1",
+                     "controller": true}]},
+                "spec": {"nodeName": "n2", "volumes": [
+                    {"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]}})),
+        ];
+        let scene = Scene::new(&listed);
+        let volume = describe(
+            &claim,
+            Some(&volume),
+            &[&listed[1]],
+            &scene,
+            &surface(&["n1", "n2"]),
+        );
+        assert_eq!(volume.capacity, 2 << 30);
+        assert_eq!(volume.driver.as_deref(), Some("csi.example.com"));
+        assert_eq!(volume.node.as_deref(), Some("n2"));
+        assert_eq!(
+            volume.mounted_by,
+            [ObjectId::namespaced("apps", "StatefulSet", "shop", "db")]
+        );
+    }
+}

@@ -1,0 +1,417 @@
+//! What an object refers to: the engine over `transforms/builtin/edges.yaml`.
+//!
+//! ```text
+//! Object ──rows of its kind──▶ places ──form──▶ Reference { target, name: Spot, namespace: Spot, … }
+//!                                                     │                 │
+//!                                              graph edge        rename writes here
+//! ```
+//!
+//! One object is looked at by itself; whether a target exists is the graph's question. A reference
+//! knows the exact characters in which the name and the namespace are written, so that a rename
+//! changes these and nothing else, in plain fields, lists in a string, JSON in an annotation and map
+//! keys alike.
+
+mod form;
+mod guess;
+mod spot;
+
+pub use spot::{Spot, rewrite};
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use serde_json::Value;
+
+use super::Strength;
+use super::roots::{Root, Roots, containers_of_pod, crd_kind};
+use crate::knowledge::Knowledge;
+use crate::knowledge::edges::{Base, EdgeRow, Expand, Form, TargetFrom};
+use crate::knowledge::roots::RootKind;
+use crate::object::path::PathPattern;
+use crate::object::{GroupKind, Object, ObjectId};
+
+/// One reference from an object to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Rule id, as in `E-PT3`; heuristics are `E-G1` to `E-G8`.
+    pub rule: String,
+    /// Where the reference stands, as an RFC 6901 pointer.
+    pub pointer: String,
+    /// The characters of the name. `None` when the name is implied, as `default` is, or computed.
+    pub name: Option<Spot>,
+    /// The characters of the namespace. `None` when it is implied.
+    pub namespace: Option<Spot>,
+    /// The object meant.
+    pub target: ObjectId,
+    /// How strongly it is needed.
+    pub strength: Strength,
+    /// The reference says that its target may be absent.
+    pub optional: bool,
+    /// No edge, and no finding, unless the target is known.
+    pub if_known: bool,
+    /// The target is a Service, and the workloads behind it must run as well.
+    pub backing: bool,
+    /// How sure it is that this is a reference, in percent: 100 for every rule of the table.
+    pub confidence: u8,
+}
+
+/// Finds references. Made once for a set of objects, as it learns from their CRDs.
+#[derive(Debug)]
+pub struct References<'k> {
+    knowledge: &'k Knowledge,
+    roots: Roots<'k>,
+    custom: Vec<GroupKind>,
+    compiled: RwLock<BTreeMap<GroupKind, Arc<[Compiled<'k>]>>>,
+}
+
+/// A row with its path from the object's top.
+#[derive(Debug)]
+struct Compiled<'k> {
+    row: &'k EdgeRow,
+    path: PathPattern,
+}
+
+/// Where in the object a node stands: a pointer, and one more inside a string that holds JSON.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    pointer: &'p str,
+    inside: Option<&'p str>,
+}
+
+impl<'k> References<'k> {
+    /// Takes the tables, and CRDs for what they say about pod templates and kinds.
+    pub fn new<'o>(
+        knowledge: &'k Knowledge,
+        crds: impl IntoIterator<Item = &'o Object> + Clone,
+    ) -> Self {
+        let mut custom: Vec<GroupKind> = crds.clone().into_iter().filter_map(crd_kind).collect();
+        custom.sort();
+        custom.dedup();
+        Self {
+            knowledge,
+            roots: Roots::new(knowledge, crds),
+            custom,
+            compiled: RwLock::default(),
+        }
+    }
+
+    /// Where pod specs and containers are.
+    pub fn roots(&self) -> &Roots<'k> {
+        &self.roots
+    }
+
+    /// Every reference of one object, in the table's order; never one to itself.
+    pub fn find(&self, object: &Object) -> Vec<Reference> {
+        let kind = object.group_kind();
+        let mut found = Vec::new();
+        for compiled in self.compiled(&kind).iter() {
+            compiled.path.visit(object.value(), &mut |pointer, node| {
+                self.at(compiled.row, object, pointer, node, &mut found);
+            });
+        }
+        if self.is_unknown(&kind) {
+            guess::guess(object, &self.knowledge.kinds, &self.custom, &mut found);
+        }
+        let id = object.id();
+        found.retain(|reference| reference.target != id);
+        found
+    }
+
+    /// Whether no row of the table is about this kind: a custom resource nobody described.
+    fn is_unknown(&self, kind: &GroupKind) -> bool {
+        let built_in = !kind.group.contains('.')
+            || (kind.group.ends_with(".k8s.io") && !self.custom.contains(kind));
+        !built_in
+            && !self.knowledge.edges.rows.iter().any(|row| {
+                let mut kinds = row.kinds.iter();
+                kinds.any(|pattern| pattern.matches(&kind.group, &kind.kind))
+            })
+    }
+
+    fn compiled(&self, kind: &GroupKind) -> Arc<[Compiled<'k>]> {
+        if let Ok(known) = self.compiled.read()
+            && let Some(rows) = known.get(kind)
+        {
+            return Arc::clone(rows);
+        }
+        let roots = self.roots.of(kind);
+        let rows: Arc<[Compiled<'k>]> = self
+            .knowledge
+            .edges
+            .for_kind(kind)
+            .into_iter()
+            .flat_map(|row| {
+                bases(row.base, &roots).into_iter().map(|base| Compiled {
+                    path: row.path.under(&base),
+                    row,
+                })
+            })
+            .collect();
+        if let Ok(mut known) = self.compiled.write() {
+            known.insert(kind.clone(), Arc::clone(&rows));
+        }
+        rows
+    }
+
+    /// Reads the references of one row at one place.
+    fn at(
+        &self,
+        row: &EdgeRow,
+        object: &Object,
+        pointer: &str,
+        node: &Value,
+        found: &mut Vec<Reference>,
+    ) {
+        let Some(inside) = &row.inside else {
+            let place = Place {
+                pointer,
+                inside: None,
+            };
+            return self.read(row, object, place, node, found);
+        };
+        let Some(Ok(json)) = node.as_str().map(serde_json::from_str::<Value>) else {
+            return;
+        };
+        inside.visit(&json, &mut |inner, node| {
+            let place = Place {
+                pointer,
+                inside: Some(inner),
+            };
+            self.read(row, object, place, node, found);
+        });
+    }
+
+    fn read(
+        &self,
+        row: &EdgeRow,
+        object: &Object,
+        place: Place<'_>,
+        node: &Value,
+        found: &mut Vec<Reference>,
+    ) {
+        if !row.when.iter().all(|when| {
+            let text = text_at(node, &when.path).unwrap_or_default();
+            (when.one_of.is_empty() || when.one_of.contains(&text)) && !when.none_of.contains(&text)
+        }) {
+            return;
+        }
+        let Some(kind) = target_kind(row, node) else {
+            return;
+        };
+        let optional = row.optional.as_ref().is_some_and(|path| {
+            let mut yes = false;
+            path.visit(node, &mut |_, flag| yes |= flag == &Value::Bool(true));
+            yes
+        });
+        let pod = object.is("", "Pod").then_some(row.bare_pod).flatten();
+        let base = Reference {
+            rule: row.id.clone(),
+            pointer: place.pointer.to_owned(),
+            name: None,
+            namespace: None,
+            target: ObjectId {
+                group: kind.group,
+                kind: kind.kind,
+                namespace: None,
+                name: String::new(),
+            },
+            strength: match pod.unwrap_or(row.strength) {
+                Strength::R if optional => Strength::S,
+                strength => strength,
+            },
+            optional,
+            if_known: row.if_known || optional,
+            backing: row.backing,
+            confidence: 100,
+        };
+        for named in names(row, place, node) {
+            for named in expand(row, object, named) {
+                self.push(row, object, place, node, &base, named, found);
+            }
+        }
+    }
+
+    /// Completes one reference with its name and namespace, unless they name nothing.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of `read`, split off for its length"
+    )]
+    fn push(
+        &self,
+        row: &EdgeRow,
+        object: &Object,
+        place: Place<'_>,
+        node: &Value,
+        base: &Reference,
+        named: form::Named,
+        found: &mut Vec<Reference>,
+    ) {
+        let unnamed = named.name.is_empty()
+            || named.name == "*"
+            || named.name.contains(['$', '{'])
+            || row.skip.contains(&named.name);
+        if unnamed {
+            return;
+        }
+        let mut reference = base.clone();
+        reference.name = named.name_spot;
+        reference.target.name = named.name;
+        if let Some(kind) = named.kind {
+            reference.target.group = kind.group;
+            reference.target.kind = kind.kind;
+        }
+        if !self
+            .knowledge
+            .kinds
+            .is_cluster_wide(&reference.target.group_kind())
+        {
+            let (namespace, spot) = match (named.namespace, &row.namespace) {
+                (Some(namespace), _) => (Some(namespace), named.namespace_spot),
+                (None, Some(path)) => match string_below(node, place, path) {
+                    Some((text, spot)) => (Some(text), Some(spot)),
+                    None => (None, None),
+                },
+                (None, None) => (None, None),
+            };
+            let own = || object.namespace().map(str::to_owned);
+            let Some(namespace) = namespace
+                .or_else(own)
+                .or_else(|| row.default_namespace.clone())
+            else {
+                // The kind may be cluster-wide without our knowing; then the name is all there is.
+                if row.target.is_none() {
+                    found.push(reference);
+                }
+                return;
+            };
+            reference.target.namespace = Some(namespace);
+            reference.namespace = spot;
+        }
+        found.push(reference);
+    }
+}
+
+/// What a row's path stands under, for an object with these roots.
+fn bases(base: Base, roots: &[Root]) -> Vec<PathPattern> {
+    let pods = || roots.iter().filter(|root| root.kind == RootKind::Pod);
+    match base {
+        Base::Object => vec![PathPattern::default()],
+        Base::Pod => pods().map(|root| root.path.clone()).collect(),
+        Base::Template => pods().filter_map(|root| root.path.parent()).collect(),
+        Base::Container => roots
+            .iter()
+            .map(|root| match root.kind {
+                RootKind::Container => root.path.clone(),
+                RootKind::Pod => containers_of_pod().under(&root.path),
+            })
+            .collect(),
+    }
+}
+
+fn target_kind(row: &EdgeRow, node: &Value) -> Option<GroupKind> {
+    let fixed = row.target.as_ref().and_then(|pattern| pattern.exact());
+    let Some(TargetFrom {
+        kind,
+        group,
+        api_version,
+    }) = &row.target_from
+    else {
+        // A form may name the kind itself.
+        return fixed.or_else(|| (row.form == Form::DependsOn).then(|| GroupKind::new("", "")));
+    };
+    let Some(named) = kind.as_ref().and_then(|path| text_at(node, path)) else {
+        return fixed;
+    };
+    let group = match (group, api_version) {
+        (Some(path), _) => text_at(node, path),
+        (None, Some(path)) => text_at(node, path).map(|version| group_of(&version).to_owned()),
+        (None, None) => None,
+    };
+    let group = group
+        .or_else(|| fixed.map(|kind| kind.group))
+        .unwrap_or_default();
+    Some(GroupKind::new(group, named))
+}
+
+fn group_of(api_version: &str) -> &str {
+    api_version.rsplit_once('/').map_or("", |(group, _)| group)
+}
+
+/// The names a row finds at a node, each with its place.
+fn names(row: &EdgeRow, place: Place<'_>, node: &Value) -> Vec<form::Named> {
+    if let Some((before, after)) = &row.key {
+        return form::from_key(place.pointer, before, after)
+            .into_iter()
+            .collect();
+    }
+    let text = if row.name.is_empty() {
+        node.as_str()
+            .map(|text| (text.to_owned(), spot_of(place, "", text.len())))
+    } else {
+        row.name
+            .iter()
+            .find_map(|path| string_below(node, place, path))
+    };
+    match (text, &row.default) {
+        (Some((text, whole)), _) => form::split(row.form, &text, &whole),
+        (None, Some(name)) => vec![form::Named::implied(name)],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// A StatefulSet makes one claim for each ordinal.
+fn expand(row: &EdgeRow, object: &Object, named: form::Named) -> Vec<form::Named> {
+    match row.expand {
+        None => vec![named],
+        Some(Expand::Ordinals) => {
+            let number = |pointer| object.pointer(pointer).and_then(Value::as_u64);
+            let start = number("/spec/ordinals/start").unwrap_or(0);
+            let replicas = number("/spec/replicas").unwrap_or(1);
+            (start..start.saturating_add(replicas))
+                .map(|n| form::Named::implied(&format!("{}-{}-{n}", named.name, object.name())))
+                .collect()
+        }
+    }
+}
+
+/// The text at the first place of a pattern below a node; a boolean or number reads as its text.
+fn text_at(node: &Value, path: &PathPattern) -> Option<String> {
+    let mut text = None;
+    path.visit(node, &mut |_, value| {
+        if text.is_none() {
+            text = match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+                _ => None,
+            };
+        }
+    });
+    text
+}
+
+/// The first string of a pattern below a node that is not empty, and its place.
+fn string_below(node: &Value, place: Place<'_>, path: &PathPattern) -> Option<(String, Spot)> {
+    let mut found = None;
+    path.visit(node, &mut |below, value| {
+        if found.is_none()
+            && let Some(text) = value.as_str().filter(|text| !text.is_empty())
+        {
+            found = Some((text.to_owned(), spot_of(place, below, text.len())));
+        }
+    });
+    found
+}
+
+fn spot_of(place: Place<'_>, below: &str, length: usize) -> Spot {
+    match place.inside {
+        None => Spot::value(format!("{}{below}", place.pointer), None, 0..length),
+        Some(inside) => Spot::value(
+            place.pointer.to_owned(),
+            Some(format!("{inside}{below}")),
+            0..length,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

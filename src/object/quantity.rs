@@ -1,0 +1,104 @@
+//! Kubernetes quantities: `1Gi`, `100m`, `2e3`.
+
+use std::cmp::Ordering;
+
+/// A quantity, exact to a billionth; larger and finer ones do not occur in what Ferry compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantity {
+    nano: i128,
+}
+
+const UNIT: i128 = 1_000_000_000;
+
+impl Quantity {
+    /// Reads a quantity; `None` when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let end = text
+            .find(|character: char| !character.is_ascii_digit() && !".+-".contains(character))
+            .unwrap_or(text.len());
+        let (number, suffix) = text.split_at(end);
+        let (multiplier, divisor) = scale(suffix)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = format!("{whole}{fraction}");
+        let value: i128 = digits.parse().ok()?;
+        let below = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        let scaled = value.checked_mul(UNIT)?.checked_mul(multiplier)?;
+        Some(Self {
+            nano: scaled.checked_div(divisor.checked_mul(below)?)?,
+        })
+    }
+
+    /// The quantity in whole units, rounded up: a volume must not be made too small.
+    pub fn ceil(self) -> u64 {
+        let whole = self.nano.div_euclid(UNIT) + i128::from(self.nano.rem_euclid(UNIT) != 0);
+        u64::try_from(whole).unwrap_or(if whole < 0 { 0 } else { u64::MAX })
+    }
+}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nano.cmp(&other.nano)
+    }
+}
+
+fn scale(suffix: &str) -> Option<(i128, i128)> {
+    Some(match suffix {
+        "" => (1, 1),
+        "n" => (1, 1_000_000_000),
+        "u" => (1, 1_000_000),
+        "m" => (1, 1_000),
+        "k" => (1_000, 1),
+        "M" => (1_000_000, 1),
+        "G" => (1_000_000_000, 1),
+        "T" => (1_000_000_000_000, 1),
+        "P" => (1_000_000_000_000_000, 1),
+        "E" => (1_000_000_000_000_000_000, 1),
+        "Ki" => (1 << 10, 1),
+        "Mi" => (1 << 20, 1),
+        "Gi" => (1 << 30, 1),
+        "Ti" => (1 << 40, 1),
+        "Pi" => (1 << 50, 1),
+        "Ei" => (1 << 60, 1),
+        exponent => {
+            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let factor = 10_i128.checked_pow(power.unsigned_abs())?;
+            if power < 0 { (1, factor) } else { (factor, 1) }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_are_read_as_the_api_server_does() {
+        let bytes = |text| Quantity::parse(text).unwrap().ceil();
+        assert_eq!(bytes("1Gi"), 1 << 30);
+        assert_eq!(bytes("1.5Gi"), 3 << 29);
+        assert_eq!(bytes("10G"), 10_000_000_000);
+        assert_eq!(bytes("2e3"), 2_000);
+        assert_eq!(bytes("100m"), 1);
+        assert_eq!(bytes("8Ei"), 1 << 63);
+    }
+
+    #[test]
+    fn equal_amounts_are_equal_however_written() {
+        assert_eq!(Quantity::parse("0.1"), Quantity::parse("100m"));
+        assert_eq!(Quantity::parse("1024Mi"), Quantity::parse("1Gi"));
+        assert!(Quantity::parse("1G") < Quantity::parse("1Gi"));
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused() {
+        for text in ["", "Gi", "1Xi", "1.2.3", "ten", "1e"] {
+            assert_eq!(Quantity::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Plans from small fixtures.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::capture::{Capture, Captured, Proof, Volume};
+use crate::finding::{Finding, Verdict};
+use crate::graph::{Edge, Node, Presence, Strength};
+use crate::knowledge::Knowledge;
+use crate::surface::Surface;
+use crate::target::{DryRun, NamespaceState, TargetState};
+use crate::transform::Transformed;
+
+struct Fixture {
+    capture: Capture,
+    transformed: Transformed,
+    graph: Graph,
+    target: TargetState,
+    findings: Vec<Finding>,
+}
+
+fn id(kind: &str, name: &str) -> ObjectId {
+    let group = match kind {
+        "Deployment" | "StatefulSet" => "apps",
+        "CronJob" => "batch",
+        "Ingress" => "networking.k8s.io",
+        _ => "",
+    };
+    if kind == "Namespace" {
+        ObjectId::cluster(group, kind, name)
+    } else {
+        ObjectId::namespaced(group, kind, "shop", name)
+    }
+}
+
+fn object(kind: &str, name: &str, spec: Value) -> Object {
+    let id = id(kind, name);
+    let version = if id.group.is_empty() {
+        "v1".into()
+    } else {
+        format!("{}/v1", id.group)
+    };
+    Object::new(json!({"apiVersion": version, "kind": kind, "spec": spec,
+        "metadata": {"name": name, "namespace": id.namespace}}))
+    .unwrap()
+}
+
+fn surface(name: &str) -> Surface {
+    Surface {
+        cluster: ClusterIdentity {
+            name: name.into(),
+            uid: name.into(),
+            version: "v1.34.4".into(),
+        },
+        resources: Vec::new(),
+        objects: Vec::new(),
+        unseen: BTreeSet::new(),
+    }
+}
+
+/// A database with its claim, a web server that needs it, a CronJob, an Ingress and a bare Pod.
+fn shop() -> Fixture {
+    let pods = json!({"replicas": 2, "template": {"spec": {"nodeSelector": {"disk": "ssd"}}}});
+    let objects = [
+        (object("Namespace", "shop", json!({})), Phase::Skeleton),
+        (object("Secret", "password", json!({})), Phase::Skeleton),
+        (
+            object("PersistentVolumeClaim", "data", json!({})),
+            Phase::Storage,
+        ),
+        (object("StatefulSet", "db", pods.clone()), Phase::Workload),
+        (object("Deployment", "web", pods), Phase::Workload),
+        (
+            object("CronJob", "report", json!({"suspend": true})),
+            Phase::Workload,
+        ),
+        (object("CronJob", "mail", json!({})), Phase::Workload),
+        (object("Pod", "probe", json!({})), Phase::Workload),
+        (object("Ingress", "web", json!({})), Phase::Exposure),
+    ];
+    let edge = |from: (&str, &str), to: (&str, &str), strength| Edge {
+        from: id(from.0, from.1),
+        to: id(to.0, to.1),
+        strength,
+        rule: "E".into(),
+        path: String::new(),
+    };
+    let claim = ("PersistentVolumeClaim", "data");
+    let graph = Graph {
+        nodes: objects
+            .iter()
+            .map(|(object, phase)| Node {
+                id: object.id(),
+                presence: Presence::Captured,
+                phase: *phase,
+                wave: 0,
+            })
+            .collect(),
+        edges: vec![
+            edge(("StatefulSet", "db"), claim, Strength::H),
+            edge(("StatefulSet", "db"), ("Secret", "password"), Strength::R),
+            edge(("Deployment", "web"), ("StatefulSet", "db"), Strength::R),
+            edge(("Ingress", "web"), ("Deployment", "web"), Strength::S),
+        ],
+        dropped: Vec::new(),
+    };
+    let all: Vec<Object> = objects.iter().map(|(object, _)| object.clone()).collect();
+    let volume = Volume {
+        claim: id(claim.0, claim.1),
+        mode: VolumeMode::Filesystem,
+        capacity: 1 << 30,
+        storage_class: None,
+        driver: None,
+        access_modes: Vec::new(),
+        node: None,
+        mounted_by: Vec::new(),
+        saved: None,
+    };
+    Fixture {
+        capture: Capture {
+            id: "20260101-000000-abcd".into(),
+            created: "2026-01-01T00:00:00Z".parse().unwrap(),
+            namespaces: vec!["shop".into()],
+            objects: all
+                .iter()
+                .map(|object| Captured {
+                    object: object.clone(),
+                    raw: object.clone(),
+                    owners: Vec::new(),
+                })
+                .collect(),
+            dropped: Vec::new(),
+            volumes: vec![volume],
+            surface: surface("a"),
+        },
+        transformed: Transformed {
+            objects: all,
+            ..Transformed::default()
+        },
+        graph,
+        target: TargetState::default(),
+        findings: Vec::new(),
+    }
+}
+
+impl Fixture {
+    fn plan(&self) -> Plan {
+        build(&PlanInput {
+            capture: &self.capture,
+            transformed: &self.transformed,
+            recipes: &[],
+            graph: &self.graph,
+            surface: &surface("b"),
+            target: &self.target,
+            findings: &self.findings,
+            knowledge: Knowledge::builtin(),
+        })
+    }
+
+    /// B after the plan was executed: everything there, the held replicas given back through scale.
+    fn migrated(mut self) -> Self {
+        for step in self.plan().steps {
+            let (Action::Apply { body, .. } | Action::Release { body, .. }) = step.action else {
+                continue;
+            };
+            let mut live = body;
+            let extra = json!({"metadata": {"uid": "u", "resourceVersion": "1"}});
+            json_patch::merge(live.value_mut(), &extra);
+            self.target.live.insert(live.id(), live);
+        }
+        for (id, live) in &mut self.target.live {
+            if id.is("", "PersistentVolumeClaim") {
+                stamp::annotate(live, stamp::DATA_ANNOTATION, "digest");
+            }
+            let wanted = self
+                .transformed
+                .objects
+                .iter()
+                .find(|object| object.id() == *id)
+                .unwrap();
+            let mut answer = wanted.clone();
+            if matches!(id.kind.as_str(), "Deployment" | "StatefulSet") {
+                let managers = json!({"metadata": {"managedFields": [{"manager": "ferry-scale",
+                    "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]},
+                    "spec": {"replicas": 2}});
+                json_patch::merge(live.value_mut(), &managers);
+                json_patch::merge(answer.value_mut(), &managers);
+            }
+            self.target
+                .dry_run
+                .insert(id.clone(), DryRun::Accepted { object: answer });
+        }
+        self
+    }
+}
+
+fn find<'a>(plan: &'a Plan, kind: &str, name: &str, word: &str) -> &'a Step {
+    plan.steps
+        .iter()
+        .find(|step| step.object == id(kind, name) && step.action.word() == word)
+        .unwrap_or_else(|| panic!("no {word} of {kind} {name}"))
+}
+
+fn needs(step: &Step, other: &Step) -> Option<Gate> {
+    step.needs
+        .iter()
+        .find(|need| need.step == other.number)
+        .map(|need| need.gate)
+}
+
+#[test]
+fn workloads_are_held_until_every_volume_has_arrived() {
+    let plan = shop().plan();
+    let load = find(&plan, "PersistentVolumeClaim", "data", "load");
+    let held: Vec<String> = plan
+        .steps
+        .iter()
+        .filter(|step| step.action.word() == "release")
+        .map(|step| {
+            assert_eq!(needs(step, load), Some(Gate::Done));
+            step.object.to_string()
+        })
+        .collect();
+    // The suspended CronJob is quiet by itself.
+    assert_eq!(
+        held,
+        [
+            "StatefulSet.apps shop/db",
+            "CronJob.batch shop/mail",
+            "Deployment.apps shop/web"
+        ]
+    );
+    // A Pod cannot be held, so it is not made before.
+    assert_eq!(
+        needs(find(&plan, "Pod", "probe", "create"), load),
+        Some(Gate::Done)
+    );
+}
+
+#[test]
+fn data_is_loaded_into_a_claim_that_exists_and_is_marked_as_pending() {
+    let plan = shop().plan();
+    let claim = find(&plan, "PersistentVolumeClaim", "data", "create");
+    let Action::Apply { body, .. } = &claim.action else {
+        panic!()
+    };
+    assert_eq!(
+        body.annotation(stamp::DATA_ANNOTATION),
+        Some(stamp::DATA_PENDING)
+    );
+    assert_eq!(body.annotation("ferry.dev/source"), Some("a/shop"));
+    let load = find(&plan, "PersistentVolumeClaim", "data", "load");
+    let save = find(&plan, "PersistentVolumeClaim", "data", "save");
+    assert_eq!(
+        (needs(load, claim), needs(load, save)),
+        (Some(Gate::Done), Some(Gate::Done))
+    );
+    let Action::Load(volume) = &load.action else {
+        panic!()
+    };
+    assert_eq!(volume.placement, json!({"nodeSelector": {"disk": "ssd"}}));
+    assert_eq!(volume.consistency, Consistency::Live);
+}
+
+#[test]
+fn needs_follow_strengths_and_point_backwards() {
+    let plan = shop().plan();
+    for (index, step) in plan.steps.iter().enumerate() {
+        assert_eq!(usize::try_from(step.number).unwrap(), index);
+        assert!(step.needs.iter().all(|need| need.step < step.number));
+        assert!(
+            step.needs
+                .iter()
+                .all(|need| plan.steps[need.step as usize].wave < step.wave)
+        );
+    }
+    let namespace = find(&plan, "Namespace", "shop", "create");
+    let secret = find(&plan, "Secret", "password", "create");
+    let db = find(&plan, "StatefulSet", "db", "create");
+    let db_release = find(&plan, "StatefulSet", "db", "release");
+    let web = find(&plan, "Deployment", "web", "create");
+    let web_release = find(&plan, "Deployment", "web", "release");
+    assert_eq!(needs(secret, namespace), Some(Gate::Ready));
+    assert_eq!(needs(db, secret), Some(Gate::Done));
+    assert_eq!(needs(web, db), Some(Gate::Done));
+    assert_eq!(needs(web_release, db_release), Some(Gate::Ready));
+    assert_eq!(needs(db_release, secret), Some(Gate::Ready));
+    assert_eq!(
+        needs(find(&plan, "Ingress", "web", "create"), web),
+        Some(Gate::Settled)
+    );
+}
+
+#[test]
+fn the_order_of_the_input_does_not_matter() {
+    let fixture = shop();
+    let plan = fixture.plan();
+    let mut shuffled = shop();
+    shuffled.capture.objects.reverse();
+    shuffled.transformed.objects.reverse();
+    let mut other = shuffled.plan();
+    other.capture_digest.clone_from(&plan.capture_digest);
+    assert_eq!(other, plan);
+}
+
+#[test]
+fn a_migrated_namespace_has_nothing_pending() {
+    let plan = shop().migrated().plan();
+    let pending: Vec<String> = plan
+        .steps
+        .iter()
+        .filter(|step| step.action.pending())
+        .map(|step| format!("{} {}", step.action.word(), step.object))
+        .collect();
+    assert_eq!(pending, Vec::<String>::new());
+    assert_eq!(plan.pending(), 0);
+    find(&plan, "PersistentVolumeClaim", "data", "keep");
+}
+
+#[test]
+fn a_run_that_stopped_before_its_data_arrived_is_planned_on() {
+    let mut fixture = shop().migrated();
+    let claim = fixture
+        .target
+        .live
+        .get_mut(&id("PersistentVolumeClaim", "data"))
+        .unwrap();
+    stamp::annotate(claim, stamp::DATA_ANNOTATION, stamp::DATA_PENDING);
+    let db = id("StatefulSet", "db");
+    let live = fixture.target.live.get_mut(&db).unwrap();
+    json_patch::merge(
+        live.value_mut(),
+        &json!({"spec": {"replicas": 0}, "metadata": {"managedFields": null,
+            "annotations": {stamp::REPLICAS_ANNOTATION: "2"}}}),
+    );
+    let plan = fixture.plan();
+    let load = find(&plan, "PersistentVolumeClaim", "data", "load");
+    assert_eq!(
+        needs(find(&plan, "StatefulSet", "db", "release"), load),
+        Some(Gate::Done)
+    );
+    assert_eq!(
+        plan.steps
+            .iter()
+            .filter(|step| step.action.word() == "release")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_blocked_object_blocks_what_cannot_be_made_without_it_and_nothing_else() {
+    let mut fixture = shop();
+    let finding = Finding::new(Verdict::Block, "C-40", "no such class")
+        .on(id("PersistentVolumeClaim", "data"));
+    fixture.findings.push(finding);
+    let plan = fixture.plan();
+    let blocked: Vec<String> = plan
+        .steps
+        .iter()
+        .filter(|step| step.action.word() == "blocked")
+        .map(|step| step.object.to_string())
+        .collect();
+    assert_eq!(
+        blocked,
+        [
+            "PersistentVolumeClaim shop/data",
+            "StatefulSet.apps shop/db"
+        ]
+    );
+    assert!(plan.blocked());
+}
+
+#[test]
+fn saved_data_is_loaded_without_asking_a() {
+    let mut fixture = shop();
+    fixture.capture.volumes[0].saved = Some(SavedVolume {
+        snapshot: "00".into(),
+        consistency: Consistency::Snapshot,
+        proof: Proof {
+            files: 1,
+            bytes: 2,
+            digest: "d".into(),
+        },
+    });
+    let plan = fixture.plan();
+    assert!(
+        !plan
+            .steps
+            .iter()
+            .any(|step| matches!(step.action.word(), "save" | "snapshot"))
+    );
+    find(&plan, "PersistentVolumeClaim", "data", "load");
+}
+
+#[test]
+fn a_csi_volume_is_snapshotted_before_anything_is_read() {
+    let mut fixture = shop();
+    fixture.capture.volumes[0].driver = Some("csi.example.com".into());
+    let class = Object::new(json!({"apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotClass", "metadata": {"name": "s"}, "driver": "csi.example.com"}));
+    fixture.capture.surface.objects.push(class.unwrap());
+    let plan = fixture.plan();
+    let snapshot = find(&plan, "PersistentVolumeClaim", "data", "snapshot");
+    let save = find(&plan, "PersistentVolumeClaim", "data", "save");
+    assert_eq!(needs(save, snapshot), Some(Gate::Done));
+    assert_eq!(snapshot.wave, 0);
+}
+
+#[test]
+fn without_data_nothing_is_held() {
+    let mut fixture = shop();
+    fixture.capture.volumes.clear();
+    let plan = fixture.plan();
+    assert!(
+        !plan
+            .steps
+            .iter()
+            .any(|step| step.action.word() == "release")
+    );
+}
+
+#[test]
+fn a_missing_namespace_that_did_not_travel_is_made() {
+    let mut fixture = shop();
+    fixture.capture.objects.remove(0);
+    fixture.transformed.objects.remove(0);
+    fixture.target.namespaces = BTreeMap::from([("shop".into(), NamespaceState::Absent)]);
+    let plan = fixture.plan();
+    let namespace = find(&plan, "Namespace", "shop", "create");
+    let secret = find(&plan, "Secret", "password", "create");
+    assert_eq!(needs(secret, namespace), Some(Gate::Ready));
+}
+
+#[test]
+fn a_reference_from_an_earlier_phase_pulls_its_target_forward() {
+    let mut fixture = shop();
+    fixture.graph.edges.push(Edge {
+        from: id("Secret", "password"),
+        to: id("Pod", "probe"),
+        strength: Strength::H,
+        rule: "E".into(),
+        path: String::new(),
+    });
+    let plan = fixture.plan();
+    let pod = find(&plan, "Pod", "probe", "create");
+    assert_eq!(pod.phase, Phase::Skeleton);
+    assert!(pod.number < find(&plan, "Secret", "password", "create").number);
+}
+
+#[test]
+fn a_plan_reads_back_as_it_was_written_and_other_bytes_do_not() {
+    let plan = shop().plan();
+    let bytes = file::encode(&plan).unwrap();
+    assert_eq!(file::decode(&bytes).unwrap(), plan);
+    assert!(matches!(
+        file::decode(b"ferry"),
+        Err(file::PlanFileError::NotAPlan)
+    ));
+    assert!(matches!(
+        file::decode(&bytes[..bytes.len() - 9]),
+        Err(file::PlanFileError::Unpack(_))
+    ));
+}

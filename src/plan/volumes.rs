@@ -1,0 +1,88 @@
+//! Which claims' data travels, and how.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::VolumeMove;
+use crate::capture::{Capture, Consistency, Volume};
+use crate::graph::Graph;
+use crate::object::{Object, ObjectId};
+use crate::surface::Surface;
+
+/// What is needed to describe a move.
+pub(super) struct Moves<'a> {
+    pub(super) capture: &'a Capture,
+    pub(super) graph: &'a Graph,
+    /// Objects after transforms, by their names on B.
+    pub(super) objects: &'a BTreeMap<ObjectId, Object>,
+    /// Names on A to names on B.
+    pub(super) names: &'a BTreeMap<ObjectId, ObjectId>,
+}
+
+impl Moves<'_> {
+    /// The move of one captured volume; none when its claim does not travel.
+    pub(super) fn of(&self, volume: &Volume) -> Option<VolumeMove> {
+        let target = self.names.get(&volume.claim)?.clone();
+        Some(VolumeMove {
+            source: volume.claim.clone(),
+            mode: volume.mode,
+            capacity: volume.capacity,
+            consistency: consistency(volume, &self.capture.surface),
+            saved: volume.saved.clone(),
+            placement: self.placement(volume, &target),
+            target,
+        })
+    }
+
+    /// Where the workload that uses the claim may run (W-5): the first one in order of name decides.
+    fn placement(&self, volume: &Volume, target: &ObjectId) -> Value {
+        let by_graph = self
+            .graph
+            .edges
+            .iter()
+            .filter(|edge| edge.to == *target)
+            .map(|edge| &edge.from);
+        let by_mount = volume.mounted_by.iter().filter_map(|id| self.names.get(id));
+        by_graph
+            .chain(by_mount)
+            .filter_map(|id| pod_spec(self.objects.get(id)?))
+            .map(constraints)
+            .next()
+            .unwrap_or_default()
+    }
+}
+
+/// A class of snapshots for the volume's driver means that one instant can be shown.
+fn consistency(volume: &Volume, surface: &Surface) -> Consistency {
+    if let Some(saved) = &volume.saved {
+        return saved.consistency;
+    }
+    let snapshots = volume.driver.as_deref().is_some_and(|driver| {
+        surface
+            .of_kind("snapshot.storage.k8s.io", "VolumeSnapshotClass")
+            .any(|class| class.text("/driver") == Some(driver))
+    });
+    if snapshots {
+        Consistency::Snapshot
+    } else {
+        Consistency::Live
+    }
+}
+
+fn pod_spec(object: &Object) -> Option<&Map<String, Value>> {
+    let pointer = match object.kind() {
+        "Pod" => "/spec",
+        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+        _ => "/spec/template/spec",
+    };
+    object.pointer(pointer)?.as_object()
+}
+
+fn constraints(spec: &Map<String, Value>) -> Value {
+    ["nodeSelector", "tolerations", "affinity"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), spec.get(key)?.clone())))
+        .collect::<Map<_, _>>()
+        .into()
+}
