@@ -31,6 +31,7 @@ pub mod plan;
 pub mod ready;
 pub mod report;
 pub mod repository;
+pub mod store;
 pub mod surface;
 pub mod target;
 pub mod transform;

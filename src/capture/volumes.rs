@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::matching::Scene;
 use super::{Captured, DropClass, Dropped, Volume, VolumeMode};
-use crate::cluster::{Cluster, ClusterError, ListOptions, Place};
+use crate::cluster::{Cluster, ClusterError, Place};
 use crate::event::Events;
 use crate::object::quantity::Quantity;
 use crate::object::{GroupKind, Object, ObjectId};

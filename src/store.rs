@@ -1,0 +1,138 @@
+//! Where captures and runs live: a restic repository, and sealed files beside it.
+//!
+//! ```text
+//! <store>/repo/…                      a restic repository: `restic -r <store>/repo` works on it
+//! <store>/captures/<id>               sealed; written last: a capture without it does not exist
+//! <store>/runs/<id>/plan              sealed
+//! <store>/runs/<id>/journal/<seq>     sealed, each made once
+//! ```
+//!
+//! With `repository` this is the only module that knows `object_store`. Whoever can write to the
+//! bucket can neither read nor forge what is in it: every file is sealed with the repository's key
+//! and says inside what its name is, so that one cannot be passed off as another. Opening a store and
+//! reading from it writes nothing.
+
+mod captures;
+mod error;
+mod files;
+mod location;
+mod runs;
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+pub use captures::CaptureSummary;
+pub use error::StoreError;
+pub use location::Location;
+
+use crate::repository::Repository;
+
+/// What opens a store. Never shown.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// Takes a password.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for those who hand it on.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// An open store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    location: Location,
+    objects: Arc<dyn ObjectStore>,
+    repository: Repository,
+}
+
+impl Store {
+    /// Makes a new store: `url` is a folder, `file:///folder` or `s3://bucket/prefix` with the usual
+    /// `AWS_*` variables, `AWS_ENDPOINT_URL` among them.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when there is one already, and all that can go wrong with a place.
+    pub async fn init(url: &str, password: &Password) -> Result<Self, StoreError> {
+        let location = Location::parse(url)?;
+        let objects = location.make()?;
+        let (handle, secret) = (objects.clone(), password.clone());
+        let made = blocking(move || Repository::init(handle, secret.expose())).await;
+        let repository = made.map_err(|error| StoreError::from_init(&location, error))?;
+        Ok(Self {
+            location,
+            objects,
+            repository,
+        })
+    }
+
+    /// Opens a store. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotARepository`], [`StoreError::WrongPassword`], [`StoreError::Unreachable`],
+    /// [`StoreError::Denied`].
+    pub async fn open(url: &str, password: &Password) -> Result<Self, StoreError> {
+        let location = Location::parse(url)?;
+        let objects = location.open()?;
+        let (handle, secret) = (objects.clone(), password.clone());
+        let opened = blocking(move || Repository::open(handle, secret.expose())).await;
+        let repository = opened.map_err(|error| StoreError::from_repository(&location, error))?;
+        Ok(Self {
+            location,
+            objects,
+            repository,
+        })
+    }
+
+    /// Where the store is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The object store, with the store's root as its root.
+    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+        self.objects.clone()
+    }
+
+    /// The restic repository in it.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The repository's id, as `restic cat config` shows it.
+    pub fn repository_id(&self) -> String {
+        self.repository.id().to_owned()
+    }
+
+    /// Runs a blocking repository call where blocking is allowed.
+    async fn with<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Repository) -> crate::repository::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let repository = self.repository.clone();
+        let result = blocking(move || call(&repository)).await;
+        result.map_err(|error| StoreError::from_repository(&self.location, error))
+    }
+}
+
+/// Runs what blocks on a thread for that, and hands a panic on.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
