@@ -5,7 +5,7 @@
 PACKAGES='containerd:containerd runc:runc /usr/lib/cni/ptp:containernetworking-plugins
 busybox:busybox-static ip:iproute2 nft:nftables conntrack:conntrack mkfs.btrfs:btrfs-progs
 mkfs.xfs:xfsprogs mkfs.ext4:e2fsprogs openssl:openssl gcc:gcc curl:curl jq:jq losetup:mount
-nsenter:util-linux /usr/include/stdlib.h:libc6-dev'
+nsenter:util-linux pgrep:procps /usr/include/stdlib.h:libc6-dev'
 
 need_root() { [ "$(id -u)" = 0 ] || die "needs root: it makes namespaces, mounts and loop devices"; }
 
