@@ -15,9 +15,21 @@ use std::future::Future;
 use crate::capture::{Proof, SavedVolume};
 use crate::plan::VolumeMove;
 
+mod access;
+mod api;
+mod clean;
 mod error;
+mod follow;
+mod links;
+mod movers;
+mod names;
+mod pod;
+pub(crate) mod relay;
+mod snapshot;
 
 pub use error::DataError;
+pub use movers::{ClusterMovers, MoverSettings, MoverStore};
+pub use snapshot::snapshot_class;
 
 /// Carries the data of volumes. Every method may be called again after it failed or was killed.
 pub trait Movers: Sync {

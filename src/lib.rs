@@ -26,6 +26,7 @@ pub mod finding;
 pub mod graph;
 pub mod image;
 pub mod knowledge;
+pub mod mover;
 pub mod object;
 pub mod plan;
 pub mod ready;

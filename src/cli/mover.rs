@@ -9,6 +9,7 @@ use super::Failure;
 use super::context::Context;
 use crate::exit::Exit;
 use crate::image::Image;
+use crate::mover::{self, MoverArgs};
 use crate::report::palette::{Role, paint};
 
 /// Build and push the movers' image
@@ -37,6 +38,9 @@ pub(super) enum MoverCommand {
         #[arg(long = "binary", value_name = "FILE")]
         binaries: Vec<PathBuf>,
     },
+    /// Do one job beside a volume; pods call it
+    #[command(hide = true)]
+    Run(MoverArgs),
 }
 
 #[derive(Serialize)]
@@ -65,6 +69,7 @@ impl MoverCommand {
                 Image::build(&binaries_or_own(binaries)?)?.save(&file, &reference)?;
                 Made { image: reference }
             }
+            Self::Run(args) => return Ok(mover::run(args).await),
         };
         context.report.data(&made, || {
             format!(

@@ -1,0 +1,365 @@
+//! Claims for movers in Ferry's own namespace: the application's namespace sees no privileged pod, and
+//! its quota, limits, Pod Security level and network policies do not stand in the way.
+//!
+//! Three ways lead there, by the state of the claim the data belongs to:
+//!
+//! - **restored**: a new volume made of a snapshot (A).
+//! - **twin**: a second PersistentVolume over the same storage, with policy Retain, so that removing it
+//!   removes nothing. For a claim that is bound: read live on A, written on B.
+//! - **stage**: for a claim on B that waits for its first consumer. A volume is provisioned in Ferry's
+//!   namespace by the mover, which carries the workload's placement (W-5), and once its data is proven
+//!   it is bound to the claim instead. Until then the application's claim is not touched at all, and a
+//!   half-filled volume can never be taken for a full one.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::DataError;
+use super::api::{Api, CLAIM, NODE, POD, STORAGE_CLASS, VOLUME};
+use super::names::{self, RECLAIM, ROLE, STAGE, TWIN};
+use super::snapshot::{Frozen, bytes};
+use crate::object::Object;
+
+const POLL: Duration = Duration::from_millis(250);
+/// How long binding, unbinding and deletion may take once nothing stands in the way.
+const SETTLE: Duration = Duration::from_secs(120);
+/// How long an immediately binding class may take to provision.
+const PROVISION: Duration = Duration::from_secs(300);
+
+/// Makes claims for one run in one cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Access<'a> {
+    pub(super) api: &'a Api,
+    pub(super) run: &'a str,
+    /// Ferry's namespace.
+    pub(super) namespace: &'a str,
+    /// Name of the claim to make, and of what else is made for it.
+    pub(super) name: &'a str,
+}
+
+impl Access<'_> {
+    fn metadata(&self) -> Value {
+        json!({
+            "name": self.name,
+            "labels": {names::RUN: self.run}, "annotations": {names::CLAIM: self.api.claim},
+        })
+    }
+
+    /// A claim on a new volume that holds what a snapshot holds.
+    pub(super) async fn restored(
+        &self,
+        origin: &Object,
+        volume: &Object,
+        frozen: &Frozen,
+        snapshot: &str,
+    ) -> Result<Object, DataError> {
+        let capacity = volume
+            .pointer("/spec/capacity/storage")
+            .and_then(bytes)
+            .unwrap_or(0);
+        let mut spec = json!({
+            // Nobody else mounts it, and every driver that makes volumes can make this kind.
+            "accessModes": ["ReadWriteOnce"],
+            "volumeMode": origin.text("/spec/volumeMode").unwrap_or("Filesystem"),
+            "resources": {"requests": {"storage": capacity.max(frozen.size).to_string()}},
+            "dataSource": {
+                "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot,
+            },
+        });
+        if let Some(class) = volume.text("/spec/storageClassName") {
+            spec["storageClassName"] = class.into();
+        }
+        self.claim(spec).await
+    }
+
+    /// A claim on the storage of a volume that is bound elsewhere.
+    pub(super) async fn twin(&self, origin: &Object, volume: &Object) -> Result<Object, DataError> {
+        let mut spec = volume.pointer("/spec").cloned().unwrap_or_default();
+        let mut modes = spec["accessModes"].take();
+        // A pod of its own would be refused a second ReadWriteOncePod mount.
+        if modes == json!(["ReadWriteOncePod"]) {
+            modes = json!(["ReadWriteOnce"]);
+        }
+        spec["accessModes"] = modes.clone();
+        spec["persistentVolumeReclaimPolicy"] = "Retain".into();
+        spec["storageClassName"] = "".into();
+        spec["claimRef"] = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "namespace": self.namespace, "name": self.name,
+        });
+        let mut metadata = self.metadata();
+        metadata["annotations"][ROLE] = TWIN.into();
+        let twin = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec,
+        });
+        self.api.ensure(&VOLUME, twin).await?;
+        let claim = json!({
+            "accessModes": modes,
+            "volumeMode": origin.text("/spec/volumeMode").unwrap_or("Filesystem"),
+            "resources": {"requests": {"storage": volume.pointer("/spec/capacity/storage")}},
+            "storageClassName": "",
+            "volumeName": self.name,
+        });
+        self.claim(claim).await
+    }
+
+    /// A claim like `target`, to be provisioned for the mover and given to `target` afterwards.
+    pub(super) async fn stage(&self, target: &Object) -> Result<Object, DataError> {
+        let mut spec = json!({});
+        for field in [
+            "accessModes",
+            "volumeMode",
+            "resources",
+            "storageClassName",
+            "volumeAttributesClassName",
+        ] {
+            if let Some(value) = target.pointer(&format!("/spec/{field}")) {
+                spec[field] = value.clone();
+            }
+        }
+        self.claim(spec).await
+    }
+
+    async fn claim(&self, spec: Value) -> Result<Object, DataError> {
+        let mut metadata = self.metadata();
+        metadata["namespace"] = self.namespace.into();
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec,
+        });
+        self.api.ensure(&CLAIM, claim).await
+    }
+
+    /// Removes the claim and, if it was one, the twin; waits until both are gone.
+    pub(super) async fn release(&self) -> Result<(), DataError> {
+        self.api
+            .delete(&CLAIM, Some(self.namespace), self.name)
+            .await?;
+        self.gone(&CLAIM, Some(self.namespace), self.name).await?;
+        self.api.delete(&VOLUME, None, self.name).await?;
+        self.gone(&VOLUME, None, self.name).await
+    }
+
+    /// Takes the staged volume from Ferry's claim and binds it to the one it is for.
+    pub(super) async fn give(&self, target: &Object) -> Result<(), DataError> {
+        let volume = match self.staged().await? {
+            Some(volume) => volume,
+            None => self.keep().await?,
+        };
+        let name = volume.name().to_owned();
+        self.api
+            .delete(&CLAIM, Some(self.namespace), self.name)
+            .await?;
+        self.gone(&CLAIM, Some(self.namespace), self.name).await?;
+        let reference = json!({"spec": {"claimRef": {
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "namespace": target.namespace(), "name": target.name(), "uid": target.uid(),
+            "resourceVersion": Value::Null,
+        }}});
+        self.api.merge(&VOLUME, None, &name, reference).await?;
+        self.bound(target).await?;
+        let policy = volume.annotation(RECLAIM).unwrap_or("Delete");
+        self.api
+            .merge(&VOLUME, None, &name, back_to_normal(policy))
+            .await?;
+        Ok(())
+    }
+
+    /// The volume that an earlier attempt had proven and not yet given away.
+    pub(super) async fn staged(&self) -> Result<Option<Object>, DataError> {
+        let volumes = self
+            .api
+            .list(&VOLUME, None, Some(names::selector(self.run)))
+            .await?;
+        Ok(volumes.into_iter().find(|volume| {
+            volume.annotation(ROLE) == Some(STAGE)
+                && volume.annotation(names::CLAIM) == Some(&self.api.claim)
+        }))
+    }
+
+    /// Marks the volume of Ferry's claim, so that it outlives that claim.
+    async fn keep(&self) -> Result<Object, DataError> {
+        let claim = self
+            .api
+            .get(&CLAIM, Some(self.namespace), self.name)
+            .await?;
+        let name = claim
+            .as_ref()
+            .and_then(|claim| claim.text("/spec/volumeName"));
+        let name = name.ok_or_else(|| self.api.unusable("its staged volume is gone; run again"))?;
+        let volume = self.api.get(&VOLUME, None, name).await?;
+        let volume =
+            volume.ok_or_else(|| self.api.unusable("its staged volume is gone; run again"))?;
+        let policy = volume
+            .text("/spec/persistentVolumeReclaimPolicy")
+            .unwrap_or("Delete");
+        let patch = json!({
+            "metadata": {
+                "labels": {names::RUN: self.run},
+                "annotations": {names::CLAIM: self.api.claim, ROLE: STAGE, RECLAIM: policy},
+            },
+            "spec": {"persistentVolumeReclaimPolicy": "Retain"},
+        });
+        self.api.merge(&VOLUME, None, name, patch).await
+    }
+
+    async fn bound(&self, target: &Object) -> Result<(), DataError> {
+        let started = Instant::now();
+        let namespace = target.namespace().unwrap_or_default();
+        loop {
+            let claim = self.api.get(&CLAIM, Some(namespace), target.name()).await?;
+            let claim = claim.ok_or_else(|| self.api.unusable("it was deleted meanwhile"))?;
+            if claim.text("/status/phase") == Some("Bound") {
+                return Ok(());
+            }
+            if started.elapsed() > SETTLE {
+                let why = self
+                    .api
+                    .complaint("PersistentVolumeClaim", namespace, target.name())
+                    .await;
+                let why = why.unwrap_or_else(|| "the controller says nothing".into());
+                return Err(self
+                    .api
+                    .unusable(format!("it does not bind to its restored volume: {why}")));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    async fn gone(
+        &self,
+        kind: &super::api::Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(), DataError> {
+        let started = Instant::now();
+        while self.api.get(kind, namespace, name).await?.is_some() {
+            if started.elapsed() > SETTLE {
+                let kind = &kind.kind;
+                return Err(self.api.unusable(format!(
+                    "Ferry's {kind} {name} is not removed; see its finalizers"
+                )));
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+/// What makes a staged volume an ordinary one.
+pub(super) fn back_to_normal(policy: &str) -> Value {
+    json!({
+        "metadata": {
+            "labels": {names::RUN: Value::Null},
+            "annotations": {names::CLAIM: Value::Null, ROLE: Value::Null, RECLAIM: Value::Null},
+        },
+        "spec": {"persistentVolumeReclaimPolicy": policy},
+    })
+}
+
+/// A claim as it is now.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// Bound to a volume.
+    Bound { claim: Object, volume: Object },
+    /// Waiting for the pod that uses it first.
+    Waiting { claim: Object },
+}
+
+/// Reads a claim and its volume. A claim whose class binds at once is given time to.
+pub(super) async fn state(api: &Api, namespace: &str, name: &str) -> Result<State, DataError> {
+    let started = Instant::now();
+    loop {
+        let claim = api.get(&CLAIM, Some(namespace), name).await?;
+        let claim = claim.ok_or_else(|| api.unusable("it does not exist"))?;
+        let phase = claim.text("/status/phase").unwrap_or("Pending").to_owned();
+        if phase == "Lost" {
+            return Err(api.unusable("its volume is lost"));
+        }
+        if claim.pointer("/metadata/deletionTimestamp").is_some() {
+            return Err(api.unusable("it is being deleted"));
+        }
+        if let (Some(volume), "Bound") = (claim.text("/spec/volumeName"), phase.as_str()) {
+            let volume = api.get(&VOLUME, None, volume).await?;
+            let volume = volume.ok_or_else(|| api.unusable("its volume does not exist"))?;
+            return Ok(State::Bound { claim, volume });
+        }
+        if waits_for_consumer(api, &claim).await? {
+            return Ok(State::Waiting { claim });
+        }
+        if started.elapsed() > PROVISION {
+            let why = api
+                .complaint("PersistentVolumeClaim", namespace, name)
+                .await;
+            let why = why.unwrap_or_else(|| "no provisioner has spoken".into());
+            return Err(api.unusable(format!("it is not provisioned: {why}")));
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn waits_for_consumer(api: &Api, claim: &Object) -> Result<bool, DataError> {
+    // Bound by its controller any moment now.
+    if claim.text("/spec/volumeName").is_some() {
+        return Ok(false);
+    }
+    let Some(class) = claim
+        .text("/spec/storageClassName")
+        .filter(|class| !class.is_empty())
+    else {
+        return Ok(false);
+    };
+    let class = api.get(&STORAGE_CLASS, None, class).await?.ok_or_else(|| {
+        api.unusable(format!(
+            "its StorageClass {class} does not exist; map it with a recipe"
+        ))
+    })?;
+    Ok(class.text("/volumeBindingMode") == Some("WaitForFirstConsumer"))
+}
+
+/// Labels of the node where a live claim is mounted, for a volume that one node at a time can reach.
+pub(super) async fn node_of(
+    api: &Api,
+    namespace: &str,
+    claim: &Object,
+) -> Result<Option<Value>, DataError> {
+    let shared = claim
+        .pointer("/spec/accessModes")
+        .and_then(Value::as_array)
+        .is_some_and(|modes| {
+            modes
+                .iter()
+                .any(|mode| mode == "ReadWriteMany" || mode == "ReadOnlyMany")
+        });
+    if shared {
+        return Ok(None);
+    }
+    let uses = |pod: &Object| {
+        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+        let live = !matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+        live && volumes.into_iter().flatten().any(|volume| {
+            volume
+                .pointer("/persistentVolumeClaim/claimName")
+                .and_then(Value::as_str)
+                == Some(claim.name())
+        })
+    };
+    let pods = api.list(&POD, Some(namespace), None).await?;
+    let Some(node) = pods
+        .iter()
+        .filter(|pod| uses(pod))
+        .find_map(|pod| pod.text("/spec/nodeName"))
+    else {
+        return Ok(None);
+    };
+    const HOSTNAME: &str = "kubernetes.io/hostname";
+    let label = match api.get(&NODE, None, node).await {
+        Ok(found) => found.and_then(|node| node.label(HOSTNAME).map(str::to_owned)),
+        // Users without rights on nodes: the label is the name nearly everywhere.
+        Err(_) => None,
+    };
+    Ok(Some(
+        json!({HOSTNAME: label.unwrap_or_else(|| node.to_owned())}),
+    ))
+}

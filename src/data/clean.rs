@@ -1,0 +1,186 @@
+//! Removing what a run made for its movers, whoever made it: this process, or one that was killed.
+//!
+//! Everything carries the run's label. The order matters: pods before the claims they mount, claims
+//! before the snapshots they are made of, contents before the snapshot they share.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::DataError;
+use super::access::back_to_normal;
+use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
+use super::names::{self, RECLAIM, ROLE, STAGE};
+use super::snapshot::remove_first;
+use crate::cluster::Cluster;
+use crate::object::Object;
+
+/// How long deletions may take; a busy namespace controller needs ten seconds for some dozens.
+const GONE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(300);
+
+/// Removes a run's leftovers from one cluster. `namespaces` are the application's, for users who may
+/// not list over all of them.
+pub(super) async fn clean(
+    cluster: &Cluster,
+    run: &str,
+    namespaces: &[String],
+) -> Result<(), DataError> {
+    let api = Api::new(cluster, format!("(run {run})"));
+    let own = names::namespace(run);
+    let mut sweep = Sweep {
+        api: &api,
+        run,
+        refused: Vec::new(),
+    };
+    for kind in [&POD, &SECRET, &CLAIM] {
+        sweep.all(kind, Some(&own)).await;
+    }
+    sweep.gone(&CLAIM, &own).await;
+    sweep.volumes().await;
+    sweep.all(&SNAPSHOT, Some(&own)).await;
+    sweep.all(&SNAPSHOT_CONTENT, None).await;
+    sweep.snapshots(namespaces).await;
+    if sweep
+        .find(&NAMESPACE, None)
+        .await
+        .iter()
+        .any(|found| found.name() == own)
+    {
+        sweep.note(api.delete(&NAMESPACE, None, &own).await);
+        sweep.namespace_gone(&own).await;
+    }
+    match sweep.refused.split_first() {
+        None => Ok(()),
+        Some((first, rest)) => Err(DataError::Clean {
+            run: run.into(),
+            count: rest.len() + 1,
+            first: first.clone(),
+        }),
+    }
+}
+
+struct Sweep<'a> {
+    api: &'a Api,
+    run: &'a str,
+    /// What could not be done, in words; the rest is done all the same.
+    refused: Vec<String>,
+}
+
+impl Sweep<'_> {
+    fn note<T>(&mut self, result: Result<T, DataError>) -> Option<T> {
+        result
+            .map_err(|error| self.refused.push(chain(&error)))
+            .ok()
+    }
+
+    async fn find(&mut self, kind: &Kind, namespace: Option<&str>) -> Vec<Object> {
+        let listed = self
+            .api
+            .list(kind, namespace, Some(names::selector(self.run)))
+            .await;
+        self.note(listed).unwrap_or_default()
+    }
+
+    async fn all(&mut self, kind: &Kind, namespace: Option<&str>) {
+        for object in self.find(kind, namespace).await {
+            let deleted = self
+                .api
+                .delete(kind, object.namespace(), object.name())
+                .await;
+            self.note(deleted);
+        }
+    }
+
+    /// Waits for claims to go: a snapshot is not deleted while a claim is made of it.
+    async fn gone(&mut self, kind: &Kind, namespace: &str) {
+        let started = Instant::now();
+        while !self.find(kind, Some(namespace)).await.is_empty() {
+            if started.elapsed() > GONE {
+                self.refused
+                    .push(format!("{} in {namespace} are not removed", kind.plural));
+                return;
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    async fn volumes(&mut self) {
+        for volume in self.find(&VOLUME, None).await {
+            let name = volume.name();
+            if volume.annotation(ROLE) != Some(STAGE) {
+                let deleted = self.api.delete(&VOLUME, None, name).await;
+                self.note(deleted);
+                continue;
+            }
+            // A staged volume that has reached its claim is the user's; any other is only half a copy.
+            let reference = |field| {
+                volume
+                    .text(&format!("/spec/claimRef/{field}"))
+                    .unwrap_or_default()
+            };
+            let holder = format!("{}/{}", reference("namespace"), reference("name"));
+            let arrived = volume.annotation(names::CLAIM) == Some(&holder)
+                && volume.text("/status/phase") == Some("Bound");
+            let patch = if arrived {
+                back_to_normal(volume.annotation(RECLAIM).unwrap_or("Delete"))
+            } else {
+                json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+            };
+            let patched = self.api.merge(&VOLUME, None, name, patch).await;
+            self.note(patched);
+        }
+    }
+
+    async fn snapshots(&mut self, namespaces: &[String]) {
+        let selector = Some(names::selector(self.run));
+        let found = match self.api.list(&SNAPSHOT, None, selector).await {
+            Ok(found) => found,
+            // Not allowed over the whole cluster: look where they were made.
+            Err(_) => {
+                let mut found = Vec::new();
+                for namespace in namespaces {
+                    found.extend(self.find(&SNAPSHOT, Some(namespace)).await);
+                }
+                found
+            }
+        };
+        let own = names::namespace(self.run);
+        for snapshot in found.iter().filter(|found| found.namespace() != Some(&own)) {
+            let removed = remove_first(self.api, snapshot).await;
+            self.note(removed);
+        }
+    }
+
+    async fn namespace_gone(&mut self, name: &str) {
+        let started = Instant::now();
+        loop {
+            match self.api.get(&NAMESPACE, None, name).await {
+                Ok(None) => return,
+                Ok(Some(_)) if started.elapsed() < GONE => sleep(POLL).await,
+                Ok(Some(_)) => {
+                    self.refused
+                        .push(format!("Namespace {name} is still terminating"));
+                    return;
+                }
+                Err(error) => {
+                    self.note(Err::<(), _>(error));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,260 @@
+//! Watching one mover's pod from its creation to its last words.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::DataError;
+use super::api::{Api, POD};
+use crate::event::{Direction, Event, Events, VolumeProgress};
+use crate::exit::Exit;
+use crate::mover::{Done, Line, Outcome, read_line};
+use crate::object::{Object, ObjectId};
+
+const POLL: Duration = Duration::from_millis(400);
+/// How long a pod may wait for a node: an autoscaler brings one within minutes.
+const SCHEDULE: Duration = Duration::from_secs(10 * 60);
+/// How long a pull may fail before it is believed: one more try of the kubelet's.
+const PULL: Duration = Duration::from_secs(5);
+/// How long a volume may refuse to be mounted: detaching it elsewhere takes up to six minutes.
+const MOUNT: Duration = Duration::from_secs(10 * 60);
+/// How often a user who waits is told for what.
+const TELL: Duration = Duration::from_secs(10);
+
+/// One mover's pod, being watched.
+pub(super) struct Follower<'a> {
+    pub(super) api: &'a Api,
+    pub(super) namespace: &'a str,
+    pub(super) pod: &'a str,
+    /// The claim it mounts, for what the cluster says about that.
+    pub(super) mounts: &'a str,
+    pub(super) direction: Direction,
+    pub(super) events: &'a Events,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+/// Why a pod has not started, and since when for that reason.
+struct Waiting {
+    reason: String,
+    since: Instant,
+    told: Option<Instant>,
+}
+
+impl Follower<'_> {
+    /// Waits for the mover's container to run; fails when it will not.
+    pub(super) async fn started(&self) -> Result<Object, DataError> {
+        let mut waiting: Option<Waiting> = None;
+        loop {
+            let pod = self.pod().await?;
+            if begun(&pod) {
+                return Ok(pod);
+            }
+            let (reason, limit) = self.obstacle(&pod).await;
+            let same = waiting.take_if(|waiting| waiting.reason == reason);
+            let mut now = same.unwrap_or(Waiting {
+                reason,
+                since: Instant::now(),
+                told: None,
+            });
+            if now.since.elapsed() >= limit {
+                return Err(DataError::Start {
+                    claim: self.api.claim.clone(),
+                    reason: now.reason,
+                });
+            }
+            if now.told.unwrap_or(now.since).elapsed() > TELL {
+                now.told = Some(Instant::now());
+                let object = ObjectId::namespaced("", "Pod", self.namespace, self.pod);
+                self.events.send(Event::Waiting {
+                    object,
+                    message: now.reason.clone(),
+                });
+            }
+            waiting = Some(now);
+            self.pause().await?;
+        }
+    }
+
+    /// What stands between the pod and its start, and how long that may be so.
+    async fn obstacle(&self, pod: &Object) -> (String, Duration) {
+        let status = |kind: &str| {
+            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+            conditions
+                .into_iter()
+                .flatten()
+                .find(|condition| condition["type"] == kind)
+                .cloned()
+        };
+        let state = pod.pointer("/status/containerStatuses/0/state/waiting");
+        let text = |key: &str| {
+            state
+                .and_then(|state| state[key].as_str())
+                .unwrap_or_default()
+        };
+        match text("reason") {
+            "InvalidImageName" => {
+                return (
+                    format!("its image is named wrongly: {}", text("message")),
+                    Duration::ZERO,
+                );
+            }
+            reason @ ("ErrImagePull"
+            | "ImagePullBackOff"
+            | "ErrImageNeverPull"
+            | "RegistryUnavailable") => {
+                // The message goes back and forth between the cause and "backing off"; keep the cause.
+                let cause = self.api.complaint("Pod", self.namespace, self.pod).await;
+                let cause = cause
+                    .filter(|_| reason == "ImagePullBackOff")
+                    .unwrap_or_else(|| text("message").into());
+                let image = pod.text("/spec/containers/0/image").unwrap_or_default();
+                tracing::debug!(image, cause, "image pull fails");
+                return (
+                    format!(
+                        "its node cannot pull image {image}; push it with `ferry mover push`, or check \
+                     --mover-image and the node's access to the registry ({})",
+                        first_line(&cause)
+                    ),
+                    PULL,
+                );
+            }
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                return (format!("{}: {}", text("reason"), text("message")), PULL * 6);
+            }
+            _ => {}
+        }
+        if let Some(scheduled) = status("PodScheduled").filter(|found| found["status"] == "False") {
+            let message = scheduled["message"].as_str().unwrap_or("no node was found");
+            let claim = self
+                .api
+                .complaint("PersistentVolumeClaim", self.namespace, self.mounts)
+                .await;
+            let claim = claim
+                .map(|claim| format!("; its claim: {claim}"))
+                .unwrap_or_default();
+            return (format!("no node takes it: {message}{claim}"), SCHEDULE);
+        }
+        match self.api.complaint("Pod", self.namespace, self.pod).await {
+            Some(complaint) => (complaint, MOUNT),
+            None => ("its volume is not mounted yet".into(), MOUNT),
+        }
+    }
+
+    /// Follows the running mover to its end and reads its last words.
+    pub(super) async fn finished(&self) -> Result<(Done, VolumeProgress), DataError> {
+        let mut progress = VolumeProgress::default();
+        let mut told = None;
+        loop {
+            let pod = self.pod().await?;
+            // Progress only; a log that cannot be read is no reason to stop.
+            if let Ok(log) = self
+                .api
+                .cluster
+                .logs(self.namespace, self.pod, None, 3, false)
+                .await
+            {
+                let lines = log.lines().rev().filter_map(read_line);
+                if let Some(found) = lines.filter_map(|(_, line)| progress_of(line)).next() {
+                    progress = found;
+                }
+            }
+            let ended = matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+            if told != Some(progress) && !ended {
+                told = Some(progress);
+                let (claim, direction) = (self.api.claim.clone(), self.direction);
+                self.events.send(Event::Volume {
+                    claim,
+                    direction,
+                    progress,
+                });
+            }
+            if ended {
+                return match self.last_words(&pod) {
+                    Outcome::Done(done) => Ok((done, progress)),
+                    outcome @ Outcome::Failed { .. } => Err(self.failed(outcome)),
+                };
+            }
+            self.pause().await?;
+        }
+    }
+
+    fn last_words(&self, pod: &Object) -> Outcome {
+        let message = pod.text("/status/containerStatuses/0/state/terminated/message");
+        if let Some(outcome) = message.and_then(Outcome::of_message) {
+            return outcome;
+        }
+        let terminated = pod.pointer("/status/containerStatuses/0/state/terminated");
+        let said = terminated.and_then(|state| state["reason"].as_str());
+        let reason = match (pod.text("/status/reason"), said) {
+            (Some(reason), _) => {
+                format!(
+                    "{reason}: {}",
+                    pod.text("/status/message").unwrap_or("no reason was given")
+                )
+            }
+            (None, Some("OOMKilled")) => "it needed more memory than its limit of 1 GiB".into(),
+            (None, Some(said)) => {
+                let code = terminated
+                    .and_then(|state| state["exitCode"].as_i64())
+                    .unwrap_or(-1);
+                format!("it ended without a result ({said}, exit code {code})")
+            }
+            (None, None) => "it ended without a result".into(),
+        };
+        Outcome::failed(Exit::Incomplete, reason)
+    }
+
+    fn failed(&self, outcome: Outcome) -> DataError {
+        let exit = outcome.exit();
+        let reason = match outcome {
+            Outcome::Failed { reason, .. } => reason,
+            Outcome::Done(_) => String::new(),
+        };
+        DataError::Mover {
+            claim: self.api.claim.clone(),
+            reason,
+            exit,
+        }
+    }
+
+    async fn pod(&self) -> Result<Object, DataError> {
+        let pod = self.api.get(&POD, Some(self.namespace), self.pod).await?;
+        pod.ok_or_else(|| {
+            let reason = "its pod was deleted by somebody else".to_owned();
+            DataError::Mover {
+                claim: self.api.claim.clone(),
+                reason,
+                exit: Exit::Incomplete,
+            }
+        })
+    }
+
+    async fn pause(&self) -> Result<(), DataError> {
+        tokio::select! {
+            () = sleep(POLL) => Ok(()),
+            () = self.cancel.cancelled() => {
+                Err(DataError::Cancelled { claim: self.api.claim.clone() })
+            }
+        }
+    }
+}
+
+fn begun(pod: &Object) -> bool {
+    let running = pod
+        .pointer("/status/containerStatuses/0/state/running")
+        .is_some();
+    running || matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+}
+
+fn progress_of(line: Line) -> Option<VolumeProgress> {
+    match line {
+        Line::Progress(progress) => Some(progress),
+        Line::Outcome(_) => None,
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,69 @@
+//! What a run's objects are called. Names are made of the run and the claim and of nothing else, so
+//! that a resumed run finds what the killed one left.
+
+use crate::object::ObjectId;
+
+/// The label that all of a run's objects carry; [`super::Movers::clean`] goes by it.
+pub(super) const RUN: &str = "ferry.dev/run";
+/// Annotation: `namespace/claim` an object was made for.
+pub(super) const CLAIM: &str = "ferry.dev/claim";
+/// Annotation on a PersistentVolume: what Ferry does with it, [`TWIN`] or [`STAGE`].
+pub(super) const ROLE: &str = "ferry.dev/role";
+/// A second PersistentVolume over the same storage: deleting it deletes no data.
+pub(super) const TWIN: &str = "twin";
+/// A volume filled in Ferry's namespace, on its way to the claim it is for.
+pub(super) const STAGE: &str = "stage";
+/// Annotation on a staged PersistentVolume: the reclaim policy it gets back.
+pub(super) const RECLAIM: &str = "ferry.dev/reclaim-policy";
+/// Annotation of a claim or a VolumeSnapshotClass: the class to take snapshots with.
+pub(super) const SNAPSHOT_CLASS: &str = "ferry.dev/snapshot-class";
+
+/// Ferry's own namespace for a run.
+pub(super) fn namespace(run: &str) -> String {
+    format!("ferry-{run}")
+}
+
+/// The selector of a run's objects.
+pub(super) fn selector(run: &str) -> String {
+    format!("{RUN}={run}")
+}
+
+/// `namespace/name` of a claim.
+pub(super) fn claim(id: &ObjectId) -> String {
+    format!(
+        "{}/{}",
+        id.namespace.as_deref().unwrap_or_default(),
+        id.name
+    )
+}
+
+/// A short word that stands for some text.
+pub(super) fn short(parts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part.as_bytes()).update(&[0]);
+    }
+    hex::encode(&hasher.finalize().as_bytes()[..5])
+}
+
+/// Name of everything that is made to save, or to load, one claim: at most 63 bytes for runs of up
+/// to 40.
+pub(super) fn object(run: &str, way: &str, claim: &str) -> String {
+    format!("ferry-{run}-{way}-{}", short(&[claim]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_stable_and_differ_by_claim_and_direction() {
+        let run = "20261121-093000-abcd";
+        let name = object(run, "save", "shop/data-0");
+        assert_eq!(name, object(run, "save", "shop/data-0"));
+        assert_ne!(name, object(run, "load", "shop/data-0"));
+        assert_ne!(name, object(run, "save", "shop/data-1"));
+        assert!(name.len() <= 63, "{name}");
+        assert_ne!(short(&["a", "bc"]), short(&["ab", "c"]));
+    }
+}

@@ -1,0 +1,222 @@
+//! The mover's pod and its Secret, as values.
+
+use serde_json::{Map, Value, json};
+
+use super::names::{CLAIM, RUN};
+use crate::capture::VolumeMode;
+use crate::mover::{JOB, VOLUME};
+
+/// A mover that hangs for a day has lost its run: the kubelet ends it then, whoever is left to see.
+const DEADLINE: u64 = 24 * 60 * 60;
+
+/// Reading every file of any owner, and nothing else.
+const READING: [&str; 1] = ["DAC_READ_SEARCH"];
+/// Giving every file its owner, mode, capabilities and device numbers.
+const WRITING: [&str; 6] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "SETFCAP",
+    "MKNOD",
+];
+
+/// What a mover's pod is made of.
+#[derive(Clone, Debug)]
+pub(super) struct MoverPod<'a> {
+    pub(super) run: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) image: &'a str,
+    /// `namespace/claim` it works for.
+    pub(super) claim: &'a str,
+    /// The claim it mounts, in its own namespace.
+    pub(super) mounts: &'a str,
+    pub(super) mode: VolumeMode,
+    pub(super) writes: bool,
+    /// Node labels it must have, as a live volume's node.
+    pub(super) node: Option<Value>,
+    /// Partial pod spec of the workload (W-5).
+    pub(super) placement: &'a Value,
+}
+
+impl MoverPod<'_> {
+    /// The pod. It mounts what it reads read-only, has no service account token, and may do to the
+    /// volume only what its direction needs.
+    pub(super) fn body(&self) -> Value {
+        let (mount, path) = match self.mode {
+            VolumeMode::Filesystem => ("volumeMounts", "mountPath"),
+            VolumeMode::Block => ("volumeDevices", "devicePath"),
+        };
+        let mut volume = json!({"name": "volume", path: VOLUME});
+        if self.mode == VolumeMode::Filesystem && !self.writes {
+            volume["readOnly"] = true.into();
+        }
+        let mut container = json!({
+            "name": "mover",
+            "image": self.image,
+            "args": ["mover", "run"],
+            "env": [{"name": "FERRY_LOG", "value": "ferry=warn"}],
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "128Mi"},
+                "limits": {"memory": "1Gi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {
+                    "drop": ["ALL"],
+                    "add": if self.writes { &WRITING[..] } else { &READING[..] },
+                },
+            },
+            "volumeMounts": [
+                {"name": "job", "mountPath": job_folder(), "readOnly": true},
+                {"name": "tmp", "mountPath": "/tmp"},
+            ],
+        });
+        match container.get_mut(mount).and_then(Value::as_array_mut) {
+            Some(mounts) => mounts.push(volume),
+            None => container[mount] = json!([volume]),
+        }
+        let mut spec = self.scheduling();
+        spec.extend([
+            ("restartPolicy".into(), "Never".into()),
+            ("activeDeadlineSeconds".into(), DEADLINE.into()),
+            ("terminationGracePeriodSeconds".into(), 10.into()),
+            ("automountServiceAccountToken".into(), false.into()),
+            ("enableServiceLinks".into(), false.into()),
+            (
+                "securityContext".into(),
+                json!({
+                    "runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"},
+                }),
+            ),
+            ("containers".into(), json!([container])),
+            (
+                "volumes".into(),
+                json!([
+                    {"name": "job", "secret": {"secretName": self.name, "defaultMode": 0o400}},
+                    {"name": "tmp", "emptyDir": {}},
+                    {"name": "volume", "persistentVolumeClaim": {"claimName": self.mounts}},
+                ]),
+            ),
+        ]);
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace,
+                "labels": {RUN: self.run, "app.kubernetes.io/name": "ferry-mover"},
+                "annotations": {CLAIM: self.claim},
+            },
+            "spec": spec,
+        })
+    }
+
+    /// Where it may run. Of the workload's affinity only the part about nodes: the pods the rest
+    /// speaks of are not in Ferry's namespace, so it would match nothing, or forbid everything.
+    fn scheduling(&self) -> Map<String, Value> {
+        let mut spec = Map::new();
+        let mut selector = Map::new();
+        if let Some(Value::Object(wanted)) = self.placement.get("nodeSelector") {
+            selector.extend(wanted.clone());
+        }
+        if let Some(Value::Object(node)) = &self.node {
+            selector.extend(node.clone());
+        }
+        if !selector.is_empty() {
+            spec.insert("nodeSelector".into(), selector.into());
+        }
+        if let Some(tolerations) = self
+            .placement
+            .get("tolerations")
+            .filter(|list| list.is_array())
+        {
+            spec.insert("tolerations".into(), tolerations.clone());
+        }
+        if let Some(nodes) = self.placement.pointer("/affinity/nodeAffinity") {
+            spec.insert("affinity".into(), json!({"nodeAffinity": nodes}));
+        }
+        spec
+    }
+}
+
+/// The Secret that holds the job, named like its pod.
+pub(super) fn secret(run: &str, namespace: &str, name: &str, job: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": {RUN: run}},
+        "immutable": true,
+        "stringData": {job_file(): job},
+    })
+}
+
+fn job_folder() -> &'static str {
+    JOB.rsplit_once('/').map_or("/", |(folder, _)| folder)
+}
+
+fn job_file() -> &'static str {
+    JOB.rsplit_once('/').map_or(JOB, |(_, file)| file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(mode: VolumeMode, writes: bool, placement: &Value) -> Value {
+        let node = Some(json!({"kubernetes.io/hostname": "n1"}));
+        MoverPod {
+            run: "r",
+            namespace: "ferry-r",
+            name: "p",
+            image: "i",
+            claim: "shop/c",
+            mounts: "m",
+            mode,
+            writes,
+            node,
+            placement,
+        }
+        .body()
+    }
+
+    #[test]
+    fn a_reading_mover_mounts_read_only_with_one_capability() {
+        let body = pod(VolumeMode::Filesystem, false, &Value::Null);
+        let container = &body["spec"]["containers"][0];
+        assert_eq!(container["volumeMounts"][2]["readOnly"], true);
+        assert_eq!(
+            container["securityContext"]["capabilities"]["add"],
+            json!(["DAC_READ_SEARCH"])
+        );
+        assert_eq!(body["spec"]["automountServiceAccountToken"], false);
+        assert_eq!(body["spec"]["nodeSelector"]["kubernetes.io/hostname"], "n1");
+        assert!(body["spec"].get("nodeName").is_none(), "W-5");
+    }
+
+    #[test]
+    fn a_block_volume_is_a_device_and_not_a_mount() {
+        let body = pod(VolumeMode::Block, true, &Value::Null);
+        let container = &body["spec"]["containers"][0];
+        assert_eq!(container["volumeDevices"][0]["devicePath"], VOLUME);
+        assert_eq!(container["volumeMounts"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn the_workloads_node_rules_are_taken_and_its_pod_rules_are_not() {
+        let placement = json!({
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "db", "operator": "Exists"}],
+            "affinity": {
+                "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}},
+                "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []},
+            },
+        });
+        let spec = pod(VolumeMode::Filesystem, true, &placement)["spec"].clone();
+        assert_eq!(spec["nodeSelector"]["disk"], "ssd");
+        assert_eq!(spec["tolerations"], placement["tolerations"]);
+        assert_eq!(
+            spec["affinity"],
+            json!({"nodeAffinity": placement["affinity"]["nodeAffinity"]})
+        );
+    }
+}

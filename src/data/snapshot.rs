@@ -1,0 +1,333 @@
+//! Freezing claims on A, and handing the frozen data to Ferry's own namespace.
+//!
+//! ```text
+//! application's namespace            cluster-wide                        Ferry's namespace
+//! VolumeSnapshot ◀─▶ content (owns the storage's snapshot)
+//!                                    second content, Retain ◀─▶ VolumeSnapshot ─▶ temporary claim
+//! ```
+//!
+//! Both contents name one snapshot of the storage. Exactly one owns its deletion: the first, made by
+//! the driver's controller; the second always says Retain. Whatever a killed run leaves behind, the
+//! user can still delete by deleting the VolumeSnapshot. Removal goes the other way round: claims
+//! first (a snapshot hangs while a claim names it as its source), then the second pair, then the first.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::DataError;
+use super::api::{Api, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT};
+use super::names;
+use crate::object::Object;
+
+/// How long a driver may take: large volumes flush first, clouds upload.
+const READY: Duration = Duration::from_secs(15 * 60);
+/// How long an error of the driver may stand before it is believed; its sidecar retries on its own.
+const DOUBT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(250);
+
+const API_VERSION: &str = "snapshot.storage.k8s.io/v1";
+
+/// The class to snapshot a driver's volumes with: the one annotated for Ferry, else the driver's
+/// default, else the first by name that deletes its snapshots, else the first.
+pub fn snapshot_class<'a>(
+    driver: &str,
+    classes: impl IntoIterator<Item = &'a Object>,
+) -> Option<&'a Object> {
+    let rank = |class: &Object| {
+        let yes = |key: &str| class.annotation(key) == Some("true");
+        let kept = class.text("/deletionPolicy") != Some("Delete");
+        let chosen = yes(names::SNAPSHOT_CLASS);
+        let default = yes("snapshot.storage.kubernetes.io/is-default-class");
+        (!chosen, !default, kept, class.name().to_owned())
+    };
+    classes
+        .into_iter()
+        .filter(|class| class.text("/driver") == Some(driver))
+        .min_by_key(|class| rank(class))
+}
+
+/// A frozen claim.
+#[derive(Clone, Debug)]
+pub(super) struct Frozen {
+    /// The storage's own name of the snapshot.
+    handle: String,
+    driver: String,
+    class: Option<String>,
+    /// Filesystem or Block, where the API says.
+    mode: Option<String>,
+    /// Bytes a claim made of it must have.
+    pub(super) size: u64,
+}
+
+/// Names and cluster of one claim's snapshot.
+#[derive(Clone, Debug)]
+pub(super) struct Freezer<'a> {
+    pub(super) api: &'a Api,
+    pub(super) run: &'a str,
+    /// Namespace and name of the claim on A.
+    pub(super) claim: (&'a str, &'a str),
+}
+
+impl Freezer<'_> {
+    fn name(&self) -> String {
+        names::object(self.run, "save", &self.api.claim)
+    }
+
+    /// Takes the snapshot, or finds the one this run took before, and waits until it can be used.
+    pub(super) async fn freeze(&self, class: &Object) -> Result<Frozen, DataError> {
+        let (namespace, claim) = self.claim;
+        let snapshot = json!({
+            "apiVersion": API_VERSION, "kind": "VolumeSnapshot",
+            "metadata": {
+                "name": self.name(), "namespace": namespace,
+                "labels": {names::RUN: self.run}, "annotations": {names::CLAIM: self.api.claim},
+            },
+            "spec": {
+                "volumeSnapshotClassName": class.name(),
+                "source": {"persistentVolumeClaimName": claim},
+            },
+        });
+        self.api.ensure(&SNAPSHOT, snapshot).await?;
+        let snapshot = self.ready(namespace).await?;
+        let content = snapshot
+            .text("/status/boundVolumeSnapshotContentName")
+            .unwrap_or_default();
+        let content = self.api.get(&SNAPSHOT_CONTENT, None, content).await?;
+        let content = content.ok_or_else(|| self.failed("its content is gone"))?;
+        let text = |pointer: &str| content.text(pointer).map(str::to_owned);
+        let number = |object: &Object| object.pointer("/status/restoreSize").and_then(bytes);
+        Ok(Frozen {
+            handle: text("/status/snapshotHandle")
+                .ok_or_else(|| self.failed("the driver gave no handle"))?,
+            driver: text("/spec/driver").unwrap_or_default(),
+            class: text("/spec/volumeSnapshotClassName"),
+            mode: text("/spec/sourceVolumeMode"),
+            size: number(&snapshot).or_else(|| number(&content)).unwrap_or(0),
+        })
+    }
+
+    /// Makes the frozen data known in Ferry's namespace and returns the VolumeSnapshot's name there.
+    pub(super) async fn hand_over(
+        &self,
+        frozen: &Frozen,
+        namespace: &str,
+    ) -> Result<String, DataError> {
+        let name = self.name();
+        let meta = json!({
+            "name": name,
+            "labels": {names::RUN: self.run}, "annotations": {names::CLAIM: self.api.claim},
+        });
+        let mut content = json!({
+            "apiVersion": API_VERSION, "kind": "VolumeSnapshotContent",
+            "metadata": meta,
+            "spec": {
+                "deletionPolicy": "Retain",
+                "driver": frozen.driver,
+                "source": {"snapshotHandle": frozen.handle},
+                "volumeSnapshotRef": {"namespace": namespace, "name": name},
+            },
+        });
+        let mut snapshot = json!({
+            "apiVersion": API_VERSION, "kind": "VolumeSnapshot",
+            "metadata": meta,
+            "spec": {"source": {"volumeSnapshotContentName": name}},
+        });
+        snapshot["metadata"]["namespace"] = namespace.into();
+        if let Some(mode) = &frozen.mode {
+            content["spec"]["sourceVolumeMode"] = mode.as_str().into();
+        }
+        if let Some(class) = &frozen.class {
+            content["spec"]["volumeSnapshotClassName"] = class.as_str().into();
+            snapshot["spec"]["volumeSnapshotClassName"] = class.as_str().into();
+        }
+        self.api.ensure(&SNAPSHOT_CONTENT, content).await?;
+        self.api.ensure(&SNAPSHOT, snapshot).await?;
+        self.ready(namespace).await?;
+        Ok(name)
+    }
+
+    async fn ready(&self, namespace: &str) -> Result<Object, DataError> {
+        let (started, mut doubted) = (Instant::now(), None);
+        loop {
+            let snapshot = self
+                .api
+                .get(&SNAPSHOT, Some(namespace), &self.name())
+                .await?;
+            let snapshot =
+                snapshot.ok_or_else(|| self.failed("it was deleted by somebody else"))?;
+            if snapshot
+                .pointer("/status/readyToUse")
+                .and_then(Value::as_bool)
+                == Some(true)
+            {
+                return Ok(snapshot);
+            }
+            match snapshot.text("/status/error/message") {
+                Some(error) => {
+                    let since = *doubted.get_or_insert_with(Instant::now);
+                    if since.elapsed() > DOUBT {
+                        return Err(self.failed(error));
+                    }
+                }
+                None => doubted = None,
+            }
+            if started.elapsed() > READY {
+                let last = self
+                    .api
+                    .complaint("VolumeSnapshot", namespace, &self.name())
+                    .await;
+                let last = last.unwrap_or_else(|| {
+                    "nothing says why; is a snapshot controller running?".into()
+                });
+                return Err(self.failed(format!(
+                    "not ready after {} min: {last}",
+                    READY.as_secs() / 60
+                )));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Removes both pairs; nothing may use them any more.
+    pub(super) async fn thaw(&self, namespace: &str) -> Result<(), DataError> {
+        self.api
+            .delete(&SNAPSHOT, Some(namespace), &self.name())
+            .await?;
+        self.api
+            .delete(&SNAPSHOT_CONTENT, None, &self.name())
+            .await?;
+        if let Some(snapshot) = self
+            .api
+            .get(&SNAPSHOT, Some(self.claim.0), &self.name())
+            .await?
+        {
+            remove_first(self.api, &snapshot).await?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, reason: impl Into<String>) -> DataError {
+        DataError::Snapshot {
+            claim: self.api.claim.clone(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Deletes a VolumeSnapshot that Ferry took, and the storage's snapshot with it, whatever its class says.
+pub(super) async fn remove_first(api: &Api, snapshot: &Object) -> Result<(), DataError> {
+    if let Some(content) = snapshot.text("/status/boundVolumeSnapshotContentName") {
+        let kept = api.get(&SNAPSHOT_CONTENT, None, content).await?;
+        if kept.is_some_and(|content| content.text("/spec/deletionPolicy") == Some("Retain")) {
+            let patch = json!({"spec": {"deletionPolicy": "Delete"}});
+            api.merge(&SNAPSHOT_CONTENT, None, content, patch).await?;
+        }
+    }
+    api.delete(&SNAPSHOT, snapshot.namespace(), snapshot.name())
+        .await
+}
+
+/// The class for a volume's driver on a live cluster; `None` when there is none.
+pub(super) async fn class_on(
+    api: &Api,
+    driver: &str,
+    wanted: Option<&str>,
+) -> Result<Option<Object>, DataError> {
+    let classes = api.list(&SNAPSHOT_CLASS, None, None).await?;
+    match wanted {
+        None => Ok(snapshot_class(driver, &classes).cloned()),
+        Some(wanted) => {
+            let found = classes.into_iter().find(|class| class.name() == wanted);
+            found.map(Some).ok_or_else(|| {
+                let key = names::SNAPSHOT_CLASS;
+                api.unusable(format!(
+                    "its annotation {key} names VolumeSnapshotClass {wanted}, which does not exist"
+                ))
+            })
+        }
+    }
+}
+
+/// A size as snapshots give it: a number, or a quantity such as `1Gi`.
+pub(super) fn bytes(value: &Value) -> Option<u64> {
+    if let Some(number) = value.as_u64() {
+        return Some(number);
+    }
+    let text = value.as_str()?;
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let power = |base: f64, exponent: i32| base.powi(exponent);
+    let factor = match unit {
+        "" => 1.0,
+        "m" => 0.001,
+        "k" => power(1000.0, 1),
+        "M" => power(1000.0, 2),
+        "G" => power(1000.0, 3),
+        "T" => power(1000.0, 4),
+        "P" => power(1000.0, 5),
+        "Ki" => power(1024.0, 1),
+        "Mi" => power(1024.0, 2),
+        "Gi" => power(1024.0, 3),
+        "Ti" => power(1024.0, 4),
+        "Pi" => power(1024.0, 5),
+        exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
+    };
+    // Whole numbers of bytes below 2^53 are exact; a size is rounded up, as the API server does.
+    Some((number.parse::<f64>().ok()? * factor).ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(name: &str, driver: &str, policy: &str, annotations: Value) -> Object {
+        Object::new(json!({
+            "apiVersion": API_VERSION, "kind": "VolumeSnapshotClass",
+            "metadata": {"name": name, "annotations": annotations},
+            "driver": driver, "deletionPolicy": policy,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_class_is_the_annotated_then_the_default_then_one_that_deletes() {
+        let name = |classes: &[Object]| snapshot_class("d", classes).map(|c| c.name().to_owned());
+        let mut classes = vec![
+            class("a-keep", "d", "Retain", json!({})),
+            class("b", "d", "Delete", json!({})),
+            class("0-other", "other", "Delete", json!({})),
+        ];
+        assert_eq!(name(&classes).as_deref(), Some("b"));
+        let default = json!({"snapshot.storage.kubernetes.io/is-default-class": "true"});
+        classes.push(class("c-default", "d", "Retain", default));
+        assert_eq!(name(&classes).as_deref(), Some("c-default"));
+        classes.push(class(
+            "z-chosen",
+            "d",
+            "Retain",
+            json!({names::SNAPSHOT_CLASS: "true"}),
+        ));
+        assert_eq!(name(&classes).as_deref(), Some("z-chosen"));
+        assert_eq!(name(&classes[2..3]), None);
+    }
+
+    #[test]
+    fn sizes_are_numbers_or_quantities() {
+        for (value, wanted) in [
+            (json!(1024), 1024),
+            (json!("512"), 512),
+            (json!("1Gi"), 1 << 30),
+            (json!("1.5Gi"), 3 << 29),
+            (json!("2G"), 2_000_000_000),
+            (json!("1e3"), 1000),
+            (json!("1100m"), 2),
+        ] {
+            assert_eq!(bytes(&value), Some(wanted), "{value}");
+        }
+        assert_eq!(bytes(&json!("many")), None);
+    }
+}
