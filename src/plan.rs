@@ -28,7 +28,7 @@ mod volumes;
 mod tests;
 
 pub use build::{PlanInput, build};
-pub(crate) use classify::{content, digest};
+pub(crate) use classify::{content, digest, same};
 
 /// What a step does to its object (D-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

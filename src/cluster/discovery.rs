@@ -24,6 +24,14 @@ pub(super) struct Discovered {
 }
 
 impl Cluster {
+    /// Every resource the cluster serves, at every version, sorted.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn served(&self) -> Result<Vec<ApiResource>, ClusterError> {
+        Ok(self.discover().await?.resources)
+    }
+
     /// Asks for everything served.
     pub(super) async fn discover(&self) -> Result<Discovered, ClusterError> {
         let mut found = Discovered {

@@ -88,7 +88,8 @@ fn scaled(live: &Object) -> bool {
         })
 }
 
-fn same(body: &Object, live: &Object, dry_run: Option<&DryRun>) -> bool {
+/// Whether applying the body would change nothing that users own.
+pub(crate) fn same(body: &Object, live: &Object, dry_run: Option<&DryRun>) -> bool {
     let (mut here, mut there) = match dry_run {
         Some(DryRun::Accepted { object }) => (content(object), content(live)),
         _ => return offline(body, live),

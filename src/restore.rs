@@ -1,0 +1,178 @@
+//! Stage 6: a plan becomes cluster B, exactly as it says.
+//!
+//! ```text
+//! plan ──▶ schedule ──▶ check expectation ──▶ journal intent ──▶ write ──▶ gate ──▶ next steps
+//!             ▲                                  (durable)          │
+//!             └──────────────── journal result ◀────────────────────┘
+//! ```
+//!
+//! Nothing is decided here: what is sent, in which order and under which expectation stands in the
+//! plan. A step starts as soon as its own needs are met. A step that fails blocks what needs it and
+//! nothing else. A run can be killed at any instant: [`resume`] goes on from its journal, [`undo`]
+//! takes back what it made. It refuses to write an object that changed since the plan was made, and to
+//! take fields from other managers unless told to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Cluster;
+use crate::data::Movers;
+use crate::event::{Events, Stage};
+use crate::journal::{self, Entry, Journal, Record, RunFiles};
+use crate::knowledge::Knowledge;
+use crate::plan::{Plan, file};
+
+mod engine;
+mod error;
+mod evidence;
+mod gate;
+mod moves;
+mod past;
+mod report;
+mod resource;
+mod schedule;
+mod undo;
+mod verify;
+mod watcher;
+mod write;
+
+pub use error::{RestoreError, StepError};
+pub use report::{Failure, RunReport, Skipped};
+pub use undo::{Left, UndoOptions, UndoReport, undo};
+pub use verify::{VerifyReport, verify};
+
+/// The field manager that gives held replica counts back (W-8).
+pub const SCALE_MANAGER: &str = "ferry-scale";
+
+/// What the user may ask of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Takes fields that other managers own (W-13).
+    pub force_conflicts: bool,
+    /// The longest time to wait for any object to become ready, where that is less than its kind's.
+    pub patience: Option<Duration>,
+}
+
+/// What a run works with.
+pub struct RunContext<'a, M> {
+    /// Name of the run: a valid label value, unique in the store.
+    pub run: &'a str,
+    /// Cluster B.
+    pub target: &'a Cluster,
+    /// Where the run's plan and journal are kept.
+    pub files: Arc<dyn RunFiles>,
+    /// What carries volumes; it knows cluster A.
+    pub movers: &'a M,
+    /// Readiness rules.
+    pub knowledge: &'a Knowledge,
+    /// Where to tell what happens.
+    pub events: &'a Events,
+    /// Stops the run: no step starts, running writes finish, the journal is closed.
+    pub cancel: CancellationToken,
+    /// What the user asked for.
+    pub options: RunOptions,
+}
+
+/// Name of a run's plan among its files.
+pub const PLAN_FILE: &str = "plan";
+
+/// Executes a plan as a new run.
+///
+/// # Errors
+/// When the plan must not be executed on this cluster, or the run cannot be recorded. Failed steps
+/// are not errors: they are in the report.
+pub async fn execute<M: Movers>(
+    plan: &Plan,
+    context: &RunContext<'_, M>,
+) -> Result<RunReport, RestoreError> {
+    admit(plan, context.target)?;
+    let bytes = file::encode(plan)?;
+    let stored = context.files.put(context.run, PLAN_FILE, bytes).await;
+    stored.map_err(|source| RestoreError::Files {
+        run: context.run.into(),
+        source,
+    })?;
+    run(plan, context, &[]).await
+}
+
+/// Goes on with a run that was stopped, killed, or ended with failures.
+///
+/// # Errors
+/// As [`execute`]; and when the store has no such run.
+pub async fn resume<M: Movers>(context: &RunContext<'_, M>) -> Result<RunReport, RestoreError> {
+    let plan = plan_of(&*context.files, context.run).await?;
+    admit(&plan, context.target)?;
+    let records = journal::read(&*context.files, context.run).await?;
+    if records.iter().any(|record| record.entry == Entry::Undone) {
+        return Err(RestoreError::Undone {
+            run: context.run.into(),
+        });
+    }
+    run(&plan, context, &records).await
+}
+
+/// The plan a run executes.
+///
+/// # Errors
+/// When the store has no such run, or its plan is damaged.
+pub async fn plan_of(files: &dyn RunFiles, run: &str) -> Result<Plan, RestoreError> {
+    let found = files.get(run, PLAN_FILE).await;
+    let bytes = found.map_err(|source| RestoreError::Files {
+        run: run.into(),
+        source,
+    })?;
+    let bytes = bytes.ok_or_else(|| RestoreError::NoRun { run: run.into() })?;
+    Ok(file::decode(&bytes)?)
+}
+
+/// A plan with blocking findings, or for another cluster, is not executed.
+fn admit(plan: &Plan, target: &Cluster) -> Result<(), RestoreError> {
+    if plan.blocked() {
+        return Err(RestoreError::Blocked);
+    }
+    let found = &target.identity().uid;
+    if !plan.target.uid.is_empty() && !found.is_empty() && plan.target.uid != *found {
+        return Err(RestoreError::OtherCluster {
+            planned: plan.target.name.clone(),
+            found: target.name().into(),
+        });
+    }
+    Ok(())
+}
+
+async fn run<M: Movers>(
+    plan: &Plan,
+    context: &RunContext<'_, M>,
+    records: &[Record],
+) -> Result<RunReport, RestoreError> {
+    context.events.started(Stage::Restore);
+    let served = context.target.served().await?;
+    let last = records.last().map_or(0, |record| record.seq);
+    let journal = Journal::open(context.files.clone(), context.run, last);
+    let opened = Entry::Opened {
+        ferry: env!("CARGO_PKG_VERSION").into(),
+    };
+    journal.intend(Record::of_run(opened)).await?;
+    let report = engine::Engine::new(plan, context, &journal, served, records)
+        .run()
+        .await;
+    journal.note(Record::of_run(Entry::Closed {
+        done: report.done(),
+        open: report.open(),
+    }));
+    let closed = journal.close().await;
+    if report.data_is_done()
+        && let Err(error) = context.movers.clean().await
+    {
+        context
+            .events
+            .warning(format!("{error}; `ferry runs resume` tries again"));
+    }
+    closed?;
+    if report.complete() {
+        context.events.finished(Stage::Restore, report.summary());
+    }
+    Ok(report)
+}

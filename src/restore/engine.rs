@@ -1,0 +1,308 @@
+//! Runs the steps of a plan: starts what may start, waits for whatever ends first, repeats.
+//!
+//! One task drives everything, so that dropping its future stops the run at once and leaves B as the
+//! journal says.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use super::gate::Gated;
+use super::past::Past;
+use super::resource::Resources;
+use super::schedule::{Schedule, State};
+use super::watcher::Watchers;
+use super::{Failure, RunContext, RunReport, Skipped, StepError};
+use crate::capture::{Proof, SavedVolume};
+use crate::cluster::Cluster;
+use crate::data::Movers;
+use crate::event::{Event, Events};
+use crate::journal::{After, Entry, Journal, Record};
+use crate::object::{Object, ObjectId};
+use crate::plan::{Action, Class, Plan, Step, content, digest};
+use crate::surface::ApiResource;
+
+/// Object writes in flight at once: an API server with default flow control never refuses these (W-2).
+const OBJECTS: usize = 16;
+
+/// Volumes in flight at once: more share one disk and one wire.
+const VOLUMES: usize = 4;
+
+/// What a step left behind when it was executed.
+#[derive(Default)]
+pub(super) struct Executed {
+    /// The object on B, where it was read or written.
+    pub(super) live: Option<Object>,
+    /// Whether an earlier process did it, and this one only found it done.
+    pub(super) found: bool,
+    pub(super) saved: Option<SavedVolume>,
+    pub(super) proof: Option<Proof>,
+}
+
+enum Ended {
+    Step(usize, Result<Executed, StepError>),
+    Gate(usize, Gated),
+}
+
+pub(super) struct Engine<'a, M> {
+    pub(super) plan: &'a Plan,
+    pub(super) context: &'a RunContext<'a, M>,
+    pub(super) journal: &'a Journal,
+    pub(super) resources: Resources,
+    pub(super) past: Past,
+    pub(super) watchers: Watchers,
+    pub(super) applies: BTreeMap<&'a ObjectId, &'a Step>,
+    /// UIDs of the objects on B, as far as this run saw them (W-12).
+    pub(super) uids: Mutex<BTreeMap<ObjectId, String>>,
+    /// What was saved, by the claim on A.
+    pub(super) saved: Mutex<BTreeMap<ObjectId, SavedVolume>>,
+}
+
+struct Running<'b> {
+    schedule: Schedule,
+    tasks: FuturesUnordered<BoxFuture<'b, Ended>>,
+    objects: usize,
+    volumes: usize,
+    reasons: BTreeMap<usize, String>,
+    proofs: BTreeMap<ObjectId, Proof>,
+}
+
+impl<'a, M: Movers> Engine<'a, M> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        context: &'a RunContext<'a, M>,
+        journal: &'a Journal,
+        served: Vec<ApiResource>,
+        records: &[Record],
+    ) -> Self {
+        Self {
+            plan,
+            context,
+            journal,
+            resources: Resources::new(served, plan),
+            past: Past::new(records),
+            watchers: Watchers::new(context.target.clone()),
+            applies: plan.applies(),
+            uids: Mutex::default(),
+            saved: Mutex::default(),
+        }
+    }
+
+    pub(super) fn target(&self) -> &'a Cluster {
+        self.context.target
+    }
+
+    pub(super) fn events(&self) -> &'a Events {
+        self.context.events
+    }
+
+    /// Executes every step that can be.
+    pub(super) async fn run(&self) -> RunReport {
+        let started = Instant::now();
+        let mut running = Running {
+            schedule: Schedule::new(&self.plan.steps),
+            tasks: FuturesUnordered::new(),
+            objects: 0,
+            volumes: 0,
+            reasons: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+        };
+        loop {
+            self.start(&mut running);
+            match running.tasks.next().await {
+                None => break,
+                Some(Ended::Step(index, result)) => self.executed(&mut running, index, result),
+                Some(Ended::Gate(index, gated)) => self.gated(&mut running, index, gated),
+            }
+        }
+        self.report(running, started.elapsed().as_secs_f64())
+    }
+
+    fn start<'b>(&'b self, running: &mut Running<'b>) {
+        while !self.context.cancel.is_cancelled() {
+            let (objects, volumes) = (running.objects, running.volumes);
+            let admit = |index: usize| {
+                if moves_data(&self.plan.steps[index]) {
+                    volumes < VOLUMES
+                } else {
+                    objects < OBJECTS
+                }
+            };
+            let Some(index) = running.schedule.start(admit) else {
+                return;
+            };
+            if moves_data(&self.plan.steps[index]) {
+                running.volumes += 1;
+            } else {
+                running.objects += 1;
+            }
+            let task = async move { Ended::Step(index, self.execute(index).await) };
+            running.tasks.push(Box::pin(task));
+        }
+    }
+
+    async fn execute(&self, index: usize) -> Result<Executed, StepError> {
+        let step = &self.plan.steps[index];
+        let told = step.action.pending();
+        if told {
+            self.events().send(Event::StepStarted {
+                step: step.number,
+                object: step.object.clone(),
+                action: step.action.word().into(),
+            });
+        }
+        let result = match &step.action {
+            Action::Apply {
+                class: Class::Same | Class::Keep,
+                ..
+            } => self.leave(step).await,
+            Action::Apply {
+                class: Class::Blocked,
+                ..
+            } => Err(StepError::Blocked),
+            Action::Apply {
+                body,
+                class: Class::Create | Class::Update,
+                expect,
+                ..
+            } => self.apply(step, body, expect).await,
+            Action::Release { holds, body } => self.release(step, holds, body).await,
+            Action::Snapshot(volume) => self.snapshot(step, volume).await,
+            Action::Save(volume) => self.save(step, volume).await,
+            Action::Load(volume) => self.load(step, volume).await,
+        };
+        if told {
+            self.events().send(Event::StepFinished {
+                step: step.number,
+                object: step.object.clone(),
+                action: step.action.word().into(),
+                error: result.as_ref().err().map(StepError::full),
+            });
+        }
+        result
+    }
+
+    fn executed<'b>(
+        &'b self,
+        running: &mut Running<'b>,
+        index: usize,
+        result: Result<Executed, StepError>,
+    ) {
+        let step = &self.plan.steps[index];
+        if moves_data(step) {
+            running.volumes -= 1;
+        } else {
+            running.objects -= 1;
+        }
+        match result {
+            Ok(executed) => {
+                self.note_done(step, &executed);
+                if let Some(proof) = executed.proof {
+                    running.proofs.insert(step.object.clone(), proof);
+                }
+                running.schedule.done(index);
+                let gated = step.action.is_object()
+                    && (step.action.pending() || running.schedule.wanted_ready(index));
+                if gated {
+                    let task =
+                        async move { Ended::Gate(index, self.gate(step, executed.live).await) };
+                    running.tasks.push(Box::pin(task));
+                } else {
+                    running.schedule.ready(index);
+                }
+            }
+            // A stopped move is open, not failed: it goes on where it was.
+            Err(error) if error.is_stop() => {}
+            Err(error) => self.fail(running, index, error.full()),
+        }
+    }
+
+    fn note_done(&self, step: &Step, executed: &Executed) {
+        if let Some(uid) = executed.live.as_ref().and_then(Object::uid)
+            && let Ok(mut uids) = self.uids.lock()
+        {
+            uids.insert(step.object.clone(), uid.into());
+        }
+        if executed.found || !step.action.pending() {
+            return;
+        }
+        let after = executed.live.as_ref().map(|live| After {
+            uid: live.uid().unwrap_or_default().into(),
+            resource_version: live.resource_version().unwrap_or_default().into(),
+            content: digest(&content(live)),
+        });
+        let entry = Entry::Done {
+            after,
+            saved: executed.saved.clone(),
+            proof: executed.proof.clone(),
+        };
+        self.journal.note(Record::of_step(step, entry));
+    }
+
+    fn gated(&self, running: &mut Running<'_>, index: usize, gated: Gated) {
+        let step = &self.plan.steps[index];
+        match gated {
+            Gated::Ready => {
+                if step.action.pending() {
+                    self.journal.note(Record::of_step(step, Entry::Ready));
+                }
+                running.schedule.ready(index);
+            }
+            Gated::Stopped => {}
+            Gated::Failed(reason) => {
+                self.events().warning(format!("{}: {reason}", step.object));
+                self.fail(running, index, reason);
+            }
+        }
+    }
+
+    fn fail(&self, running: &mut Running<'_>, index: usize, reason: String) {
+        let entry = Entry::Failed {
+            reason: reason.clone(),
+        };
+        self.journal
+            .note(Record::of_step(&self.plan.steps[index], entry));
+        running.reasons.insert(index, reason);
+        running.schedule.failed(index);
+    }
+
+    fn report(&self, mut running: Running<'_>, seconds: f64) -> RunReport {
+        let mut report = RunReport {
+            run: self.context.run.into(),
+            proofs: running.proofs.into_iter().collect(),
+            seconds,
+            ..RunReport::default()
+        };
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            let (object, action) = (step.object.clone(), step.action.word().to_owned());
+            let state = running.schedule.state(index);
+            if !step.action.is_object() && *state != State::Ready {
+                report.data_open += 1;
+            }
+            match state {
+                State::Ready => *report.counts.entry(action).or_default() += 1,
+                State::Failed { .. } => report.failed.push(Failure {
+                    step: step.number,
+                    object,
+                    action,
+                    reason: running.reasons.remove(&index).unwrap_or_default(),
+                }),
+                State::Skipped { because } => report.skipped.push(Skipped {
+                    object,
+                    action,
+                    because: self.plan.steps[*because as usize].object.clone(),
+                }),
+                State::Waiting | State::Running | State::Done => report.unfinished += 1,
+            }
+        }
+        report
+    }
+}
+
+/// Whether a step carries a volume's bytes, as opposed to a few calls to an API server.
+fn moves_data(step: &Step) -> bool {
+    matches!(step.action, Action::Save(_) | Action::Load(_))
+}

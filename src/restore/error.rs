@@ -1,0 +1,139 @@
+//! Why a run, or one step of it, did not end well.
+
+use crate::cluster::ClusterError;
+use crate::data::DataError;
+use crate::exit::Exit;
+use crate::journal::{FileError, JournalError};
+use crate::plan::file::PlanFileError;
+
+/// Why a run could not be executed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Findings forbid it.
+    #[error("the plan has findings that block it; `ferry check` lists them with their remedies")]
+    Blocked,
+    /// It was made for another cluster.
+    #[error("the plan was made for cluster {planned}, and {found} is another one")]
+    OtherCluster {
+        /// The cluster it was made for.
+        planned: String,
+        /// The cluster given.
+        found: String,
+    },
+    /// The store has no such run.
+    #[error("the store has no run {run}; `ferry runs list` shows those it has")]
+    NoRun {
+        /// The name given.
+        run: String,
+    },
+    /// The run was undone and cannot go on.
+    #[error("run {run} was undone; start a new one")]
+    Undone {
+        /// The run.
+        run: String,
+    },
+    /// The files of the run cannot be kept or read.
+    #[error("failed to reach the files of run {run} in the store")]
+    Files {
+        /// The run.
+        run: String,
+        /// Why.
+        #[source]
+        source: FileError,
+    },
+    /// The plan in the store is damaged.
+    #[error("failed to read the run's plan")]
+    Plan(#[from] PlanFileError),
+    /// The journal failed.
+    #[error("failed to keep the run's journal")]
+    Journal(#[from] JournalError),
+    /// Cluster B failed before any step.
+    #[error("failed to ask cluster B")]
+    Cluster(#[from] ClusterError),
+}
+
+impl RestoreError {
+    /// Whose fault it is, as an exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Blocked => Exit::Blocked,
+            Self::OtherCluster { .. }
+            | Self::NoRun { .. }
+            | Self::Undone { .. }
+            | Self::Plan(_) => Exit::Input,
+            Self::Files { .. } | Self::Journal(_) => Exit::Refused,
+            Self::Cluster(error) => error.exit(),
+        }
+    }
+}
+
+/// Why one step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// B is not as the plan expects.
+    #[error("the plan is stale: {reason}; make a new plan")]
+    Stale {
+        /// What changed.
+        reason: String,
+    },
+    /// Other managers own fields that the step would change.
+    #[error(
+        "other managers own fields of this object: {message}; --force-conflicts takes them over"
+    )]
+    Conflict {
+        /// The server's list of managers and fields.
+        message: String,
+    },
+    /// B does not serve the kind.
+    #[error("cluster B does not serve {kind}")]
+    NotServed {
+        /// The kind with its version.
+        kind: String,
+    },
+    /// A finding blocks the object.
+    #[error("a finding blocks it")]
+    Blocked,
+    /// B refused or did not answer.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The data did not travel.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data that should be loaded was never saved.
+    #[error("nothing was saved of claim {claim}")]
+    NotSaved {
+        /// The claim on A.
+        claim: String,
+    },
+    /// What arrived is not what was saved.
+    #[error("claim {claim} does not hold what was saved: digest {found} instead of {wanted}")]
+    Differs {
+        /// The claim on B.
+        claim: String,
+        /// Digest found.
+        found: String,
+        /// Digest wanted.
+        wanted: String,
+    },
+    /// The intent could not be recorded, so nothing was done.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl StepError {
+    /// The message with all its causes: `failed to x: no route to host`.
+    pub fn full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Whether the user, not a fault, ended the step.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Data(DataError::Cancelled { .. }))
+    }
+}

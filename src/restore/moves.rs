@@ -1,0 +1,170 @@
+//! Moving volumes: each call may be repeated, and a claim's mark says when its data has arrived.
+
+use serde_json::json;
+
+use super::StepError;
+use super::engine::{Engine, Executed};
+use crate::capture::{Proof, SavedVolume};
+use crate::cluster::{MANAGER, Patch, Place};
+use crate::data::Movers;
+use crate::journal::{Entry, Record};
+use crate::object::{Object, ObjectId};
+use crate::plan::{Action, Step, VolumeMove, stamp};
+
+impl<M: Movers> Engine<'_, M> {
+    /// Freezes a claim on A, unless its data is in the store already.
+    pub(super) async fn snapshot(
+        &self,
+        step: &Step,
+        volume: &VolumeMove,
+    ) -> Result<Executed, StepError> {
+        if self.saved_before(volume).is_some() {
+            return Ok(Executed {
+                found: true,
+                ..Executed::default()
+            });
+        }
+        self.announce(step, volume).await?;
+        self.context.movers.snapshot(volume).await?;
+        Ok(Executed::default())
+    }
+
+    /// Carries a claim's data into the store.
+    pub(super) async fn save(
+        &self,
+        step: &Step,
+        volume: &VolumeMove,
+    ) -> Result<Executed, StepError> {
+        let before = self.saved_before(volume);
+        let found = before.is_some();
+        let saved = match before {
+            Some(saved) => saved,
+            None => {
+                self.announce(step, volume).await?;
+                self.context.movers.save(volume).await?
+            }
+        };
+        if let Ok(mut all) = self.saved.lock() {
+            all.insert(volume.source.clone(), saved.clone());
+        }
+        Ok(Executed {
+            found,
+            saved: Some(saved),
+            ..Executed::default()
+        })
+    }
+
+    /// Carries the data into the claim on B and marks the claim with what arrived.
+    pub(super) async fn load(
+        &self,
+        step: &Step,
+        volume: &VolumeMove,
+    ) -> Result<Executed, StepError> {
+        let saved = volume
+            .saved
+            .clone()
+            .or_else(|| self.saved.lock().ok()?.get(&volume.source).cloned());
+        let saved = saved.ok_or_else(|| StepError::NotSaved {
+            claim: path(&volume.source),
+        })?;
+        let proof = match self.loaded_before(step, volume, &saved).await? {
+            Some(proof) => proof,
+            None => {
+                self.announce(step, volume).await?;
+                let proof = self.context.movers.load(volume, &saved).await?;
+                self.prove(volume, &saved, &proof).await?;
+                return Ok(Executed {
+                    proof: Some(proof),
+                    ..Executed::default()
+                });
+            }
+        };
+        Ok(Executed {
+            found: true,
+            proof: Some(proof),
+            ..Executed::default()
+        })
+    }
+
+    async fn prove(
+        &self,
+        volume: &VolumeMove,
+        saved: &SavedVolume,
+        proof: &Proof,
+    ) -> Result<(), StepError> {
+        if *proof != saved.proof {
+            return Err(StepError::Differs {
+                claim: path(&volume.target),
+                found: proof.digest.clone(),
+                wanted: saved.proof.digest.clone(),
+            });
+        }
+        let Some(claim) = self.claim(volume) else {
+            return Ok(());
+        };
+        let (resource, _) = self.resources.of(claim)?;
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {
+            stamp::DATA_ANNOTATION: proof.digest}}}));
+        self.target()
+            .patch(Place::of(resource, claim), None, &patch, MANAGER)
+            .await?;
+        Ok(())
+    }
+
+    fn claim(&self, volume: &VolumeMove) -> Option<&Object> {
+        match &self.applies.get(&volume.target)?.action {
+            Action::Apply { body, .. } => Some(body),
+            _ => None,
+        }
+    }
+
+    async fn announce(&self, step: &Step, volume: &VolumeMove) -> Result<(), StepError> {
+        let payload = volume.saved.as_ref().map(|saved| saved.snapshot.clone());
+        let entry = Entry::Intent {
+            before: None,
+            payload: payload.unwrap_or_default(),
+        };
+        Ok(self.journal.intend(Record::of_step(step, entry)).await?)
+    }
+
+    /// What an earlier process of this run saved of the volume.
+    fn saved_before(&self, volume: &VolumeMove) -> Option<SavedVolume> {
+        let save = self.plan.steps.iter().find(|step| match &step.action {
+            Action::Save(other) => other.source == volume.source,
+            _ => false,
+        })?;
+        self.past.ended.get(&save.number)?.saved.clone()
+    }
+
+    /// The proof, when the claim's mark says that exactly this data arrived.
+    async fn loaded_before(
+        &self,
+        step: &Step,
+        volume: &VolumeMove,
+        saved: &SavedVolume,
+    ) -> Result<Option<Proof>, StepError> {
+        let past = self
+            .past
+            .ended
+            .get(&step.number)
+            .and_then(|ended| ended.proof.clone());
+        let (Some(proof), Some(claim)) = (past, self.claim(volume)) else {
+            return Ok(None);
+        };
+        let (resource, _) = self.resources.of(claim)?;
+        let live = self.target().get(Place::of(resource, claim)).await?;
+        let arrived = live.is_some_and(|live| {
+            live.annotation(stamp::DATA_ANNOTATION) == Some(saved.proof.digest.as_str())
+        });
+        Ok(arrived.then_some(proof))
+    }
+}
+
+/// `namespace/claim`.
+fn path(claim: &ObjectId) -> String {
+    format!(
+        "{}/{}",
+        claim.namespace.as_deref().unwrap_or_default(),
+        claim.name
+    )
+}

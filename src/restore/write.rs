@@ -1,0 +1,290 @@
+//! Writing objects on B: expectation, intent, server-side apply; and taking holds off.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::engine::{Engine, Executed};
+use super::{SCALE_MANAGER, StepError};
+use crate::cluster::{ApplyOptions, ClusterError, MANAGER, Patch, Place};
+use crate::data::Movers;
+use crate::journal::{Entry, Record};
+use crate::object::{Object, ObjectId};
+use crate::plan::{Action, Class, Expect, Hold, Step, content, digest, stamp};
+use crate::surface::ApiResource;
+use crate::target::RUN_LABEL;
+
+/// How long a kind whose definition was just written may be unknown to the server.
+const REGISTER: Duration = Duration::from_secs(30);
+
+impl<M: Movers> Engine<'_, M> {
+    /// An object that stays as it is: only looked at.
+    pub(super) async fn leave(&self, step: &Step) -> Result<Executed, StepError> {
+        let Action::Apply { body, .. } = &step.action else {
+            return Ok(Executed::default());
+        };
+        let (resource, _) = self.resources.of(body)?;
+        let live = self.target().get(Place::of(resource, body)).await?;
+        Ok(Executed {
+            live,
+            ..Executed::default()
+        })
+    }
+
+    /// Creates or updates an object.
+    pub(super) async fn apply(
+        &self,
+        step: &Step,
+        body: &Object,
+        expect: &Expect,
+    ) -> Result<Executed, StepError> {
+        let (resource, served) = self.resources.of(body)?;
+        let live = self.target().get(Place::of(resource, body)).await?;
+        if let Some(found) = self.found(step, live.as_ref()) {
+            return Ok(found);
+        }
+        self.check(step, expect, live.as_ref())?;
+        let sent = self.dress(&step.object, body, live.as_ref());
+        self.intend(step, live.as_ref(), &sent).await?;
+        let live = self.send(resource, served, &sent, live.is_some()).await?;
+        Ok(Executed {
+            live: Some(live),
+            ..Executed::default()
+        })
+    }
+
+    /// Takes the hold off (W-8): the replica count goes to the scale manager first; then the apply
+    /// without it gives up our own claim, and the value stays.
+    pub(super) async fn release(
+        &self,
+        step: &Step,
+        holds: &[Hold],
+        body: &Object,
+    ) -> Result<Executed, StepError> {
+        let (resource, served) = self.resources.of(body)?;
+        let live = self.target().get(Place::of(resource, body)).await?;
+        let Some(live) = live else {
+            return Err(stale("it was deleted while it was held"));
+        };
+        let still_held = holds
+            .iter()
+            .any(|hold| live.pointer(&hold.path) == Some(&hold.held));
+        if !still_held && let Some(found) = self.found(step, Some(&live)) {
+            return Ok(found);
+        }
+        let mut sent = self.dress(&step.object, body, Some(&live));
+        self.intend(step, Some(&live), &sent).await?;
+        for hold in holds.iter().filter(|hold| hold.scale) {
+            if live.pointer(&hold.path) == Some(&hold.held) {
+                self.scale(resource, &mut sent, hold).await?;
+            }
+        }
+        let live = self.send(resource, served, &sent, true).await?;
+        Ok(Executed {
+            live: Some(live),
+            ..Executed::default()
+        })
+    }
+
+    /// Sets the count through the scale sub-resource; where a kind has none, by our own apply.
+    async fn scale(
+        &self,
+        resource: &ApiResource,
+        sent: &mut Object,
+        hold: &Hold,
+    ) -> Result<(), StepError> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": hold.release}}));
+        let place = Place::of(resource, sent);
+        match self
+            .target()
+            .patch(place, Some("scale"), &patch, SCALE_MANAGER)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => {
+                json_patch::merge(
+                    sent.value_mut(),
+                    &json!({"spec": {"replicas": hold.release}}),
+                );
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What an earlier process of this run wrote and is still there.
+    fn found(&self, step: &Step, live: Option<&Object>) -> Option<Executed> {
+        let after = self.past.ended.get(&step.number)?.after.as_ref()?;
+        let live = live.filter(|live| live.uid() == Some(after.uid.as_str()))?;
+        Some(Executed {
+            live: Some(live.clone()),
+            found: true,
+            ..Executed::default()
+        })
+    }
+
+    /// Refuses what is not as the plan expects.
+    fn check(&self, step: &Step, expect: &Expect, live: Option<&Object>) -> Result<(), StepError> {
+        if live.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_some()) {
+            return Err(stale("it is being deleted"));
+        }
+        let ours = self.past.intended(step.number);
+        match (expect, live) {
+            (Expect::Absent, None) => Ok(()),
+            (Expect::Absent, Some(live)) => {
+                let marked = live.label(RUN_LABEL) == Some(self.context.run);
+                if ours || marked || self.made_namespace_of(&step.object) {
+                    Ok(())
+                } else {
+                    Err(stale("it was made after the plan"))
+                }
+            }
+            (Expect::Live { .. }, None) => Err(stale("it was deleted after the plan")),
+            (
+                Expect::Live {
+                    uid,
+                    content: planned,
+                    ..
+                },
+                Some(live),
+            ) => {
+                if live.uid() != Some(uid.as_str()) {
+                    return Err(stale("it was made anew after the plan"));
+                }
+                if !ours && digest(&content(live)) != *planned {
+                    return Err(stale("it was changed after the plan"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the plan makes the object's namespace: whatever is in it was then made by B's own
+    /// controllers, as the default ServiceAccount is.
+    fn made_namespace_of(&self, id: &ObjectId) -> bool {
+        let Some(namespace) = &id.namespace else {
+            return false;
+        };
+        let namespace = ObjectId::cluster("", "Namespace", namespace);
+        self.applies.get(&namespace).is_some_and(|step| {
+            matches!(
+                &step.action,
+                Action::Apply {
+                    class: Class::Create,
+                    ..
+                }
+            )
+        })
+    }
+
+    /// The body with the run's label and with owners as B knows them (W-12).
+    fn dress(&self, id: &ObjectId, body: &Object, live: Option<&Object>) -> Object {
+        let mut sent = body.clone();
+        let apply = self.applies.get(id).map(|step| &step.action);
+        let Some(Action::Apply { class, owners, .. }) = apply else {
+            return sent;
+        };
+        if let Some(live) = live {
+            stamp::keep(&mut sent, live);
+        }
+        if *class == Class::Create {
+            stamp::label(&mut sent, RUN_LABEL, self.context.run);
+        }
+        let references: Vec<Value> = owners
+            .iter()
+            .filter_map(|owner| {
+                let uid = self.uids.lock().ok()?.get(&owner.id)?.clone();
+                let Action::Apply { body, .. } = &self.applies.get(&owner.id)?.action else {
+                    return None;
+                };
+                Some(
+                    json!({"apiVersion": body.api_version(), "kind": body.kind(),
+                    "name": body.name(), "uid": uid, "controller": owner.controller,
+                    "blockOwnerDeletion": owner.block_deletion}),
+                )
+            })
+            .collect();
+        if !references.is_empty() {
+            let patch = json!({"metadata": {"ownerReferences": references}});
+            json_patch::merge(sent.value_mut(), &patch);
+        }
+        sent
+    }
+
+    async fn intend(
+        &self,
+        step: &Step,
+        before: Option<&Object>,
+        sent: &Object,
+    ) -> Result<(), StepError> {
+        let entry = Entry::Intent {
+            before: before.cloned(),
+            payload: digest(sent.value()),
+        };
+        Ok(self.journal.intend(Record::of_step(step, entry)).await?)
+    }
+
+    async fn send(
+        &self,
+        resource: &ApiResource,
+        served: bool,
+        sent: &Object,
+        exists: bool,
+    ) -> Result<Object, StepError> {
+        let options = ApplyOptions {
+            manager: MANAGER,
+            force: self.context.options.force_conflicts,
+            dry_run: false,
+        };
+        let started = Instant::now();
+        loop {
+            let error = match self.target().apply(resource, sent, &options).await {
+                Ok(live) => return Ok(live),
+                Err(error) => error,
+            };
+            if is_duplicate(&error) {
+                return self.send_duplicates(resource, sent, exists).await;
+            }
+            let unknown = error.is_not_found() && !served && started.elapsed() < REGISTER;
+            if !unknown {
+                return Err(match error.failure() {
+                    Some(failure) if error.is_conflict() => StepError::Conflict {
+                        message: failure.message.clone(),
+                    },
+                    _ => error.into(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Lists with a key twice, such as one environment variable set two times, are accepted by create
+    /// and merge patch, and refused by apply (W-11).
+    async fn send_duplicates(
+        &self,
+        resource: &ApiResource,
+        sent: &Object,
+        exists: bool,
+    ) -> Result<Object, StepError> {
+        if !exists {
+            return Ok(self.target().create(resource, sent, MANAGER).await?);
+        }
+        let patch = Patch::Merge(sent.value().clone());
+        Ok(self
+            .target()
+            .patch(Place::of(resource, sent), None, &patch, MANAGER)
+            .await?)
+    }
+}
+
+fn is_duplicate(error: &ClusterError) -> bool {
+    error.failure().is_some_and(|failure| {
+        failure.status == 500 && failure.message.contains("duplicate entries for key")
+    })
+}
+
+fn stale(reason: &str) -> StepError {
+    StepError::Stale {
+        reason: reason.into(),
+    }
+}
