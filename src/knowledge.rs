@@ -7,6 +7,7 @@ pub mod edges;
 pub mod gates;
 pub mod holds;
 pub mod kinds;
+pub mod normalize;
 pub mod produces;
 pub mod roots;
 pub mod sanitize;
@@ -44,6 +45,8 @@ pub struct Knowledge {
     pub holds: Vec<holds::HoldRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
+    /// What is no real difference, and what is never shown (rule book §6).
+    pub normalize: Vec<normalize::NormalizeRow>,
     /// What stays on A (rule book §2).
     pub sanitize: sanitize::Sanitize,
     /// Where transforms rewrite names (rule book §3).
@@ -86,6 +89,10 @@ impl Knowledge {
             kinds: table(
                 "kinds.yaml",
                 include_str!("../transforms/builtin/kinds.yaml"),
+            )?,
+            normalize: table(
+                "normalize.yaml",
+                include_str!("../transforms/builtin/normalize.yaml"),
             )?,
             sanitize: table(
                 "sanitize.yaml",

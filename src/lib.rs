@@ -20,6 +20,7 @@ pub mod capture;
 pub mod cli;
 pub mod cluster;
 pub mod data;
+pub mod diff;
 pub mod event;
 pub mod exit;
 pub mod finding;

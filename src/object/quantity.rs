@@ -1,6 +1,7 @@
 //! Kubernetes quantities: `1Gi`, `100m`, `2e3`.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 /// A quantity, exact to a billionth; larger and finer ones do not occur in what Ferry compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,11 @@ pub struct Quantity {
 }
 
 const UNIT: i128 = 1_000_000_000;
+
+/// In the order in which they are preferred among texts of one length.
+const SUFFIXES: [&str; 16] = [
+    "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "k", "M", "G", "T", "P", "E", "m", "u", "n",
+];
 
 impl Quantity {
     /// Reads a quantity; `None` when it is not one.
@@ -32,6 +38,23 @@ impl Quantity {
     pub fn ceil(self) -> u64 {
         let whole = self.nano.div_euclid(UNIT) + i128::from(self.nano.rem_euclid(UNIT) != 0);
         u64::try_from(whole).unwrap_or(if whole < 0 { 0 } else { u64::MAX })
+    }
+}
+
+/// The shortest way to write it; of two as short the one in powers of 1024. Equal quantities are written
+/// alike.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = SUFFIXES
+            .iter()
+            .filter_map(|suffix| {
+                let (multiplier, divisor) = scale(suffix)?;
+                let scaled = self.nano.checked_mul(divisor)?;
+                let unit = UNIT * multiplier;
+                (scaled % unit == 0).then(|| format!("{}{suffix}", scaled / unit))
+            })
+            .min_by_key(String::len);
+        f.write_str(&written.unwrap_or_default())
     }
 }
 
@@ -93,6 +116,25 @@ mod tests {
         assert_eq!(Quantity::parse("0.1"), Quantity::parse("100m"));
         assert_eq!(Quantity::parse("1024Mi"), Quantity::parse("1Gi"));
         assert!(Quantity::parse("1G") < Quantity::parse("1Gi"));
+    }
+
+    #[test]
+    fn equal_amounts_are_written_alike() {
+        let written = |text| Quantity::parse(text).unwrap().to_string();
+        for (text, expected) in [
+            ("1024Mi", "1Gi"),
+            ("1000m", "1"),
+            ("0.1", "100m"),
+            ("1e9", "1G"),
+            ("0", "0"),
+            ("1536Mi", "1536Mi"),
+            ("1.5Gi", "1536Mi"),
+            ("500M", "500M"),
+            ("0.1n", "0"),
+            ("-2Ki", "-2Ki"),
+        ] {
+            assert_eq!(written(text), expected, "{text}");
+        }
     }
 
     #[test]

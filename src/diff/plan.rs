@@ -1,0 +1,82 @@
+//! The plan's diff: each object as captured on A against what will be on B once it is released.
+
+use std::collections::BTreeMap;
+
+use super::lines::unified;
+use super::mask::shown;
+use super::{MaskKey, ObjectDiff};
+use crate::graph::Presence;
+use crate::knowledge::Knowledge;
+use crate::object::{Object, ObjectId, pointer};
+use crate::plan::{Action, Class, Hold, Plan, Step};
+use crate::transform::Change;
+
+/// What the plan changes in every object it applies, in the order of its steps. Lines that a recipe
+/// changed carry the rule's id. Objects that are the same or kept, and that no recipe changed, are
+/// left out.
+pub fn plan(plan: &Plan, key: &MaskKey) -> Vec<ObjectDiff> {
+    let knowledge = Knowledge::builtin();
+    let before = captured(plan);
+    let mut changes: BTreeMap<&ObjectId, Vec<&Change>> = BTreeMap::new();
+    for change in &plan.changes {
+        changes.entry(&change.object).or_default().push(change);
+    }
+    let applied = |step: &Step| match &step.action {
+        Action::Apply {
+            body, class, holds, ..
+        } => {
+            let before = before.get(&step.object).copied();
+            let changes = before
+                .and_then(|before| changes.get(&before.id()))
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let after = released(body, holds);
+            let text = |object| shown(object, knowledge, key);
+            let diff = ObjectDiff {
+                before: before.map(Object::id),
+                after: Some(step.object.clone()),
+                class: step.action.word().into(),
+                notes: holds.iter().map(note).collect(),
+                lines: unified(
+                    &before.map(text).unwrap_or_default(),
+                    &text(&after),
+                    changes,
+                ),
+            };
+            let quiet = matches!(class, Class::Same | Class::Keep) && diff.lines.is_empty();
+            (!quiet).then_some(diff)
+        }
+        _ => None,
+    };
+    plan.steps.iter().filter_map(applied).collect()
+}
+
+/// Captured objects by their names on B: they stand in the order of the graph's captured nodes.
+fn captured(plan: &Plan) -> BTreeMap<&ObjectId, &Object> {
+    plan.graph
+        .nodes
+        .iter()
+        .filter(|node| node.presence == Presence::Captured)
+        .map(|node| &node.id)
+        .zip(&plan.before)
+        .collect()
+}
+
+/// The object as it will be when its holds are off.
+fn released(body: &Object, holds: &[Hold]) -> Object {
+    let mut object = body.clone();
+    for hold in holds {
+        match &hold.release {
+            Some(value) => drop(pointer::set(object.value_mut(), &hold.path, value.clone())),
+            None => drop(pointer::remove(object.value_mut(), &hold.path)),
+        }
+    }
+    object
+}
+
+fn note(hold: &Hold) -> String {
+    format!(
+        "held until its data is proven: {} = {} ({})",
+        hold.path, hold.held, hold.rule
+    )
+}
