@@ -19,6 +19,7 @@ mod discovery;
 mod error;
 mod objects;
 mod pods;
+mod probe;
 
 mod request;
 pub mod rights;
@@ -28,6 +29,7 @@ mod watch;
 pub use connect::ConnectOptions;
 pub use error::{ApiFailure, ClusterError};
 pub use objects::{ApplyOptions, Delete, ListOptions, Patch, Place};
+pub use probe::probe;
 pub use survey::survey;
 pub use watch::{WatchEvent, WatchStream};
 
@@ -92,6 +94,16 @@ mod tests {
             is_send(cluster.list(resource, None, &ListOptions::default()));
             is_send(cluster.watch(resource, None, &ListOptions::default(), ""));
             is_send(rights::missing(&cluster, &[]));
+            let surface = survey(&cluster, &Events::silent()).await.unwrap();
+            is_send(probe(&cluster, &surface, &[], &Events::silent()));
+            let selection = crate::capture::Selection::default();
+            let knowledge = crate::knowledge::Knowledge::builtin();
+            is_send(crate::capture::take(
+                &cluster,
+                &selection,
+                knowledge,
+                &Events::silent(),
+            ));
         }
     }
 }

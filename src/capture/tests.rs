@@ -139,6 +139,15 @@ fn s_3_s_4_static_pods_and_finished_jobs_stay() {
     let mirror = json!({"annotations": {"kubernetes.io/config.mirror": "x"}});
     assert_eq!(stays(pod(mirror, "Running")).as_deref(), Some("S-3"));
     assert_eq!(stays(pod(json!({}), "Succeeded")).as_deref(), Some("S-4"));
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+        "name": "j", "namespace": "shop", "uid": "1"}});
+    let mut ran = owned("Pod", "j-1", "2", ("batch/v1", "Job", "j", "1"));
+    ran["status"] = json!({"phase": "Succeeded"});
+    assert_eq!(
+        sort(vec![job, ran]).dropped[0].rule,
+        "S-4",
+        "nobody makes it again"
+    );
     assert_eq!(stays(pod(json!({}), "Running")), None);
     let job = |conditions: Value| {
         json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"},

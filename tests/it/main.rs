@@ -6,6 +6,7 @@
 
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod capture;
 mod recipes;
 mod restic_interop;
 mod support;
