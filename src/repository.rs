@@ -40,6 +40,8 @@ mod backup;
 mod chunker;
 mod config;
 mod crypto;
+#[cfg(target_os = "linux")]
+mod device;
 mod error;
 mod files;
 mod id;
@@ -59,6 +61,8 @@ mod sealed;
 mod snapshot;
 mod text;
 mod tree;
+#[cfg(target_os = "linux")]
+mod verify;
 mod writer;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -77,6 +81,8 @@ use read::Window;
 #[cfg(target_os = "linux")]
 pub use backup::{BackupOptions, BackupResult, Problem, ProblemKind, Totals};
 pub use crypto::MasterKey;
+#[cfg(target_os = "linux")]
+pub use device::DeviceVerification;
 pub use error::{Error, Result};
 pub use files::FileEntry;
 pub use id::Id;
@@ -86,6 +92,8 @@ pub use progress::Progress;
 #[cfg(target_os = "linux")]
 pub use restore::{Loss, LossClass, RestoreOptions, RestoreResult};
 pub use snapshot::{Snapshot, SnapshotInfo};
+#[cfg(target_os = "linux")]
+pub use verify::{Difference, DifferenceClass, TreeDigest, Verification, VerifyOptions};
 pub use writer::WriteOptions;
 
 /// An open repository. Clones share one index and one connection.

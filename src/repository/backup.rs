@@ -36,9 +36,10 @@ use super::pool::Pool;
 use super::progress::Progress;
 use super::snapshot::{Snapshot, SnapshotInfo};
 use super::writer::{WriteOptions, Writer};
-pub(super) use large::is_zero;
-use large::{Chunk, LargeJob};
-use walk::{Batch, Item};
+use large::Chunk;
+pub(super) use large::{BLOCK, LargeJob, is_zero};
+
+pub(super) use walk::{Batch, Item, Part};
 
 /// Threads that read large files while the workers hash them.
 const READERS: usize = 2;
@@ -135,7 +136,7 @@ pub struct BackupResult {
 }
 
 /// What all threads of one backup share.
-struct Shared<'a> {
+pub(super) struct Shared<'a> {
     repository: &'a Repository,
     writer: &'a Writer,
     progress: &'a Progress,
@@ -198,7 +199,7 @@ impl<'a> Shared<'a> {
         self.stop.store(true, Ordering::Release);
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if self.stop.load(Ordering::Acquire) {
             Err(Error::Cancelled)
         } else {
@@ -279,7 +280,7 @@ impl Repository {
     }
 
     /// Lock, index, adoption, the run itself, and the three commit points.
-    fn commit_run(
+    pub(super) fn commit_run(
         &self,
         options: &BackupOptions,
         progress: &Progress,
@@ -342,7 +343,7 @@ fn parent_root(repository: &Repository, options: &BackupOptions) -> Result<Optio
 }
 
 /// Starts workers and readers, lets `feed` produce items on a thread of its own, and assembles on this one.
-fn run_pipeline(
+pub(super) fn run_pipeline(
     shared: &Shared<'_>,
     workers: usize,
     feed: impl FnOnce(Sender<Item>, Sender<Batch>, Sender<LargeJob>) -> Result<()> + Send,

@@ -33,6 +33,7 @@ use super::local;
 use super::node::{Node, NodeKind, Time};
 use super::progress::Progress;
 use super::snapshot::Snapshot;
+pub(super) use plan::list;
 
 /// How a snapshot is restored.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ impl RestoreOptions {
         }
     }
 
-    fn worker_count(&self) -> usize {
+    pub(super) fn worker_count(&self) -> usize {
         match self.workers {
             0 => std::thread::available_parallelism()
                 .map_or(4, |n| 2 * n.get())
@@ -292,6 +293,10 @@ impl Shared<'_> {
             .map_or(Ok(()), Err)
     }
 
+    pub(super) fn progress(&self) -> &Progress {
+        self.progress
+    }
+
     pub(super) fn finish(self) -> RestoreResult {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RestoreResult {
@@ -309,7 +314,7 @@ impl Shared<'_> {
     }
 }
 
-fn open_target(target: &Path) -> Result<OwnedFd> {
+pub(super) fn open_target(target: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(target, flags, Mode::empty()).map_err(|errno| Error::Local {
         operation: "open the target directory",

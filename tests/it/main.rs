@@ -8,6 +8,7 @@
 
 mod capture;
 mod recipes;
+mod repository;
 mod restic_interop;
 mod support;
 mod torture;

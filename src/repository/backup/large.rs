@@ -32,7 +32,7 @@ const ZEROS: u64 = 4 << 20;
 pub(in super::super) const BLOCK: usize = 1 << 20;
 
 /// A file or a part of a device to be read.
-pub(super) struct LargeJob {
+pub(in super::super) struct LargeJob {
     file: Arc<File>,
     node: Node,
     source: Source,
@@ -72,7 +72,7 @@ impl LargeJob {
     }
 
     /// The node must have its size; its content is filled in. The reply is `None` if it is all zeros.
-    pub(super) fn extent(
+    pub(in super::super) fn extent(
         file: Arc<File>,
         offset: u64,
         node: Node,

@@ -24,7 +24,7 @@ const BATCH: usize = 64;
 const LISTING: usize = 64 << 10;
 
 /// What the assembler is promised.
-pub(super) enum Item {
+pub(in super::super) enum Item {
     /// A directory begins.
     Enter(Box<Node>),
     /// Entries of the directory that is open.
@@ -36,13 +36,13 @@ pub(super) enum Item {
 }
 
 /// JSON of consecutive nodes, or the promise of it.
-pub(super) enum Part {
+pub(in super::super) enum Part {
     Json(Vec<u8>),
     Later(Receiver<Option<Vec<u8>>>),
 }
 
 /// Consecutive names of one directory for a worker to make nodes of.
-pub(super) struct Batch {
+pub(in super::super) struct Batch {
     pub(super) dir: Arc<Dir>,
     bytes: Vec<u8>,
     entries: Vec<BatchEntry>,

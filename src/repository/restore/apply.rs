@@ -14,12 +14,15 @@ use super::{Dir, Link, LossClass, Shared};
 const CAPABILITY: &[u8] = b"security.capability";
 const SELINUX: &[u8] = b"security.selinux";
 
-fn class_of(xattr: &[u8]) -> LossClass {
-    match xattr {
-        CAPABILITY => LossClass::Capability,
-        SELINUX => LossClass::Selinux,
-        name if name.starts_with(b"system.posix_acl_") => LossClass::Acl,
-        _ => LossClass::Xattr,
+impl LossClass {
+    /// The class of a lost attribute.
+    pub(in super::super) fn of_xattr(name: &[u8]) -> Self {
+        match name {
+            CAPABILITY => LossClass::Capability,
+            SELINUX => LossClass::Selinux,
+            name if name.starts_with(b"system.posix_acl_") => LossClass::Acl,
+            _ => LossClass::Xattr,
+        }
     }
 }
 
@@ -87,7 +90,7 @@ fn attribute_loss(shared: &Shared<'_>, xattr: &Xattr, error: Errno, path: &dyn F
         local::display(&xattr.name),
         io::Error::from(error)
     );
-    shared.loss(path(), class_of(&xattr.name), cause);
+    shared.loss(path(), LossClass::of_xattr(&xattr.name), cause);
 }
 
 /// Attributes of an entry that was there before and that the snapshot does not have.

@@ -26,7 +26,7 @@ const WINDOW_FILES: usize = 512;
 const DEPTH_LIMIT: usize = 16 << 10;
 
 /// The names in a directory, sorted.
-pub(super) fn list(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+pub(in super::super) fn list(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     // A descriptor of its own: listing moves the position of the one it uses.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let own = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
