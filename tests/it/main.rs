@@ -10,5 +10,6 @@ mod capture;
 mod recipes;
 mod repository;
 mod restic_interop;
+mod restore;
 mod support;
 mod torture;
