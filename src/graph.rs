@@ -3,8 +3,16 @@
 //! Nodes are objects, edges are typed references found by the rules of `transforms/builtin/edges.yaml`
 //! (rule book §1). The order of everything that follows comes from here; no list of kinds decides it.
 
+mod build;
+mod known;
+mod order;
+mod query;
 pub mod references;
 pub mod roots;
+mod selectors;
+
+pub use build::{GraphError, GraphInput, build};
+pub use query::Link;
 
 use std::fmt;
 
@@ -68,7 +76,7 @@ pub struct Edge {
     pub path: String,
 }
 
-/// A phase of the restore (W-1); phases are barriers in the same graph, references win over them.
+/// A phase of the restore (W-1). A phase is a barrier; H and R references win over it, S does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -104,7 +112,8 @@ pub struct Node {
 pub struct DroppedEdge {
     /// The edge.
     pub edge: Edge,
-    /// The path that already led back.
+    /// The path from `edge.to` that already led back to `edge.from`. Empty when the phases of the two
+    /// objects say the opposite.
     pub because: Vec<ObjectId>,
 }
 
@@ -118,3 +127,6 @@ pub struct Graph {
     /// Edges left out of the order.
     pub dropped: Vec<DroppedEdge>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ pub mod normalize;
 pub mod produces;
 pub mod roots;
 pub mod sanitize;
+pub mod selectors;
 pub mod targets;
 
 use std::sync::LazyLock;
@@ -43,6 +44,8 @@ pub struct Knowledge {
     pub gates: Vec<gates::GateRow>,
     /// How workloads are kept quiet (W-9).
     pub holds: Vec<holds::HoldRow>,
+    /// Which objects choose others by labels (E-16).
+    pub selectors: Vec<selectors::SelectorRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
     /// What is no real difference, and what is never shown (rule book §6).
@@ -85,6 +88,10 @@ impl Knowledge {
             holds: table(
                 "holds.yaml",
                 include_str!("../transforms/builtin/holds.yaml"),
+            )?,
+            selectors: table(
+                "selectors.yaml",
+                include_str!("../transforms/builtin/selectors.yaml"),
             )?,
             kinds: table(
                 "kinds.yaml",

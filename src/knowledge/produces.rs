@@ -6,7 +6,7 @@ use super::kinds::KindPattern;
 use crate::graph::Strength;
 use crate::object::path::PathPattern;
 
-/// One row: the controller of `kinds` makes `makes`, named after the string at `path`.
+/// One row: the controller of `kinds` makes `makes`, named after the first string at `path`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProducesRow {
@@ -14,8 +14,8 @@ pub struct ProducesRow {
     pub id: String,
     /// The producers.
     pub kinds: Vec<KindPattern>,
-    /// Where the producer says what to call the product.
-    pub path: PathPattern,
+    /// Where the producer says what to call the product; the first place that exists.
+    pub path: Vec<PathPattern>,
     /// Kind of the product.
     pub makes: KindPattern,
     /// Its name; `{}` stands for the string found.

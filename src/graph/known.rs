@@ -1,0 +1,146 @@
+//! What is known of an object that something refers to: where it is, and who makes it (E-P).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::roots::crd_kind;
+use super::{Presence, Strength};
+use crate::capture::{DropClass, Dropped};
+use crate::knowledge::Knowledge;
+use crate::object::{GroupKind, Object, ObjectId};
+
+/// How many makers are followed to the first one that travels: an owner's owner's owner …
+const CHAIN: usize = 16;
+
+/// Who makes an object.
+#[derive(Clone, Debug)]
+pub(super) struct Maker {
+    pub(super) id: ObjectId,
+    pub(super) rule: String,
+    /// Order when the product travels as well.
+    pub(super) preseed: Option<Strength>,
+}
+
+/// Looks objects up. Hash maps, as they are only asked for single ids, never walked.
+pub(super) struct Known<'a> {
+    captured: HashMap<ObjectId, usize>,
+    on_b: &'a BTreeSet<ObjectId>,
+    makers: HashMap<ObjectId, Maker>,
+    /// Made by a server or controller without an object that says so.
+    generated: BTreeSet<&'a ObjectId>,
+    definitions: BTreeMap<GroupKind, ObjectId>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(
+        objects: &[Object],
+        crds: &[Object],
+        dropped: &'a [Dropped],
+        on_b: &'a BTreeSet<ObjectId>,
+        knowledge: &Knowledge,
+    ) -> Self {
+        let mut makers = HashMap::new();
+        let mut generated = BTreeSet::new();
+        for dropped in dropped {
+            match (&dropped.produced_by, dropped.class) {
+                (Some(owner), _) => {
+                    let maker = Maker {
+                        id: owner.clone(),
+                        rule: dropped.rule.clone(),
+                        preseed: None,
+                    };
+                    makers.insert(dropped.id.clone(), maker);
+                }
+                (None, DropClass::Generated | DropClass::Produced) => {
+                    generated.insert(&dropped.id);
+                }
+                (None, DropClass::Mapped | DropClass::Excluded) => {}
+            }
+        }
+        for object in objects {
+            makers.extend(products(object, knowledge));
+        }
+        let definitions = crds.iter().chain(objects).filter_map(|crd| {
+            let kind = crd_kind(crd)?;
+            Some((kind, crd.id()))
+        });
+        Self {
+            captured: (0..)
+                .zip(objects)
+                .map(|(position, object)| (object.id(), position))
+                .collect(),
+            on_b,
+            makers,
+            generated,
+            definitions: definitions.collect(),
+        }
+    }
+
+    /// Where an object is.
+    pub(super) fn presence(&self, id: &ObjectId) -> Presence {
+        if self.captured.contains_key(id) {
+            Presence::Captured
+        } else if self.on_b.contains(id) {
+            Presence::OnB
+        } else if self.makers.contains_key(id) || self.generated.contains(id) {
+            Presence::Produced
+        } else {
+            Presence::Missing
+        }
+    }
+
+    /// Who makes an object.
+    pub(super) fn maker(&self, id: &ObjectId) -> Option<&Maker> {
+        self.makers.get(id)
+    }
+
+    /// The first object up the chain of makers that is not itself made.
+    pub(super) fn origin(&self, id: &ObjectId) -> Option<&ObjectId> {
+        let mut at = &self.makers.get(id)?.id;
+        for _ in 0..CHAIN {
+            match self.presence(at) {
+                Presence::Produced => at = &self.makers.get(at)?.id,
+                _ => return Some(at),
+            }
+        }
+        None
+    }
+
+    /// The CRD of a kind.
+    pub(super) fn definition(&self, kind: &GroupKind) -> Option<&ObjectId> {
+        self.definitions.get(kind)
+    }
+}
+
+/// What the controller of one object makes.
+pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId, Maker)> {
+    let (group, kind) = (object.group(), object.kind());
+    let mut found = Vec::new();
+    for row in &knowledge.produces {
+        if !row.kinds.iter().any(|pattern| pattern.matches(group, kind)) {
+            continue;
+        }
+        let named = row
+            .path
+            .iter()
+            .flat_map(|path| path.find(object.value()))
+            .find_map(|pointer| object.text(&pointer).filter(|text| !text.is_empty()));
+        let (Some(named), Some(makes)) = (named, row.makes.exact()) else {
+            continue;
+        };
+        // A Namespace's products live in it, all others beside their maker.
+        let namespace = match object.namespace() {
+            Some(namespace) => namespace,
+            None if object.is("", "Namespace") => object.name(),
+            None => continue,
+        };
+        let name = row.name.replace("{}", named);
+        let id = ObjectId::namespaced(&makes.group, &makes.kind, namespace, &name);
+        let maker = Maker {
+            id: object.id(),
+            rule: row.id.clone(),
+            preseed: row.preseed,
+        };
+        found.push((id, maker));
+    }
+    found
+}
