@@ -9,6 +9,7 @@ pub mod holds;
 pub mod kinds;
 pub mod normalize;
 pub mod produces;
+pub mod provisioners;
 pub mod roots;
 pub mod sanitize;
 pub mod selectors;
@@ -52,6 +53,8 @@ pub struct Knowledge {
     pub normalize: Vec<normalize::NormalizeRow>,
     /// What stays on A (rule book §2).
     pub sanitize: sanitize::Sanitize,
+    /// What storage drivers can do (C-40).
+    pub provisioners: Vec<provisioners::Provisioner>,
     /// Where transforms rewrite names (rule book §3).
     pub targets: Vec<targets::Target>,
 }
@@ -104,6 +107,10 @@ impl Knowledge {
             sanitize: table(
                 "sanitize.yaml",
                 include_str!("../transforms/builtin/sanitize.yaml"),
+            )?,
+            provisioners: table(
+                "provisioners.yaml",
+                include_str!("../transforms/builtin/provisioners.yaml"),
             )?,
             targets: table(
                 "targets.yaml",

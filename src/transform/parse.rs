@@ -9,6 +9,7 @@ mod patches;
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::SHA256;
 use miette::NamedSource;
 
 use self::fields::{Fields, flag, in_words, text};
@@ -45,7 +46,7 @@ pub(super) fn recipe(file: &str, source: &str) -> Result<Recipe, RecipeErrors> {
     match found {
         Some((name, entries)) if list.is_empty() => Ok(Recipe {
             name,
-            digest: blake3::hash(source.as_bytes()).to_hex().to_string(),
+            digest: hex::encode(aws_lc_rs::digest::digest(&SHA256, source.as_bytes())),
             entries,
             source: named,
         }),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::apply::{entries, whole};
 use super::fault::{Fault, Faults};
 use super::recipe::{Entry, Patch, PatchChange, Transform};
-use super::work::Work;
+use super::work::{Difference, Work};
 use crate::object::{Object, pointer};
 
 pub(super) fn apply(work: &mut Work<'_>) -> Vec<Fault> {
@@ -62,7 +62,12 @@ fn apply_one(
     let mut changes = Vec::new();
     differences(&before, &after, String::new(), &mut changes);
     for (path, before, after) in changes {
-        work.record(index, &path, before, after, &rule, part);
+        let difference = Difference {
+            path,
+            before,
+            after,
+        };
+        work.record(index, difference, &rule, part);
     }
 }
 

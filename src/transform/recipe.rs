@@ -34,7 +34,7 @@ pub struct Mapping<T> {
 pub struct Recipe {
     /// `metadata.name`.
     pub name: String,
-    /// BLAKE3 digest of the text as hex: what a plan was computed from.
+    /// SHA-256 of the text as hex: what a plan was computed from.
     pub digest: String,
     /// The entries of `transforms`, in order.
     pub entries: Vec<Entry>,

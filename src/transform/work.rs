@@ -19,6 +19,16 @@ pub(super) struct Part {
     pub(super) part: usize,
 }
 
+/// One value before and after.
+pub(super) struct Difference {
+    /// RFC 6901 pointer.
+    pub(super) path: String,
+    /// Null when it was absent.
+    pub(super) before: Value,
+    /// Null when it was removed.
+    pub(super) after: Value,
+}
+
 /// Everything the transforms share.
 pub(super) struct Work<'a> {
     pub(super) recipes: &'a [Recipe],
@@ -71,40 +81,40 @@ impl<'a> Work<'a> {
             return;
         }
         pointer::set(object, path, value.clone());
-        self.record(
-            index,
-            path,
-            before.unwrap_or(Value::Null),
-            value,
-            rule,
-            part,
-        );
+        let difference = Difference {
+            path: path.to_owned(),
+            before: before.unwrap_or(Value::Null),
+            after: value,
+        };
+        self.record(index, difference, rule, part);
     }
 
     /// Removes a value and records the change, if it was there.
     pub(super) fn remove(&mut self, index: usize, path: &str, rule: &str, part: Part) {
         if let Some(before) = pointer::remove(self.objects[index].value_mut(), path) {
             self.used(part);
-            self.record(index, path, before, Value::Null, rule, part);
+            let difference = Difference {
+                path: path.to_owned(),
+                before,
+                after: Value::Null,
+            };
+            self.record(index, difference, rule, part);
         }
     }
 
     /// Records a change that was made elsewhere.
-    pub(super) fn record(
-        &mut self,
-        index: usize,
-        path: &str,
-        before: Value,
-        after: Value,
-        rule: &str,
-        part: Part,
-    ) {
+    pub(super) fn record(&mut self, index: usize, difference: Difference, rule: &str, part: Part) {
+        let Difference {
+            path,
+            before,
+            after,
+        } = difference;
         self.changes.push(Change {
             rule: rule.to_owned(),
             recipe: self.recipes[part.recipe].name.clone(),
             entry: part.entry,
             object: self.ids[index].clone(),
-            path: path.to_owned(),
+            path,
             before,
             after,
         });

@@ -1,0 +1,90 @@
+//! C-55: sizes the API server refuses, some of them without a dry run noticing.
+
+use serde_json::Value;
+
+use super::CheckInput;
+use crate::finding::{Finding, Verdict};
+use crate::object::Object;
+
+/// Keys and values of all annotations together.
+const ANNOTATIONS: usize = 256 << 10;
+/// Keys' values of a Secret or ConfigMap.
+const DATA: usize = 1 << 20;
+/// What etcd stores for one object; not found by a dry run.
+const OBJECT: usize = 3 << 19;
+
+pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    for object in input.objects() {
+        let annotations: usize = object
+            .annotations()
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        let data = data_size(object);
+        let whole = object.value().to_string().len();
+        let sizes = [
+            (
+                "/metadata/annotations",
+                "annotations",
+                annotations,
+                ANNOTATIONS,
+            ),
+            ("/data", "data", data, DATA),
+            ("", "whole", whole, OBJECT),
+        ];
+        for (path, what, size, limit) in sizes {
+            if size > limit {
+                findings.push(
+                    Finding::new(
+                        Verdict::Block,
+                        "C-55",
+                        format!(
+                            "the object is too large for an API server: {what} of {size} bytes"
+                        ),
+                    )
+                    .on(object.id())
+                    .at(path)
+                    .because(format!("the limit is {limit} bytes"))
+                    .remedy("split the object, or leave the large part out with a patch"),
+                );
+            }
+        }
+    }
+}
+
+fn data_size(object: &Object) -> usize {
+    if !(object.is("", "Secret") || object.is("", "ConfigMap")) {
+        return 0;
+    }
+    let size = |key: &str, number: usize, of: usize| {
+        let values = object.pointer(key).and_then(Value::as_object);
+        let texts = values.into_iter().flat_map(|map| map.values());
+        texts
+            .filter_map(Value::as_str)
+            .map(|text| text.len() * number / of)
+            .sum::<usize>()
+    };
+    // Base64 holds three bytes in four letters.
+    match object.kind() {
+        "Secret" => size("/data", 3, 4),
+        _ => size("/data", 1, 1) + size("/binaryData", 3, 4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, object};
+    use serde_json::json;
+
+    #[test]
+    fn c_55_each_limit_blocks() {
+        let mut large = object("v1", "ConfigMap", "shop/a", "{}");
+        large.value_mut()["data"] = json!({"x": "x".repeat((1 << 20) + 1)});
+        let mut marked = object("v1", "Service", "shop/b", "{}");
+        marked.value_mut()["metadata"]["annotations"] = json!({"x": "x".repeat(256 << 10)});
+        Case::new(vec![large, marked]).expect(&[
+            "block C-55 ConfigMap shop/a /data: the object is too large for an API server: data of 1048577 bytes",
+            "block C-55 Service shop/b /metadata/annotations: the object is too large for an API server: annotations of 262145 bytes",
+        ]);
+    }
+}

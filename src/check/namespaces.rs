@@ -1,0 +1,155 @@
+//! C-52: the target namespaces, and S-51: OpenShift's ranges on them.
+
+use super::{CheckInput, list};
+use crate::finding::{Finding, Verdict};
+use crate::object::ObjectId;
+use crate::target::NamespaceState;
+
+/// OpenShift's user id, group and SELinux ranges: all three or none (S-51).
+const RANGES: [&str; 3] = [
+    "openshift.io/sa.scc.uid-range",
+    "openshift.io/sa.scc.supplemental-groups",
+    "openshift.io/sa.scc.mcs",
+];
+
+pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    for (from, to) in &input.transformed.namespaces {
+        let stamp = format!("{}/{from}", input.capture.surface.cluster.name);
+        if let Some(state) = input.target.namespaces.get(to) {
+            findings.extend(occupied(to, &stamp, state));
+        }
+    }
+    for object in input
+        .objects()
+        .iter()
+        .filter(|object| object.is("", "Namespace"))
+    {
+        let set = RANGES
+            .iter()
+            .filter(|key| object.annotation(key).is_some())
+            .count();
+        if (1..RANGES.len()).contains(&set) {
+            findings.push(
+                Finding::new(
+                    Verdict::Block,
+                    "S-51",
+                    "the namespace has only some of OpenShift's three range annotations",
+                )
+                .on(object.id())
+                .at("/metadata/annotations")
+                .because(format!(
+                    "{set} of {} are set; its pods would be refused",
+                    list(RANGES)
+                ))
+                .remedy("set all three in a patch, or remove all three"),
+            );
+        }
+    }
+}
+
+fn occupied(name: &str, stamp: &str, state: &NamespaceState) -> Option<Finding> {
+    let finding = |message: String| {
+        Finding::new(Verdict::Block, "C-52", message).on(ObjectId::cluster("", "Namespace", name))
+    };
+    match state {
+        NamespaceState::Absent | NamespaceState::Empty => None,
+        NamespaceState::Terminating => Some(
+            finding(format!(
+                "namespace {name} is being deleted on the target cluster"
+            ))
+            .because("metadata.deletionTimestamp is set; nothing can be created in it")
+            .remedy("wait until it is gone, or choose another name in a recipe (`namespace:`)"),
+        ),
+        NamespaceState::Occupied {
+            objects,
+            foreign,
+            stamped_by,
+        } => {
+            let others: Vec<_> = stamped_by.iter().filter(|by| *by != stamp).collect();
+            if !others.is_empty() {
+                return Some(
+                    finding(format!(
+                        "namespace {name} on the target cluster holds another application Ferry moved"
+                    ))
+                    .because(format!("it came from {}; this one comes from {stamp}", list(others)))
+                    .remedy("choose another name in a recipe (`namespace: {map: …}`)"),
+                );
+            }
+            (!foreign.is_empty()).then(|| {
+                finding(format!(
+                    "namespace {name} on the target cluster is not empty"
+                ))
+                .because(format!(
+                    "of its {objects} objects Ferry did not make {}: {}",
+                    foreign.len(),
+                    list(foreign)
+                ))
+                .remedy(
+                    "choose another name in a recipe (`namespace: {map: …}`), or delete these \
+                         objects",
+                )
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, object};
+    use crate::object::ObjectId;
+    use crate::target::NamespaceState;
+
+    fn with(state: NamespaceState) -> Case {
+        let mut case = Case::new(vec![object("v1", "ConfigMap", "shop/a", "{}")]);
+        case.target.namespaces.insert("shop".into(), state);
+        case
+    }
+
+    #[test]
+    fn c_52_an_absent_or_empty_namespace_is_fine() {
+        with(NamespaceState::Absent).expect(&[]);
+        with(NamespaceState::Empty).expect(&[]);
+    }
+
+    #[test]
+    fn c_52_a_second_run_finds_its_own_objects_and_goes_on() {
+        with(NamespaceState::Occupied {
+            objects: 3,
+            foreign: vec![],
+            stamped_by: ["a/shop".to_owned()].into(),
+        })
+        .expect(&[]);
+    }
+
+    #[test]
+    fn c_52_objects_of_others_block() {
+        with(NamespaceState::Occupied {
+            objects: 3,
+            foreign: vec![ObjectId::namespaced("", "Secret", "shop", "x")],
+            stamped_by: ["a/shop".to_owned()].into(),
+        })
+        .expect(&["block C-52 Namespace shop: namespace shop on the target cluster is not empty"]);
+    }
+
+    #[test]
+    fn c_52_another_application_blocks() {
+        with(NamespaceState::Occupied {
+            objects: 3,
+            foreign: vec![],
+            stamped_by: ["a/other".to_owned()].into(),
+        })
+        .expect(&[
+            "block C-52 Namespace shop: namespace shop on the target cluster holds another application Ferry moved",
+        ]);
+    }
+
+    #[test]
+    fn s_51_a_part_of_the_ranges_blocks() {
+        let mut namespace = object("v1", "Namespace", "shop", "{}");
+        namespace.value_mut()["metadata"]["annotations"] =
+            serde_json::json!({"openshift.io/sa.scc.mcs": "s0:c1,c2"});
+        Case::new(vec![namespace]).expect(&[
+            "block S-51 Namespace shop /metadata/annotations: the namespace has only some of OpenShift's three range annotations",
+        ]);
+    }
+}

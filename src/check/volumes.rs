@@ -1,0 +1,102 @@
+//! Claims whose data does not travel, and data with traps (W-7, T-8).
+
+use super::CheckInput;
+use crate::finding::{Finding, Verdict};
+
+pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    let claims = input.capture.objects.iter().zip(input.objects());
+    for (captured, object) in claims {
+        if !object.is("", "PersistentVolumeClaim") {
+            continue;
+        }
+        let id = captured.object.id();
+        let volume = input
+            .capture
+            .volumes
+            .iter()
+            .find(|volume| volume.claim == id);
+        match volume {
+            None => findings.push(
+                Finding::new(
+                    Verdict::Warn,
+                    "W-7",
+                    "the claim is made, but no data travels with it",
+                )
+                .on(object.id())
+                .because("it was not bound to a volume on the source cluster, or was left out")
+                .remedy("accept an empty volume, or capture again once the claim is bound"),
+            ),
+            Some(volume) => {
+                let asked = object.text("/spec/resources/requests/storage");
+                let size = asked.and_then(bytes);
+                if let Some(size) = size.filter(|size| *size < volume.capacity) {
+                    findings.push(
+                        Finding::new(
+                            Verdict::Warn,
+                            "T-8",
+                            "the claim is smaller on the target than on the source",
+                        )
+                        .on(object.id())
+                        .at("/spec/resources/requests/storage")
+                        .because(format!("{size} bytes instead of {}", volume.capacity))
+                        .remedy("ask for at least the size of the source; the data may not fit"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of a Kubernetes quantity without fractions of a byte; `None` when it is none.
+fn bytes(text: &str) -> Option<u64> {
+    let split = text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.'));
+    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+    let factor: f64 = match unit {
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "Ki" => 1024.0,
+        "Mi" => f64::from(1 << 20),
+        "Gi" => f64::from(1 << 30),
+        "Ti" => 1024.0 * f64::from(1 << 30),
+        "Pi" => 1024.0 * 1024.0 * f64::from(1 << 30),
+        _ => return None,
+    };
+    let value = number.parse::<f64>().ok()? * factor;
+    // Beyond 2^53 bytes the last digits round; sizes are compared, not added up.
+    (value.is_finite() && value >= 0.0).then_some(value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, object};
+
+    fn claim(size: &str) -> Case {
+        let spec = format!(
+            r#"{{"storageClassName": "x", "resources": {{"requests": {{"storage": "{size}"}}}}}}"#
+        );
+        let mut case = Case::new(vec![object("v1", "PersistentVolumeClaim", "shop/a", &spec)]);
+        let mut class = object("storage.k8s.io/v1", "StorageClass", "x", "{}");
+        class.value_mut()["provisioner"] = "csi.example.com".into();
+        case.surface.objects.push(class);
+        case
+    }
+
+    #[test]
+    fn w_7_a_claim_without_data_is_a_warning() {
+        claim("1Gi").expect(&[
+            "warn W-7 PersistentVolumeClaim shop/a: the claim is made, but no data travels with it",
+        ]);
+    }
+
+    #[test]
+    fn t_8_a_smaller_claim_is_a_warning() {
+        claim("1Gi").with_volumes().expect(&[]);
+        claim("1023Mi").with_volumes().expect(&[
+            "warn T-8 PersistentVolumeClaim shop/a /spec/resources/requests/storage: the claim is smaller on the target than on the source",
+        ]);
+    }
+}
