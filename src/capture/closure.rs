@@ -2,19 +2,33 @@
 //!
 //! Copied: ClusterRoleBindings that grant something to the namespaces' service accounts, and the
 //! ClusterRoles that these and the namespaces' RoleBindings name. Mapped, never copied: what every
-//! cluster has its own of, such as CustomResourceDefinitions, which operators install.
+//! cluster has its own of, such as classes, and CustomResourceDefinitions, which operators install.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{DropClass, Dropped};
+use super::{Captured, DropClass, Dropped};
 use crate::cluster::{Cluster, ClusterError, ListOptions, Place};
 use crate::event::Events;
+use crate::graph::references::{Reference, References};
+use crate::knowledge::Knowledge;
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+/// Kinds that are mapped to one of B's.
+const CLASSES: [(&str, &str); 8] = [
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("networking.k8s.io", "IngressClass"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("security.openshift.io", "SecurityContextConstraints"),
+    ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+];
+
 const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
 
 /// Reads the ClusterRoles and ClusterRoleBindings that belong to the namespaces.
@@ -108,6 +122,39 @@ fn home(subject: &Value) -> Option<&str> {
         "Group" => name.strip_prefix("system:serviceaccounts:"),
         _ => None,
     }
+}
+
+/// The classes the objects name. B has its own; a recipe says which is which.
+pub(super) fn classes(
+    objects: &[Captured],
+    surface: &Surface,
+    knowledge: &Knowledge,
+) -> Vec<Dropped> {
+    let definitions: Vec<&Object> = surface.of_kind(CRD.0, CRD.1).collect();
+    let references = References::new(knowledge, definitions);
+    let mut used: BTreeMap<ObjectId, (String, ObjectId)> = BTreeMap::new();
+    for captured in objects {
+        for Reference { target, rule, .. } in references.find(&captured.object) {
+            if target.namespace.is_none()
+                && CLASSES.contains(&(target.group.as_str(), target.kind.as_str()))
+                && surface
+                    .find(&target.group, &target.kind, &target.name)
+                    .is_some()
+            {
+                used.entry(target)
+                    .or_insert_with(|| (rule, captured.object.id()));
+            }
+        }
+    }
+    used.into_iter()
+        .map(|(id, (rule, user))| Dropped {
+            id,
+            rule,
+            reason: format!("B has classes of its own; {user} names it"),
+            class: DropClass::Mapped,
+            produced_by: None,
+        })
+        .collect()
 }
 
 /// The definitions of the custom resources among the objects: B must have them.

@@ -55,10 +55,9 @@ pub async fn take(
         captured,
         mut dropped,
     } = classify(listed.clone(), table, &surface);
-    dropped.extend(closure::definitions(
-        captured.iter().map(|one| &one.object),
-        &surface,
-    ));
+    dropped.extend(closure::classes(&captured, &surface, knowledge));
+    let travel = captured.iter().map(|one| &one.object);
+    dropped.extend(closure::definitions(travel, &surface));
     let volumes = volumes::volumes(cluster, &surface, &captured, &listed, events).await?;
     dropped.extend(volumes.dropped);
     dropped.sort_by(|a, b| a.id.cmp(&b.id));

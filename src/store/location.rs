@@ -24,6 +24,14 @@ const REQUEST: Duration = Duration::from_secs(300);
 /// How long a failing request is tried again before the user is told.
 const RETRY: Duration = Duration::from_secs(20);
 
+/// Variables by any of which credentials are given.
+const CREDENTIALS: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
@@ -115,16 +123,33 @@ impl Location {
     /// Makes the folder, then goes there. Buckets are not made: they have owners and policies.
     pub(super) fn make(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
         if let Self::Folder(path) = self {
-            std::fs::create_dir_all(path).map_err(|error| StoreError::from_io(self, error))?;
+            std::fs::create_dir_all(path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => StoreError::Unreachable {
+                    location: self.clone(),
+                    source: error.into(),
+                },
+                _ => StoreError::from_io(self, error),
+            })?;
         }
         self.open()
     }
 
     fn bucket(&self, bucket: &str, prefix: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        let plain = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+        let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
             .iter()
-            .find_map(|name| std::env::var(name).ok())
+            .find_map(|name| std::env::var(name).ok());
+        let plain = endpoint
+            .as_ref()
             .is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let given = |name: &&str| std::env::var_os(name).is_some();
+        if endpoint.is_some() && !CREDENTIALS.iter().any(given) {
+            // Left alone, the client would ask the cloud's metadata service for the keys to a server
+            // that is none of that cloud's.
+            return Err(StoreError::Denied {
+                location: self.clone(),
+                source: "no credentials were given for it".into(),
+            });
+        }
         let client = ClientOptions::new()
             .with_allow_http(plain)
             .with_connect_timeout(CONNECT)

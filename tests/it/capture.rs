@@ -231,6 +231,7 @@ async fn what_a_capture_holds_another_cluster_accepts_as_it_is() {
     assert_eq!(dropped("Pod", DropClass::Produced), 1);
     assert_eq!(dropped("ReplicaSet", DropClass::Produced), 1);
     assert_eq!(dropped("PersistentVolume", DropClass::Generated), 1);
+    assert_eq!(dropped("StorageClass", DropClass::Mapped), 1);
     assert!(
         capture
             .dropped
