@@ -28,9 +28,9 @@ pub(crate) use outcome::{Done, Outcome};
 pub(crate) use report::{Line, read_line};
 
 /// Where a pod finds its job.
-pub(crate) const JOB: &str = "/ferry/job/job.json";
+pub(crate) const JOB: &str = "/job/job.json";
 /// Where a pod finds its volume: a folder, or a device.
-pub(crate) const VOLUME: &str = "/ferry/volume";
+pub(crate) const VOLUME: &str = "/volume";
 /// Where a kubelet takes a container's last words from.
 pub(crate) const TERMINATION: &str = "/dev/termination-log";
 

@@ -199,7 +199,8 @@ impl Follower<'_> {
                 let code = terminated
                     .and_then(|state| state["exitCode"].as_i64())
                     .unwrap_or(-1);
-                format!("it ended without a result ({said}, exit code {code})")
+                let message = message.map(first_line).unwrap_or("no reason was given");
+                format!("it ended without a result ({said}, exit code {code}): {message}")
             }
             (None, None) => "it ended without a result".into(),
         };

@@ -9,7 +9,8 @@ use super::work::Trouble;
 use crate::capture::{Consistency, Proof, SavedVolume, VolumeMode};
 use crate::exit::Exit;
 use crate::repository::{
-    BackupOptions, Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, Totals,
+    BackupOptions, Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, TreeDigest,
+    VerifyOptions,
 };
 
 /// The node of a snapshot that stands for the volume's root.
@@ -47,12 +48,7 @@ pub(super) fn save(
         .find(|snapshot| snapshot.hostname == host && !snapshot.has_tags(&["incomplete"]));
     let result = match source.mode {
         VolumeMode::Filesystem => repository.backup_directory(source.path, &options, progress)?,
-        VolumeMode::Block => {
-            return Err(Trouble::new(
-                Exit::Input,
-                "block volumes cannot be moved yet",
-            ));
-        }
+        VolumeMode::Block => repository.backup_device(source.path, &options, progress)?,
     };
     if !result.problems.is_empty() {
         let lines = result
@@ -75,7 +71,11 @@ pub(super) fn save(
         .id
         .map(|id| id.to_string())
         .unwrap_or_default();
-    let proof = proof(&result.snapshot, result.totals);
+    let proof = proof(
+        source.mode,
+        repository.digest(&result.snapshot, ROOT)?,
+        result.totals.bytes,
+    );
     Ok(SavedVolume {
         snapshot: id,
         consistency: source.consistency,
@@ -94,19 +94,21 @@ pub(super) fn load(
     let snapshot = repository.snapshot(&saved.snapshot)?;
     match mode {
         VolumeMode::Filesystem => load_directory(repository, &snapshot, target, progress),
-        VolumeMode::Block => Err(Trouble::new(
-            Exit::Input,
-            "block volumes cannot be moved yet",
-        )),
+        VolumeMode::Block => load_device(repository, &snapshot, target, progress),
     }
 }
 
-fn proof(snapshot: &Snapshot, totals: Totals) -> Proof {
-    let files = totals.files + totals.directories + totals.others;
+/// What is counted and digested: a device is one thing, whatever its extents are.
+fn proof(mode: VolumeMode, tree: TreeDigest, bytes: u64) -> Proof {
+    let TreeDigest { totals, digest } = tree;
+    let files = match mode {
+        VolumeMode::Filesystem => totals.files + totals.directories + totals.others,
+        VolumeMode::Block => 1,
+    };
     Proof {
         files,
-        bytes: totals.bytes,
-        digest: snapshot.tree.to_string(),
+        bytes,
+        digest: digest.to_string(),
     }
 }
 
@@ -118,19 +120,6 @@ fn load_directory(
 ) -> Result<Proof, Trouble> {
     let result =
         repository.restore_directory(snapshot, target, &RestoreOptions::new(ROOT), progress)?;
-    // A fresh file system has its own; anything else in a volume would be taken for restored data.
-    let extra: Vec<&String> = result
-        .extra
-        .iter()
-        .filter(|path| path.trim_matches('/') != "lost+found")
-        .collect();
-    if !extra.is_empty() {
-        let lines = extra
-            .iter()
-            .map(|path| (path.as_str(), "is not part of what was saved"));
-        let reason = format!("the volume is not empty: {}", list(lines, extra.len()));
-        return Err(Trouble::new(Exit::Incomplete, reason));
-    }
     if !result.losses.is_empty() {
         let lines = result
             .losses
@@ -142,7 +131,52 @@ fn load_directory(
         );
         return Err(Trouble::new(Exit::Incomplete, reason));
     }
-    Ok(proof(snapshot, result.totals))
+    // What counts is not what was written but what is there.
+    let options = VerifyOptions::new(ROOT);
+    let found = repository.verify_directory(snapshot, target, &options, &Progress::default())?;
+    let differences = &found.differences;
+    if !differences.is_empty() {
+        let lines = differences
+            .iter()
+            .map(|found| (found.path.as_str(), found.detail.as_str()));
+        let reason = format!(
+            "the volume differs from what was saved: {}",
+            list(lines, differences.len())
+        );
+        return Err(Trouble::new(Exit::Incomplete, reason));
+    }
+    Ok(proof(
+        VolumeMode::Filesystem,
+        found.found,
+        found.found.totals.bytes,
+    ))
+}
+
+fn load_device(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    target: &Path,
+    progress: &Progress,
+) -> Result<Proof, Trouble> {
+    let result =
+        repository.restore_device(snapshot, target, &RestoreOptions::new(ROOT), progress)?;
+    let found = repository.verify_device(snapshot, target, ROOT, &Progress::default())?;
+    if found.found != found.expected {
+        let offsets: Vec<String> = found
+            .different
+            .iter()
+            .map(|at| format!("byte {at}"))
+            .collect();
+        let lines = offsets.iter().map(|at| (at.as_str(), "differs"));
+        let reason = format!(
+            "the device differs from what was saved: {}",
+            list(lines, offsets.len())
+        );
+        return Err(Trouble::new(Exit::Incomplete, reason));
+    }
+    // Every block was found to be the snapshot's, so the snapshot's digest is the device's.
+    let digest = repository.digest(snapshot, ROOT)?;
+    Ok(proof(VolumeMode::Block, digest, result.totals.bytes))
 }
 
 /// The first few of a list, and how many there are.

@@ -100,7 +100,7 @@ mod tests {
                 consistency: Consistency::Live,
             },
             mode: VolumeMode::Filesystem,
-            path: "/ferry/volume".into(),
+            path: "/volume".into(),
             store: StoreAccess::Relay {
                 port: 7447,
                 token: Token::random(),

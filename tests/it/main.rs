@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod capture;
+mod data;
 mod recipes;
 mod repository;
 mod restic_interop;
