@@ -42,6 +42,16 @@ pub(super) struct Executed {
     pub(super) proof: Option<Proof>,
 }
 
+impl Executed {
+    /// A write that B accepted.
+    pub(super) fn of(live: Object) -> Self {
+        Self {
+            live: Some(live),
+            ..Self::default()
+        }
+    }
+}
+
 enum Ended {
     Step(usize, Result<Executed, StepError>),
     Gate(usize, Gated),
@@ -83,7 +93,7 @@ impl<'a, M: Movers> Engine<'a, M> {
             context,
             journal,
             resources: Resources::new(served, plan),
-            past: Past::new(records),
+            past: Past::new(records, context.run),
             watchers: Watchers::new(context.target.clone()),
             applies: plan.applies(),
             uids: Mutex::default(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::capture::{Proof, SavedVolume};
 use crate::journal::{After, Entry, Record};
 use crate::object::Object;
+use crate::target::RUN_LABEL;
 
 /// How a step ended in an earlier process.
 #[derive(Clone, Debug, Default)]
@@ -17,20 +18,27 @@ pub(super) struct Ended {
 /// What the journal says of the steps, by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
-    /// B's object before the first intent; only that one was not ours.
+    /// B's object before the run wrote it; none where the run made it.
     pub(super) before: BTreeMap<u32, Option<Object>>,
     /// The last execution.
     pub(super) ended: BTreeMap<u32, Ended>,
 }
 
 impl Past {
-    pub(super) fn new(records: &[Record]) -> Self {
+    pub(super) fn new(records: &[Record], run: &str) -> Self {
         let mut past = Self::default();
         for record in records {
             let Some(step) = record.step else { continue };
             match &record.entry {
                 Entry::Intent { before, .. } => {
-                    past.before.entry(step).or_insert_with(|| before.clone());
+                    // What a later attempt finds with our label on it is our own work.
+                    let theirs = before
+                        .clone()
+                        .filter(|before| before.label(RUN_LABEL) != Some(run));
+                    let known = past.before.entry(step).or_default();
+                    if known.is_none() {
+                        *known = theirs;
+                    }
                 }
                 Entry::Done {
                     after,

@@ -76,7 +76,7 @@ pub async fn undo<M: Movers>(
         options,
         resources: Resources::new(served.clone(), &plan),
         served,
-        past: Past::new(&records),
+        past: Past::new(&records, context.run),
         plan: &plan,
     };
     let report = undo.run().await;
@@ -166,9 +166,14 @@ impl<M: Movers> Undo<'_, M> {
         after: Option<&After>,
     ) -> Result<Taken, StepError> {
         let uid = live.uid().unwrap_or_default();
-        let same = after.is_none_or(|after| after.uid == uid);
-        if !same || live.label(RUN_LABEL) != Some(self.context.run) {
-            return Ok(Taken::Left("it is not the object this run made".into()));
+        let marked = live.label(RUN_LABEL) == Some(self.context.run);
+        match after {
+            Some(after) if after.uid != uid || !marked => {
+                return Ok(Taken::Left("it is not the object this run made".into()));
+            }
+            // Announced and never written: the object is somebody else's.
+            None if !marked => return Ok(Taken::Nothing),
+            _ => {}
         }
         if let Some(reason) = self.keeps(live).await? {
             return Ok(Taken::Left(reason));

@@ -39,7 +39,7 @@ pub struct VerifyReport {
 pub async fn verify<M: Movers>(context: &RunContext<'_, M>) -> Result<VerifyReport, RestoreError> {
     let plan = plan_of(&*context.files, context.run).await?;
     let records = journal::read(&*context.files, context.run).await?;
-    let past = Past::new(&records);
+    let past = Past::new(&records, context.run);
     let verify = Verify {
         context,
         resources: Resources::new(context.target.served().await?, &plan),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::engine::{Engine, Executed};
 use super::{SCALE_MANAGER, StepError};
-use crate::cluster::{ApplyOptions, ClusterError, MANAGER, Patch, Place};
+use crate::cluster::{ApplyOptions, MANAGER, Patch, Place};
 use crate::data::Movers;
 use crate::journal::{Entry, Record};
 use crate::object::{Object, ObjectId};
@@ -16,6 +16,19 @@ use crate::target::RUN_LABEL;
 
 /// How long a kind whose definition was just written may be unknown to the server.
 const REGISTER: Duration = Duration::from_secs(30);
+
+/// How often a write is tried against an object that changes under it.
+const ATTEMPTS: usize = 5;
+
+/// A resource version no object has: as a guard it says that there must be none.
+const NO_VERSION: &str = "1";
+
+/// What became of a guarded write.
+enum Sent {
+    Accepted(Object),
+    /// The object is not the one looked at any more; nothing was written.
+    Modified,
+}
 
 impl<M: Movers> Engine<'_, M> {
     /// An object that stays as it is: only looked at.
@@ -39,18 +52,28 @@ impl<M: Movers> Engine<'_, M> {
         expect: &Expect,
     ) -> Result<Executed, StepError> {
         let (resource, served) = self.resources.of(body)?;
-        let live = self.target().get(Place::of(resource, body)).await?;
-        if let Some(found) = self.found(step, live.as_ref()) {
-            return Ok(found);
+        if *expect == Expect::Absent && !self.past.intended(step.number) {
+            // One call instead of two: the guard makes the server itself look.
+            let sent = self.dress(&step.object, body, None);
+            self.intend(step, None, &sent).await?;
+            if let Sent::Accepted(live) = self.send(resource, served, &sent, None).await? {
+                return Ok(Executed::of(live));
+            }
         }
-        self.check(step, expect, live.as_ref())?;
-        let sent = self.dress(&step.object, body, live.as_ref());
-        self.intend(step, live.as_ref(), &sent).await?;
-        let live = self.send(resource, served, &sent, live.is_some()).await?;
-        Ok(Executed {
-            live: Some(live),
-            ..Executed::default()
-        })
+        for _ in 0..ATTEMPTS {
+            let live = self.target().get(Place::of(resource, body)).await?;
+            if let Some(found) = self.found(step, live.as_ref()) {
+                return Ok(found);
+            }
+            self.check(step, expect, live.as_ref())?;
+            let sent = self.dress(&step.object, body, live.as_ref());
+            self.intend(step, live.as_ref(), &sent).await?;
+            let answer = self.send(resource, served, &sent, live.as_ref()).await?;
+            if let Sent::Accepted(live) = answer {
+                return Ok(Executed::of(live));
+            }
+        }
+        Err(stale("it changes faster than it can be written"))
     }
 
     /// Takes the hold off (W-8): the replica count goes to the scale manager first; then the apply
@@ -62,28 +85,31 @@ impl<M: Movers> Engine<'_, M> {
         body: &Object,
     ) -> Result<Executed, StepError> {
         let (resource, served) = self.resources.of(body)?;
-        let live = self.target().get(Place::of(resource, body)).await?;
-        let Some(live) = live else {
-            return Err(stale("it was deleted while it was held"));
-        };
-        let still_held = holds
-            .iter()
-            .any(|hold| live.pointer(&hold.path) == Some(&hold.held));
-        if !still_held && let Some(found) = self.found(step, Some(&live)) {
-            return Ok(found);
-        }
-        let mut sent = self.dress(&step.object, body, Some(&live));
-        self.intend(step, Some(&live), &sent).await?;
-        for hold in holds.iter().filter(|hold| hold.scale) {
-            if live.pointer(&hold.path) == Some(&hold.held) {
+        for _ in 0..ATTEMPTS {
+            let live = self.target().get(Place::of(resource, body)).await?;
+            let Some(live) = live else {
+                return Err(stale("it was deleted while it was held"));
+            };
+            let is_held = |hold: &Hold| live.pointer(&hold.path) == Some(&hold.held);
+            if !holds.iter().any(is_held)
+                && let Some(found) = self.found(step, Some(&live))
+            {
+                return Ok(found);
+            }
+            let mut sent = self.dress(&step.object, body, Some(&live));
+            self.intend(step, Some(&live), &sent).await?;
+            let mut guard = Some(live.clone());
+            for hold in holds.iter().filter(|hold| hold.scale && is_held(hold)) {
                 self.scale(resource, &mut sent, hold).await?;
+                // That was a change of our own: the apply must be held against what it made.
+                guard = self.target().get(Place::of(resource, body)).await?;
+            }
+            let answer = self.send(resource, served, &sent, guard.as_ref()).await?;
+            if let Sent::Accepted(live) = answer {
+                return Ok(Executed::of(live));
             }
         }
-        let live = self.send(resource, served, &sent, true).await?;
-        Ok(Executed {
-            live: Some(live),
-            ..Executed::default()
-        })
+        Err(stale("it changes faster than it can be written"))
     }
 
     /// Sets the count through the scale sub-resource; where a kind has none, by our own apply.
@@ -224,13 +250,19 @@ impl<M: Movers> Engine<'_, M> {
         Ok(self.journal.intend(Record::of_step(step, entry)).await?)
     }
 
+    /// Applies the body against exactly the object that was looked at, or against none: a resource
+    /// version in the body is compared by the server in the same transaction (seen on 1.34).
     async fn send(
         &self,
         resource: &ApiResource,
         served: bool,
         sent: &Object,
-        exists: bool,
-    ) -> Result<Object, StepError> {
+        live: Option<&Object>,
+    ) -> Result<Sent, StepError> {
+        let mut guarded = sent.clone();
+        let version = live.map_or(Some(NO_VERSION), Object::resource_version);
+        let guard = json!({"metadata": {"resourceVersion": version}});
+        json_patch::merge(guarded.value_mut(), &guard);
         let options = ApplyOptions {
             manager: MANAGER,
             force: self.context.options.force_conflicts,
@@ -238,12 +270,20 @@ impl<M: Movers> Engine<'_, M> {
         };
         let started = Instant::now();
         loop {
-            let error = match self.target().apply(resource, sent, &options).await {
-                Ok(live) => return Ok(live),
+            let error = match self.target().apply(resource, &guarded, &options).await {
+                Ok(live) => return Ok(Sent::Accepted(live)),
                 Err(error) => error,
             };
-            if is_duplicate(&error) {
-                return self.send_duplicates(resource, sent, exists).await;
+            let says = |text: &str| {
+                error
+                    .failure()
+                    .is_some_and(|failure| failure.message.contains(text))
+            };
+            if error.status() == 500 && says("duplicate entries for key") {
+                return self.send_duplicates(resource, sent, live.is_some()).await;
+            }
+            if error.is_conflict() && says("the object has been modified") {
+                return Ok(Sent::Modified);
             }
             let unknown = error.is_not_found() && !served && started.elapsed() < REGISTER;
             if !unknown {
@@ -265,22 +305,22 @@ impl<M: Movers> Engine<'_, M> {
         resource: &ApiResource,
         sent: &Object,
         exists: bool,
-    ) -> Result<Object, StepError> {
-        if !exists {
-            return Ok(self.target().create(resource, sent, MANAGER).await?);
+    ) -> Result<Sent, StepError> {
+        let target = self.target();
+        let answer = if exists {
+            let patch = Patch::Merge(sent.value().clone());
+            target
+                .patch(Place::of(resource, sent), None, &patch, MANAGER)
+                .await
+        } else {
+            target.create(resource, sent, MANAGER).await
+        };
+        match answer {
+            Ok(live) => Ok(Sent::Accepted(live)),
+            Err(error) if error.is_already_exists() => Ok(Sent::Modified),
+            Err(error) => Err(error.into()),
         }
-        let patch = Patch::Merge(sent.value().clone());
-        Ok(self
-            .target()
-            .patch(Place::of(resource, sent), None, &patch, MANAGER)
-            .await?)
     }
-}
-
-fn is_duplicate(error: &ClusterError) -> bool {
-    error.failure().is_some_and(|failure| {
-        failure.status == 500 && failure.message.contains("duplicate entries for key")
-    })
 }
 
 fn stale(reason: &str) -> StepError {

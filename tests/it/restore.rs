@@ -2,17 +2,17 @@
 //! holds. Data is carried by a stand-in that only notes what it was asked; the real movers have tests
 //! of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferry::capture::{Capture, Captured, Consistency, Proof, SavedVolume, Volume, VolumeMode};
-use ferry::cluster::{ApplyOptions, Cluster, ConnectOptions, Place, survey};
+use ferry::cluster::{Cluster, ConnectOptions, probe, survey};
 use ferry::data::{DataError, Movers};
 use ferry::event::{Event, Events};
-use ferry::graph::{Edge, Graph, Node, Phase, Presence, Strength};
+use ferry::graph::{self, Edge, GraphInput, Strength};
 use ferry::journal::RunFiles;
 use ferry::knowledge::Knowledge;
 use ferry::object::{Object, ObjectId};
@@ -20,7 +20,7 @@ use ferry::plan::{self, Action, Plan, PlanInput, VolumeMove, stamp};
 use ferry::restore::{self, RunContext, RunOptions, RunReport, UndoOptions};
 use ferry::store::{Password, Store};
 use ferry::surface::Surface;
-use ferry::target::{DryRun, NamespaceState, RUN_LABEL, TargetState};
+use ferry::target::RUN_LABEL;
 use ferry::transform::Transformed;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -200,55 +200,30 @@ impl Bench {
             objects: self.objects.clone(),
             ..Transformed::default()
         };
-        let graph = Graph {
-            nodes: self.objects.iter().map(node).collect(),
-            edges: self.edges.clone(),
-            dropped: Vec::new(),
-        };
+        let events = Events::silent();
+        let target = probe(&self.cluster, &self.surface, &self.objects, &events)
+            .await
+            .unwrap();
+        let mut graph = graph::build(&GraphInput {
+            objects: &self.objects,
+            crds: &[],
+            produced: &[],
+            owners: &BTreeMap::new(),
+            on_b: &BTreeSet::new(),
+            knowledge: Knowledge::builtin(),
+        })
+        .unwrap();
+        graph.edges.extend(self.edges.clone());
         plan::build(&PlanInput {
             capture: &capture,
             transformed: &transformed,
             recipes: &[],
             graph: &graph,
             surface: &self.surface,
-            target: &self.probe().await,
+            target: &target,
             findings: &[],
             knowledge: Knowledge::builtin(),
         })
-    }
-
-    /// What B holds and would answer.
-    async fn probe(&self) -> TargetState {
-        let mut state = TargetState::default();
-        let exists = kubectl("b", &["get", "namespaces", "-o", "name"])
-            .lines()
-            .any(|line| line.ends_with(&format!("/{}", self.space.name)));
-        let now = if exists {
-            NamespaceState::Empty
-        } else {
-            NamespaceState::Absent
-        };
-        state.namespaces.insert(self.space.name.clone(), now);
-        for object in &self.objects {
-            let Some(resource) = self.surface.resource(&object.group_kind(), None) else {
-                continue;
-            };
-            let live = self.cluster.get(Place::of(resource, object)).await.unwrap();
-            let options = ApplyOptions {
-                manager: "ferry",
-                force: false,
-                dry_run: true,
-            };
-            let answer = match self.cluster.apply(resource, object, &options).await {
-                Ok(object) => DryRun::Accepted { object },
-                Err(error) => DryRun::Unproven {
-                    reason: error.to_string(),
-                },
-            };
-            state.dry_run.insert(object.id(), answer);
-            state.live.extend(live.map(|live| (object.id(), live)));
-        }
-        state
     }
 
     fn context<'a>(
@@ -332,20 +307,6 @@ fn workload(name: &str, replicas: i64) -> Value {
         "template": {"metadata": {"labels": {"app": name}}, "spec": {
             "terminationGracePeriodSeconds": 0,
             "containers": [{"name": "main", "image": "ferry.test/pause:1"}]}}})
-}
-
-fn node(object: &Object) -> Node {
-    let phase = match object.kind() {
-        "PersistentVolumeClaim" => Phase::Storage,
-        "Deployment" | "CronJob" => Phase::Workload,
-        _ => Phase::Skeleton,
-    };
-    Node {
-        id: object.id(),
-        presence: Presence::Captured,
-        phase,
-        wave: 0,
-    }
 }
 
 fn run_name() -> String {
