@@ -6,6 +6,7 @@
 
 mod apply;
 pub mod fault;
+mod follow;
 mod form;
 pub mod host;
 pub mod image;

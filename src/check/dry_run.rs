@@ -23,6 +23,9 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     for object in input.objects() {
         let id = object.id();
         match input.target.dry_run.get(&id) {
+            Some(DryRun::Rejected {
+                status, message, ..
+            }) if is_expected(input, &id, *status, message) => {}
             // A refusal that another check explained already, with its remedy, is not said twice.
             Some(DryRun::Rejected { .. }) if is_blocked(findings, &id) => {}
             Some(DryRun::Rejected {
@@ -54,6 +57,22 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
             .remedy("the other checks were made; the restore will tell the rest"),
         );
     }
+}
+
+/// Refusals that do not matter to a plan: a claim that is there is kept as it is, and the number of
+/// replicas belongs to whoever scaled the workload last (W-8).
+fn is_expected(input: &CheckInput<'_>, id: &ObjectId, status: u16, message: &str) -> bool {
+    let live = input.target.live.contains_key(id);
+    let kept = live && id.is("", "PersistentVolumeClaim");
+    let mut fields = message
+        .split(|letter: char| letter.is_whitespace() || letter == ',')
+        .filter(|word| word.starts_with('.'))
+        .peekable();
+    let scaled = live
+        && status == 409
+        && fields.peek().is_some()
+        && fields.all(|field| field == ".spec.replicas");
+    kept || scaled
 }
 
 fn rejected(id: ObjectId, status: u16, reason: &str, message: &str) -> Finding {
@@ -165,6 +184,27 @@ mod tests {
             "block C-70 Deployment.apps shop/a: the target cluster refuses the object (422 Invalid)",
         ]);
         assert_eq!(found[0].evidence.as_deref(), Some("spec.x: Required value"));
+    }
+
+    #[test]
+    fn c_70_replicas_someone_else_set_are_theirs() {
+        let refusal = |fields: &str| DryRun::Rejected {
+            status: 409,
+            reason: "Conflict".into(),
+            message: format!(
+                "Apply failed with 1 conflict: conflict with \"x\" using apps/v1: {fields}"
+            ),
+        };
+        let scaled = |fields: &str| {
+            let mut case = answered("{}", refusal(fields));
+            let live = case.capture.objects[0].object.clone();
+            case.target.live.insert(live.id(), live);
+            case
+        };
+        scaled(".spec.replicas").expect(&[]);
+        scaled(".spec.paused\n- .spec.replicas").expect(&[
+            "block C-70 Deployment.apps shop/a: the target cluster refuses the object (409 Conflict)",
+        ]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::fault::{Fault, Faults, TransformErrors};
+use super::follow::{self, Done};
 use super::names::Maps;
 use super::recipe::{Entry, Recipe, Transform};
 use super::work::{Part, Work};
@@ -29,11 +30,14 @@ pub fn apply(
 ) -> Result<Transformed, TransformErrors> {
     let mut maps = Maps::join(recipes).map_err(|faults| TransformErrors { faults })?;
     let mut work = Work::new(objects, recipes);
-    rename_namespaces(&mut work, knowledge, &mut maps);
+    let written = follow::references(&mut work, knowledge, &mut maps);
+    let nothing = Done::new();
+    rename_namespaces(&mut work, knowledge, &mut maps, &written);
     places::rewrite_all(
         &mut work,
         knowledge,
         Rewrites::Image,
+        &nothing,
         &mut |name, form| match form {
             Form::DockerConfig => maps.images.credentials(name),
             _ => maps.images.find(name),
@@ -43,11 +47,16 @@ pub fn apply(
         &mut work,
         knowledge,
         Rewrites::StorageClass,
+        &written,
         &mut |name, _| maps.classes.find(name),
     );
-    places::rewrite_all(&mut work, knowledge, Rewrites::Host, &mut |name, _| {
-        maps.hosts.find(name)
-    });
+    places::rewrite_all(
+        &mut work,
+        knowledge,
+        Rewrites::Host,
+        &nothing,
+        &mut |name, _| maps.hosts.find(name),
+    );
     scale(&mut work, knowledge);
     rewrite_texts(&mut work, knowledge, &mut maps);
     marks::apply(&mut work, knowledge);
@@ -62,13 +71,17 @@ pub fn apply(
     Ok(result(work, &maps))
 }
 
-fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
+fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps, written: &Done) {
     if maps.namespaces.is_empty() {
         return;
     }
-    places::rewrite_all(work, knowledge, Rewrites::Namespace, &mut |name, _| {
-        maps.namespaces.find(name)
-    });
+    places::rewrite_all(
+        work,
+        knowledge,
+        Rewrites::Namespace,
+        written,
+        &mut |name, _| maps.namespaces.find(name),
+    );
 }
 
 /// T-7.
@@ -104,27 +117,39 @@ fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
     let service =
         |name: &str, namespace: &str| services.contains(&(name.to_owned(), namespace.to_owned()));
     if !maps.namespaces.is_empty() {
-        places::rewrite_all(work, knowledge, Rewrites::Text, &mut |leaf, _| {
-            let used = std::cell::Cell::new(None);
-            let rename = |namespace: &str| {
-                let (to, part) = maps.namespaces.peek(namespace)?;
-                used.set(Some(part));
-                Some(to)
-            };
-            let new = text::service_names(leaf, &rename, &service)?;
-            Some((new, used.get()?))
-        });
+        places::rewrite_all(
+            work,
+            knowledge,
+            Rewrites::Text,
+            &Done::new(),
+            &mut |leaf, _| {
+                let used = std::cell::Cell::new(None);
+                let rename = |namespace: &str| {
+                    let (to, part) = maps.namespaces.peek(namespace)?;
+                    used.set(Some(part));
+                    Some(to)
+                };
+                let new = text::service_names(leaf, &rename, &service)?;
+                Some((new, used.get()?))
+            },
+        );
     }
     if !maps.hosts.is_empty() {
-        places::rewrite_all(work, knowledge, Rewrites::Text, &mut |leaf, _| {
-            let mut used = None;
-            let new = text::hosts(leaf, &mut |host| {
-                let (to, part) = maps.hosts.peek(host)?;
-                used = Some(part);
-                Some(to)
-            })?;
-            Some((new, used?))
-        });
+        places::rewrite_all(
+            work,
+            knowledge,
+            Rewrites::Text,
+            &Done::new(),
+            &mut |leaf, _| {
+                let mut used = None;
+                let new = text::hosts(leaf, &mut |host| {
+                    let (to, part) = maps.hosts.peek(host)?;
+                    used = Some(part);
+                    Some(to)
+                })?;
+                Some((new, used?))
+            },
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::follow::Done;
 use super::form::{rekey, rewrite};
 use super::work::{Part, Work};
 use crate::knowledge::Knowledge;
@@ -17,11 +18,12 @@ const CLASS_KEY: &str = ".storageclass.storage.k8s.io/";
 /// A function from a name, and the form it stood in, to its new name and the part that says so.
 pub(super) type Finder<'a> = dyn FnMut(&str, Form) -> Option<(String, Part)> + 'a;
 
-/// Rewrites every place the rows of one transform describe.
+/// Rewrites every place the rows of one transform describe, except those written already.
 pub(super) fn rewrite_all(
     work: &mut Work<'_>,
     knowledge: &Knowledge,
     rewrites: Rewrites,
+    written: &Done,
     find: &mut Finder<'_>,
 ) {
     let rows: Vec<&Target> = knowledge
@@ -31,7 +33,7 @@ pub(super) fn rewrite_all(
         .collect();
     for index in 0..work.objects.len() {
         // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
-        let mut done = BTreeSet::new();
+        let mut done = written.get(index).cloned().unwrap_or_default();
         for row in rows.iter().filter(|row| row.applies(&work.before[index])) {
             rewrite_row(work, index, row, find, &mut done);
         }

@@ -459,6 +459,8 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// With new names that A does not use, as a migration has them.
     #[test]
     fn typed_transforms_are_idempotent(objects in objects(), a in "[abc]{1,2}", b in "[abc]{1,2}") {

@@ -1,0 +1,118 @@
+//! Renames along the reference table: where `edges.yaml` says an object names a namespace or a storage
+//! class, the very characters of that name change. What a graph edge is drawn from is what a rename
+//! follows; `targets.yaml` adds the places that are no reference.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::names::Maps;
+use super::work::{Difference, Part, Work};
+use crate::graph::references::{Reference, References, Spot, rewrite};
+use crate::knowledge::Knowledge;
+use crate::object::Object;
+
+/// Places written already, per object: the rows of `targets.yaml` leave them alone.
+pub(super) type Done = Vec<BTreeSet<String>>;
+
+/// Guesses below this (percent) order nothing and rename nothing.
+const SURE: u8 = 50;
+
+/// One spot to be written.
+struct Edit {
+    spot: Spot,
+    new: String,
+    part: Part,
+    rule: &'static str,
+}
+
+/// Renames namespaces and storage classes in every reference.
+pub(super) fn references(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) -> Done {
+    let mut done = vec![BTreeSet::new(); work.objects.len()];
+    if maps.namespaces.is_empty() && maps.classes.is_empty() {
+        return done;
+    }
+    let crds: Vec<&Object> = work
+        .before
+        .iter()
+        .filter(|object| object.is("apiextensions.k8s.io", "CustomResourceDefinition"))
+        .collect();
+    let references = References::new(knowledge, crds);
+    for (index, done) in done.iter_mut().enumerate() {
+        let object = &work.before[index];
+        let found = references.find(object);
+        let edits: Vec<Edit> = found
+            .iter()
+            .filter(|reference| reference.confidence >= SURE)
+            .flat_map(|reference| edits(object, reference, maps))
+            // Keys are renamed by the rows of targets.yaml, all of a map at once: two may swap.
+            .filter(|edit| !edit.spot.in_key)
+            .collect();
+        if !edits.is_empty() {
+            write(work, index, edits, done);
+        }
+    }
+    done
+}
+
+fn edits(object: &Object, reference: &Reference, maps: &mut Maps) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    let mut namespace = |spot: &Spot, maps: &mut Maps| {
+        let name = spot.read(object.value())?;
+        let (new, part) = maps.namespaces.find(&name)?;
+        Some(Edit {
+            spot: spot.clone(),
+            new,
+            part,
+            rule: "T-4",
+        })
+    };
+    if let Some(spot) = &reference.namespace {
+        edits.extend(namespace(spot, maps));
+    }
+    if let Some(spot) = &reference.name {
+        if reference.target.is("", "Namespace") {
+            edits.extend(namespace(spot, maps));
+        } else if reference.target.is("storage.k8s.io", "StorageClass")
+            && let Some(name) = spot.read(object.value())
+            && let Some((new, part)) = maps.classes.find(&name)
+        {
+            edits.push(Edit {
+                spot: spot.clone(),
+                new,
+                part,
+                rule: "T-1",
+            });
+        }
+    }
+    edits
+}
+
+/// Writes all spots of one object and records what became of each string.
+fn write(work: &mut Work<'_>, index: usize, edits: Vec<Edit>, done: &mut BTreeSet<String>) {
+    let mut places: BTreeMap<&str, &Edit> = BTreeMap::new();
+    for edit in &edits {
+        work.used(edit.part);
+        places.entry(&edit.spot.pointer).or_insert(edit);
+    }
+    let before = work.objects[index].value().clone();
+    let spots: Vec<(Spot, String)> = edits
+        .iter()
+        .map(|edit| (edit.spot.clone(), edit.new.clone()))
+        .collect();
+    rewrite(work.objects[index].value_mut(), &spots);
+    for (place, edit) in places {
+        let read = |object: &Value| object.pointer(place).cloned().unwrap_or_default();
+        let (before, after) = (read(&before), read(work.objects[index].value()));
+        let path = place.to_owned();
+        done.insert(path.clone());
+        if before != after {
+            let difference = Difference {
+                path,
+                before,
+                after,
+            };
+            work.record(index, difference, edit.rule, edit.part);
+        }
+    }
+}
