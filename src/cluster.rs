@@ -78,6 +78,8 @@ impl std::fmt::Debug for Cluster {
 }
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Events;

@@ -117,7 +117,7 @@ pub enum StoreError {
         location: Location,
         /// How.
         #[source]
-        source: Error,
+        source: Box<Error>,
     },
 }
 
@@ -146,7 +146,10 @@ impl StoreError {
                 name: object.clone(),
                 source: Box::new(error),
             },
-            source => Self::Repository { location, source },
+            error => Self::Repository {
+                location,
+                source: Box::new(error),
+            },
         }
     }
 
