@@ -5,12 +5,14 @@
 //! lists what looks alike and was left alone (T-11).
 
 mod apply;
+pub mod explain;
 pub mod fault;
 mod follow;
 mod form;
 pub mod host;
 pub mod image;
 mod invariant;
+mod lint;
 mod lookalike;
 mod marks;
 mod names;
@@ -23,7 +25,9 @@ mod text;
 mod work;
 
 pub use self::apply::apply;
+pub use self::explain::explain;
 pub use self::fault::{Fault, RecipeErrors, TransformErrors};
+pub use self::lint::lint;
 pub use self::recipe::Recipe;
 
 use std::collections::BTreeMap;

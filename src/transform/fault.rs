@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
 /// One mistake: what, where, and what to do.
 #[derive(Clone, Debug)]
@@ -12,6 +12,7 @@ pub struct Fault {
     message: String,
     labels: Vec<(Range<usize>, String)>,
     help: Option<String>,
+    severity: Severity,
     source: Arc<NamedSource<String>>,
 }
 
@@ -31,6 +32,10 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl Diagnostic for Fault {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.help
             .as_ref()
@@ -105,6 +110,7 @@ impl Diagnostic for TransformErrors {
 /// Collects mistakes of one file while the whole of it is read.
 pub(crate) struct Faults {
     source: Arc<NamedSource<String>>,
+    severity: Severity,
     list: Vec<Fault>,
 }
 
@@ -112,7 +118,16 @@ impl Faults {
     pub(crate) fn new(source: Arc<NamedSource<String>>) -> Self {
         Self {
             source,
+            severity: Severity::Error,
             list: Vec::new(),
+        }
+    }
+
+    /// Collects what is allowed and most likely not meant.
+    pub(crate) fn advice(source: Arc<NamedSource<String>>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::new(source)
         }
     }
 
@@ -127,6 +142,7 @@ impl Faults {
             message: message.into(),
             labels: vec![(span.clone(), label.into())],
             help: None,
+            severity: self.severity,
             source: Arc::clone(&self.source),
         });
         self

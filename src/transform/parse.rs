@@ -444,4 +444,21 @@ transforms:
             "a"
         );
     }
+
+    #[test]
+    fn the_guides_examples_are_sound() {
+        let guide = include_str!("../../docs/recipes.md");
+        let blocks = guide.split("```yaml\n").skip(1);
+        let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+        assert!(blocks.len() > 4);
+        for block in blocks {
+            let text = match block.starts_with("- ") {
+                true => with(block),
+                false => block.to_owned(),
+            };
+            if let Err(error) = recipe("guide.yaml", &text) {
+                panic!("{block}: {:?}", error.faults);
+            }
+        }
+    }
 }

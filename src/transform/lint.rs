@@ -1,0 +1,131 @@
+//! `ferry recipe lint`: what is allowed in a recipe and is still likely a mistake.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use super::apply::apply;
+use super::fault::{Fault, Faults};
+use super::recipe::{Mapping, Recipe, Transform};
+use crate::capture::Capture;
+use crate::knowledge::Knowledge;
+use crate::object::Object;
+
+/// Looks at a sound recipe again: rules that change nothing, names that are source and target at
+/// once; with a capture also everything that would keep the recipe from being applied to it.
+///
+/// Advice has the severity of a warning, what would fail that of an error.
+pub fn lint(recipe: &Recipe, capture: Option<&Capture>, knowledge: &Knowledge) -> Vec<Fault> {
+    let mut advice = Faults::advice(recipe.source.clone());
+    for entry in &recipe.entries {
+        match &entry.transform {
+            Transform::StorageClass(map) => same(map, &mut advice),
+            Transform::Registry(map) => same(map, &mut advice),
+            Transform::Namespace(map) => same(map, &mut advice),
+            Transform::Host(map) => same(map, &mut advice),
+            Transform::Scale(_)
+            | Transform::Labels(_)
+            | Transform::Annotations(_)
+            | Transform::Patch(_) => {}
+        }
+    }
+    let all = |pick: fn(&Transform) -> Option<&Vec<Mapping<String>>>| {
+        let entries = recipe.entries.iter();
+        entries
+            .filter_map(move |entry| pick(&entry.transform))
+            .flatten()
+    };
+    chains(
+        all(|transform| match transform {
+            Transform::StorageClass(map) => Some(map),
+            _ => None,
+        }),
+        &mut advice,
+    );
+    chains(
+        all(|transform| match transform {
+            Transform::Namespace(map) => Some(map),
+            _ => None,
+        }),
+        &mut advice,
+    );
+    let mut found = advice.into_list();
+    if let Some(capture) = capture {
+        let objects: Vec<Object> = capture
+            .objects
+            .iter()
+            .map(|captured| captured.object.clone())
+            .collect();
+        if let Err(errors) = apply(&objects, std::slice::from_ref(recipe), knowledge) {
+            found.extend(errors.faults);
+        }
+    }
+    found
+}
+
+fn same<T: PartialEq + Display>(map: &[Mapping<T>], advice: &mut Faults) {
+    for Mapping { from, to } in map.iter().filter(|line| line.from.value == line.to.value) {
+        advice
+            .add(
+                format!("`{}` is mapped to itself", from.value),
+                &to.span,
+                "changes nothing",
+            )
+            .help("remove the line, unless it is there to say that the name stays");
+    }
+}
+
+fn chains<'a>(map: impl Iterator<Item = &'a Mapping<String>>, advice: &mut Faults) {
+    let lines: BTreeMap<&str, &Mapping<String>> =
+        map.map(|line| (line.from.value.as_str(), line)).collect();
+    for line in lines.values() {
+        let Some(next) = lines.get(line.to.value.as_str()) else {
+            continue;
+        };
+        let (a, b, c) = (&line.from.value, &line.to.value, &next.to.value);
+        if a != b && b != c {
+            advice
+                .add(
+                    format!("`{b}` is what `{a}` becomes, and becomes `{c}` itself"),
+                    &line.to.span,
+                    "a source too",
+                )
+                .also(&next.from.span, "its own rule")
+                .help(format!(
+                    "rules act once and together: what is `{a}` on the source ends as `{b}`, not as `{c}`"
+                ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(transforms: &str) -> Vec<String> {
+        let text = format!(
+            "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {{name: t}}\ntransforms:\n{transforms}"
+        );
+        let recipe = Recipe::parse("t.yaml", &text).unwrap();
+        let found = lint(&recipe, None, Knowledge::builtin());
+        let warning =
+            |fault: &Fault| miette::Diagnostic::severity(fault) == Some(miette::Severity::Warning);
+        assert!(found.iter().all(warning));
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_plain_recipe_has_no_advice() {
+        assert!(advice("- namespace: {map: {a: b}}\n- storageClass: {map: {b: a}}\n").is_empty());
+    }
+
+    #[test]
+    fn rules_that_change_nothing_and_chains_are_pointed_out() {
+        assert_eq!(
+            advice("- storageClass: {map: {a: a, b: c}}\n- storageClass: {map: {c: d}}\n"),
+            [
+                "`a` is mapped to itself",
+                "`c` is what `b` becomes, and becomes `d` itself"
+            ]
+        );
+    }
+}
