@@ -12,5 +12,6 @@ mod recipes;
 mod repository;
 mod restic_interop;
 mod restore;
+mod store;
 mod support;
 mod torture;
