@@ -82,7 +82,11 @@ pub fn build(input: &GraphInput<'_>) -> Result<Graph, GraphError> {
         .iter()
         .map(|id| input.knowledge.kinds.phase(&id.group_kind()))
         .collect();
-    let order = order(phases, &arcs);
+    let written: Vec<bool> = presences
+        .iter()
+        .map(|presence| *presence == Presence::Captured)
+        .collect();
+    let order = order(phases, &written, &arcs);
     assemble(ids, presences, edges, order)
 }
 

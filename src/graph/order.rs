@@ -39,8 +39,8 @@ pub(super) struct Order {
     pub(super) cycles: Vec<Vec<Arc>>,
 }
 
-/// Orders nodes whose own phases are given.
-pub(super) fn order(phases: Vec<Phase>, arcs: &Arcs) -> Order {
+/// Orders nodes whose own phases are given; only those that are written count for waves.
+pub(super) fn order(phases: Vec<Phase>, written: &[bool], arcs: &Arcs) -> Order {
     let mut kept = Kept::new(phases.len());
     let cycles = hard_cycles(phases.len(), &arcs.hard);
     // With cycles, hard arcs that close none still order: the picture beside the error is right.
@@ -54,7 +54,7 @@ pub(super) fn order(phases: Vec<Phase>, arcs: &Arcs) -> Order {
         .partition(|arc| phase(arc.from) < phase(arc.to));
     dropped.extend(against.into_iter().map(|arc| (arc, Vec::new())));
     dropped.extend(add(&mut kept, &soft));
-    let waves = waves(&phases, &kept);
+    let waves = waves(&phases, written, &kept);
     Order {
         phases,
         waves,
@@ -225,10 +225,13 @@ fn settle(mut phases: Vec<Phase>, kept: &Kept) -> Vec<Phase> {
 }
 
 /// Longest path to each node within its phase; phases follow each other.
-fn waves(phases: &[Phase], kept: &Kept) -> Vec<u32> {
+fn waves(phases: &[Phase], written: &[bool], kept: &Kept) -> Vec<u32> {
     let mut waves = vec![0u32; phases.len()];
     let mut lengths: BTreeMap<Phase, u32> = BTreeMap::new();
     for node in kept.targets_first() {
+        if !written[node as usize] {
+            continue;
+        }
         let phase = phases[node as usize];
         let wave = kept.targets[node as usize]
             .iter()
@@ -247,7 +250,7 @@ fn waves(phases: &[Phase], kept: &Kept) -> Vec<u32> {
         start += length;
     }
     for (wave, phase) in waves.iter_mut().zip(phases) {
-        *wave += starts[phase];
+        *wave += starts.get(phase).copied().unwrap_or(0);
     }
     waves
 }
@@ -272,7 +275,7 @@ mod tests {
             run: arcs(run),
             soft: arcs(soft),
         };
-        order(phases.to_vec(), &arcs)
+        order(phases.to_vec(), &vec![true; phases.len()], &arcs)
     }
 
     #[test]

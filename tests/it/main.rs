@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod capture;
+mod cases;
 mod data;
 mod recipes;
 mod repository;
@@ -15,3 +16,4 @@ mod restore;
 mod store;
 mod support;
 mod torture;
+mod yaml_interop;
