@@ -8,6 +8,7 @@ mod known;
 mod order;
 mod query;
 pub mod references;
+pub mod render;
 pub mod roots;
 mod selectors;
 
