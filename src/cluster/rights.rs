@@ -1,5 +1,6 @@
 //! What the user may do (rule C-61), asked before anything is written.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -7,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError};
+use crate::object::{GroupKind, Object};
+use crate::surface::Surface;
 
 /// Questions in flight at once.
 const PARALLEL: usize = 8;
@@ -54,6 +57,41 @@ impl fmt::Display for Right {
             None => Ok(()),
         }
     }
+}
+
+/// What a run does with an object: looks, watches, applies, and takes back.
+const VERBS: [&str; 6] = ["create", "delete", "get", "list", "patch", "watch"];
+
+/// The rights a run needs on B for the objects it applies, sorted.
+pub fn to_apply<'a>(
+    objects: impl IntoIterator<Item = &'a Object>,
+    surface: &Surface,
+) -> Vec<Right> {
+    let mut rights = BTreeSet::new();
+    for object in objects {
+        // A kind that is not served has a finding of its own.
+        let Some(resource) = surface.resource(&object.group_kind(), Some(object.version())) else {
+            continue;
+        };
+        let (group, plural) = (&resource.group, &resource.plural);
+        for verb in VERBS {
+            rights.insert(Right::new(verb, group, plural, object.namespace()));
+        }
+        if resource.subresources.contains("scale") {
+            let scale = format!("{plural}/scale");
+            rights.insert(Right::new("patch", group, &scale, object.namespace()));
+        }
+        // OpenShift lets few choose a route's host; elsewhere the kind is only a custom resource.
+        let openshift = GroupKind::new("security.openshift.io", "SecurityContextConstraints");
+        if object.is("route.openshift.io", "Route")
+            && object.text("/spec/host").is_some()
+            && surface.resource(&openshift, None).is_some()
+        {
+            let host = format!("{plural}/custom-host");
+            rights.insert(Right::new("create", group, &host, object.namespace()));
+        }
+    }
+    rights.into_iter().collect()
 }
 
 /// Which of the rights the user lacks, in the order given.
@@ -128,7 +166,7 @@ pub async fn whoami(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
 
 /// The `kubectl` commands with which an administrator grants rights, one pair per scope.
 pub fn grant(rights: &[Right], user: Option<&str>) -> String {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     let mut scopes: BTreeMap<Option<&str>, (BTreeSet<&str>, BTreeSet<String>)> = BTreeMap::new();
     for right in rights {
         let (verbs, resources) = scopes.entry(right.namespace.as_deref()).or_default();
@@ -166,6 +204,48 @@ mod tests {
     fn c_61_a_missing_right_reads_as_a_sentence() {
         let right = Right::new("list", "apps", "deployments", Some("shop"));
         assert_eq!(right.to_string(), "list deployments.apps in namespace shop");
+    }
+
+    #[test]
+    fn c_61_a_workload_needs_its_verbs_and_its_scale() {
+        use crate::surface::{ApiResource, ClusterIdentity};
+        let surface = Surface {
+            cluster: ClusterIdentity {
+                name: "b".into(),
+                uid: String::new(),
+                version: String::new(),
+            },
+            resources: vec![ApiResource {
+                group: "apps".into(),
+                version: "v1".into(),
+                kind: "Deployment".into(),
+                plural: "deployments".into(),
+                namespaced: true,
+                verbs: BTreeSet::new(),
+                preferred: true,
+                subresources: BTreeSet::from(["scale".into(), "status".into()]),
+            }],
+            objects: Vec::new(),
+            unseen: BTreeSet::new(),
+        };
+        let object = |api_version: &str, kind: &str, name: &str| {
+            Object::new(json!({"apiVersion": api_version, "kind": kind,
+                "metadata": {"name": name, "namespace": "shop"}}))
+            .unwrap()
+        };
+        let objects = [
+            object("apps/v1", "Deployment", "web"),
+            object("apps/v1", "Deployment", "api"),
+            object("example.com/v1", "Thing", "unserved"),
+        ];
+        let rights = to_apply(&objects, &surface);
+        assert_eq!(rights.len(), VERBS.len() + 1);
+        assert!(rights.contains(&Right::new(
+            "patch",
+            "apps",
+            "deployments/scale",
+            Some("shop")
+        )));
     }
 
     #[test]
