@@ -29,6 +29,7 @@ mod error;
 mod evidence;
 mod gate;
 mod moves;
+mod owners;
 mod past;
 mod report;
 mod resource;

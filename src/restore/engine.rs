@@ -184,6 +184,9 @@ impl<'a, M: Movers> Engine<'a, M> {
             Action::Save(volume) => self.save(step, volume).await,
             Action::Load(volume) => self.load(step, volume).await,
         };
+        if let Ok(executed) = &result {
+            self.remember(step, executed).await;
+        }
         if told {
             self.events().send(Event::StepFinished {
                 step: step.number,
@@ -193,6 +196,18 @@ impl<'a, M: Movers> Engine<'a, M> {
             });
         }
         result
+    }
+
+    /// Keeps the UID of what is on B now, and links what was waiting for it.
+    async fn remember(&self, step: &Step, executed: &Executed) {
+        if let Some(uid) = executed.live.as_ref().and_then(Object::uid) {
+            if let Ok(mut uids) = self.uids.lock() {
+                uids.insert(step.object.clone(), uid.into());
+            }
+            if matches!(step.action, Action::Apply { .. }) {
+                self.adopt(&step.object).await;
+            }
+        }
     }
 
     fn executed<'b>(
@@ -231,11 +246,6 @@ impl<'a, M: Movers> Engine<'a, M> {
     }
 
     fn note_done(&self, step: &Step, executed: &Executed) {
-        if let Some(uid) = executed.live.as_ref().and_then(Object::uid)
-            && let Ok(mut uids) = self.uids.lock()
-        {
-            uids.insert(step.object.clone(), uid.into());
-        }
         if executed.found || !step.action.pending() {
             return;
         }

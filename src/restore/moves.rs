@@ -67,20 +67,16 @@ impl<M: Movers> Engine<'_, M> {
         let saved = saved.ok_or_else(|| StepError::NotSaved {
             claim: path(&volume.source),
         })?;
-        let proof = match self.loaded_before(step, volume, &saved).await? {
-            Some(proof) => proof,
-            None => {
-                self.announce(step, volume).await?;
-                let proof = self.context.movers.load(volume, &saved).await?;
-                self.prove(volume, &saved, &proof).await?;
-                return Ok(Executed {
-                    proof: Some(proof),
-                    ..Executed::default()
-                });
-            }
-        };
+        if let Some(proof) = self.loaded_before(step, volume, &saved).await? {
+            return Ok(Executed {
+                proof: Some(proof),
+                ..Executed::default()
+            });
+        }
+        self.announce(step, volume).await?;
+        let proof = self.context.movers.load(volume, &saved).await?;
+        self.prove(volume, &saved, &proof).await?;
         Ok(Executed {
-            found: true,
             proof: Some(proof),
             ..Executed::default()
         })
@@ -136,19 +132,18 @@ impl<M: Movers> Engine<'_, M> {
         self.past.ended.get(&save.number)?.saved.clone()
     }
 
-    /// The proof, when the claim's mark says that exactly this data arrived.
+    /// The proof, when this run began the load and the claim's mark says that all of it arrived: the
+    /// mark is set after the comparison and by nobody else.
     async fn loaded_before(
         &self,
         step: &Step,
         volume: &VolumeMove,
         saved: &SavedVolume,
     ) -> Result<Option<Proof>, StepError> {
-        let past = self
-            .past
-            .ended
-            .get(&step.number)
-            .and_then(|ended| ended.proof.clone());
-        let (Some(proof), Some(claim)) = (past, self.claim(volume)) else {
+        if !self.past.intended(step.number) {
+            return Ok(None);
+        }
+        let Some(claim) = self.claim(volume) else {
             return Ok(None);
         };
         let (resource, _) = self.resources.of(claim)?;
@@ -156,7 +151,7 @@ impl<M: Movers> Engine<'_, M> {
         let arrived = live.is_some_and(|live| {
             live.annotation(stamp::DATA_ANNOTATION) == Some(saved.proof.digest.as_str())
         });
-        Ok(arrived.then_some(proof))
+        Ok(arrived.then(|| saved.proof.clone()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::engine::{Engine, Executed};
 use super::{SCALE_MANAGER, StepError};
@@ -203,33 +203,23 @@ impl<M: Movers> Engine<'_, M> {
         })
     }
 
-    /// The body with the run's label and with owners as B knows them (W-12).
+    /// The body with the run's label and with owners as B knows them.
     fn dress(&self, id: &ObjectId, body: &Object, live: Option<&Object>) -> Object {
         let mut sent = body.clone();
-        let apply = self.applies.get(id).map(|step| &step.action);
-        let Some(Action::Apply { class, owners, .. }) = apply else {
-            return sent;
-        };
         if let Some(live) = live {
             stamp::keep(&mut sent, live);
         }
-        if *class == Class::Create {
+        let Some(step) = self.applies.get(id) else {
+            return sent;
+        };
+        if let Action::Apply {
+            class: Class::Create,
+            ..
+        } = &step.action
+        {
             stamp::label(&mut sent, RUN_LABEL, self.context.run);
         }
-        let references: Vec<Value> = owners
-            .iter()
-            .filter_map(|owner| {
-                let uid = self.uids.lock().ok()?.get(&owner.id)?.clone();
-                let Action::Apply { body, .. } = &self.applies.get(&owner.id)?.action else {
-                    return None;
-                };
-                Some(
-                    json!({"apiVersion": body.api_version(), "kind": body.kind(),
-                    "name": body.name(), "uid": uid, "controller": owner.controller,
-                    "blockOwnerDeletion": owner.block_deletion}),
-                )
-            })
-            .collect();
+        let references = self.references(step);
         if !references.is_empty() {
             let patch = json!({"metadata": {"ownerReferences": references}});
             json_patch::merge(sent.value_mut(), &patch);

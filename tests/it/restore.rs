@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferry::capture::{Capture, Captured, Consistency, Proof, SavedVolume, Volume, VolumeMode};
+use ferry::capture::{
+    Capture, Captured, Consistency, Owner, Proof, SavedVolume, Volume, VolumeMode,
+};
 use ferry::cluster::{Cluster, ConnectOptions, probe, survey};
 use ferry::data::{DataError, Movers};
 use ferry::event::{Event, Events};
@@ -38,6 +40,7 @@ struct Bench {
     objects: Vec<Object>,
     edges: Vec<Edge>,
     volumes: Vec<Volume>,
+    owners: BTreeMap<ObjectId, Vec<Owner>>,
     options: RunOptions,
 }
 
@@ -118,6 +121,7 @@ impl Bench {
             objects: Vec::new(),
             edges: Vec::new(),
             volumes: Vec::new(),
+            owners: BTreeMap::new(),
             options: RunOptions {
                 patience: Some(Duration::from_secs(60)),
                 ..RunOptions::default()
@@ -189,7 +193,7 @@ impl Bench {
                 .map(|object| Captured {
                     object: object.clone(),
                     raw: object.clone(),
-                    owners: Vec::new(),
+                    owners: self.owners.get(&object.id()).cloned().unwrap_or_default(),
                 })
                 .collect(),
             dropped: Vec::new(),
@@ -208,7 +212,7 @@ impl Bench {
             objects: &self.objects,
             crds: &[],
             produced: &[],
-            owners: &BTreeMap::new(),
+            owners: &self.owners,
             on_b: &BTreeSet::new(),
             knowledge: Knowledge::builtin(),
         })
@@ -376,7 +380,7 @@ async fn a_run_killed_at_any_step_is_resumed_and_ends_as_if_it_had_not_been() {
             if matches!(event, Event::StepFinished { .. })
                 && count.fetch_add(1, Ordering::Relaxed) == 7
             {
-                drop(reached.send(()));
+                reached.send(()).ok();
             }
         });
         let context = bench.context(&run, &events, &CancellationToken::new());
@@ -721,4 +725,30 @@ async fn saved_data_is_only_loaded() {
     let report = bench.execute_plan(&run_name(), &plan).await;
     assert!(report.complete(), "{report:?}");
     assert_eq!(bench.movers.asked(), ["load data", "clean"]);
+}
+
+#[tokio::test]
+async fn owners_are_linked_again_by_the_uid_they_have_on_b() {
+    let mut bench = Bench::new("owner").await;
+    // Data comes before its owner and is linked afterwards; all else comes after it.
+    let data = bench.config("data");
+    let account = bench.add("v1", "ServiceAccount", "account", json!({}));
+    let whole = bench.deployment("whole", 0);
+    for part in [data, account] {
+        let reference = Owner {
+            id: whole.clone(),
+            controller: false,
+            block_deletion: true,
+        };
+        bench.owners.insert(part, vec![reference]);
+    }
+    assert!(bench.execute(&run_name()).await.complete());
+    let whole = bench.live("deployment", "whole");
+    for (kind, name) in [("configmap", "data"), ("serviceaccount", "account")] {
+        let part = bench.live(kind, name);
+        let owner = &part["metadata"]["ownerReferences"][0];
+        assert_eq!(owner["uid"], whole["metadata"]["uid"], "{kind}");
+        assert_eq!(owner["blockOwnerDeletion"], true);
+    }
+    assert_eq!(bench.plan().await.pending(), 0);
 }
