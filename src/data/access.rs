@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::DataError;
 use super::api::{Api, CLAIM, NODE, POD, STORAGE_CLASS, VOLUME};
-use super::names::{self, RECLAIM, ROLE, STAGE, TWIN};
+use super::names::{self, HOLDS, RECLAIM, ROLE, STAGE, TWIN};
 use super::snapshot::{Frozen, bytes};
 use crate::object::Object;
 
@@ -141,11 +141,12 @@ impl Access<'_> {
         self.gone(&VOLUME, None, self.name).await
     }
 
-    /// Takes the staged volume from Ferry's claim and binds it to the one it is for.
-    pub(super) async fn give(&self, target: &Object) -> Result<(), DataError> {
-        let volume = match self.staged().await? {
+    /// Takes the staged volume, proven to hold a snapshot, from Ferry's claim and binds it to the one
+    /// it is for.
+    pub(super) async fn give(&self, target: &Object, holds: &str) -> Result<(), DataError> {
+        let volume = match self.staged(holds).await? {
             Some(volume) => volume,
-            None => self.keep().await?,
+            None => self.keep(holds).await?,
         };
         let name = volume.name().to_owned();
         self.api
@@ -167,7 +168,7 @@ impl Access<'_> {
     }
 
     /// The volume that an earlier attempt had proven and not yet given away.
-    pub(super) async fn staged(&self) -> Result<Option<Object>, DataError> {
+    pub(super) async fn staged(&self, holds: &str) -> Result<Option<Object>, DataError> {
         let volumes = self
             .api
             .list(&VOLUME, None, Some(names::selector(self.run)))
@@ -175,11 +176,12 @@ impl Access<'_> {
         Ok(volumes.into_iter().find(|volume| {
             volume.annotation(ROLE) == Some(STAGE)
                 && volume.annotation(names::CLAIM) == Some(&self.api.claim)
+                && volume.annotation(HOLDS) == Some(holds)
         }))
     }
 
     /// Marks the volume of Ferry's claim, so that it outlives that claim.
-    async fn keep(&self) -> Result<Object, DataError> {
+    async fn keep(&self, holds: &str) -> Result<Object, DataError> {
         let claim = self
             .api
             .get(&CLAIM, Some(self.namespace), self.name)
@@ -197,7 +199,7 @@ impl Access<'_> {
         let patch = json!({
             "metadata": {
                 "labels": {names::RUN: self.run},
-                "annotations": {names::CLAIM: self.api.claim, ROLE: STAGE, RECLAIM: policy},
+                "annotations": {names::CLAIM: self.api.claim, ROLE: STAGE, RECLAIM: policy, HOLDS: holds},
             },
             "spec": {"persistentVolumeReclaimPolicy": "Retain"},
         });
@@ -252,7 +254,7 @@ pub(super) fn back_to_normal(policy: &str) -> Value {
     json!({
         "metadata": {
             "labels": {names::RUN: Value::Null},
-            "annotations": {names::CLAIM: Value::Null, ROLE: Value::Null, RECLAIM: Value::Null},
+            "annotations": {names::CLAIM: Value::Null, ROLE: Value::Null, RECLAIM: Value::Null, HOLDS: Value::Null},
         },
         "spec": {"persistentVolumeReclaimPolicy": policy},
     })

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::DataError;
 use super::api::{Api, POD};
@@ -32,7 +31,6 @@ pub(super) struct Follower<'a> {
     pub(super) mounts: &'a str,
     pub(super) direction: Direction,
     pub(super) events: &'a Events,
-    pub(super) cancel: &'a CancellationToken,
 }
 
 /// Why a pod has not started, and since when for that reason.
@@ -73,7 +71,7 @@ impl Follower<'_> {
                 });
             }
             waiting = Some(now);
-            self.pause().await?;
+            sleep(POLL).await;
         }
     }
 
@@ -176,7 +174,7 @@ impl Follower<'_> {
                     outcome @ Outcome::Failed { .. } => Err(self.failed(outcome)),
                 };
             }
-            self.pause().await?;
+            sleep(POLL).await;
         }
     }
 
@@ -230,15 +228,6 @@ impl Follower<'_> {
                 exit: Exit::Incomplete,
             }
         })
-    }
-
-    async fn pause(&self) -> Result<(), DataError> {
-        tokio::select! {
-            () = sleep(POLL) => Ok(()),
-            () = self.cancel.cancelled() => {
-                Err(DataError::Cancelled { claim: self.api.claim.clone() })
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real movers: pods on both clusters.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::access::{self, Access, State};
 use super::api::{Api, NAMESPACE, POD, SECRET};
 use super::follow::Follower;
 use super::links::Links;
-use super::pod::{MoverPod, secret};
+use super::pod::MoverPod;
 use super::relay::Token;
 use super::snapshot::{Freezer, class_on};
 use super::{DataError, Movers, clean, names};
@@ -53,8 +54,7 @@ impl MoverStore {
     /// Whether pods have a chance to reach the store themselves: it is in the network, and its
     /// endpoint is not this machine.
     fn is_remote(&self) -> bool {
-        let remote = ["s3://", "s3a://", "gs://", "az://", "abfss://"];
-        if !remote.iter().any(|scheme| self.url.starts_with(scheme)) {
+        if !self.url.starts_with("s3://") {
             return false;
         }
         let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
@@ -243,8 +243,12 @@ impl ClusterMovers {
         } else {
             StoreAccess::Direct {
                 url: self.store.url.clone(),
-                options: self.store.options.clone(),
             }
+        };
+        let variables = if relayed {
+            &BTreeMap::new()
+        } else {
+            &self.store.options
         };
         let job = Job {
             id: work.job.clone(),
@@ -265,6 +269,7 @@ impl ClusterMovers {
             writes: work.direction == Direction::Load,
             node: work.node.clone(),
             placement: work.placement,
+            variables,
         };
         self.create(work.api, &pod, &job).await?;
         let follower = Follower {
@@ -274,7 +279,6 @@ impl ClusterMovers {
             mounts: work.mounts.name(),
             direction: work.direction,
             events: &self.events,
-            cancel: &self.cancel,
         };
         let done = async {
             follower.started().await?;
@@ -308,8 +312,7 @@ impl ClusterMovers {
             source: Box::new(source),
         })?;
         let (namespace, name) = (pod.namespace, pod.name);
-        api.ensure(&SECRET, secret(pod.run, namespace, name, &text))
-            .await?;
+        api.ensure(&SECRET, pod.secret(&text)).await?;
         let started = Instant::now();
         let created = loop {
             match api.ensure(&POD, pod.body()).await {
@@ -355,7 +358,7 @@ impl ClusterMovers {
         claim: &Object,
         bound: &Object,
     ) -> Result<SavedVolume, DataError> {
-        let job = self.job("save", &api.claim, claim);
+        let job = self.job("save", &[&api.claim, uid(claim)]);
         if let Some(Done::Saved(saved)) = self.earlier(api, &job).await? {
             return Ok(saved);
         }
@@ -429,46 +432,60 @@ impl ClusterMovers {
         volume: &VolumeMove,
         saved: &SavedVolume,
     ) -> Result<Proof, DataError> {
-        let (run, name) = (
-            &self.settings.run,
-            names::object(&self.settings.run, "load", &api.claim),
-        );
+        let name = names::object(&self.settings.run, "load", &api.claim);
         let (target_namespace, target_name) = place(&volume.target);
         let state = access::state(api, target_namespace, target_name).await?;
         let namespace = self.ensure_namespace(api).await?;
         let access = Access {
             api,
-            run,
+            run: &self.settings.run,
             namespace: &namespace,
             name: &name,
         };
-        // Proven and marked by an earlier attempt: it only has to be given away.
-        if let (State::Waiting { claim }, Some(_)) = (&state, access.staged().await?) {
-            access.give(claim).await?;
-            return Ok(saved.proof.clone());
-        }
-        let (mounts, job_claim) = match &state {
-            State::Bound { claim, volume } => {
-                let job = self.job("load", &api.claim, claim);
-                if let Some(Done::Loaded(proof)) = self.earlier(api, &job).await? {
-                    return Ok(proof);
-                }
+        match state {
+            State::Bound {
+                claim,
+                volume: bound,
+            } => {
+                // A killed mover may still hold the claim that is made anew here.
                 self.remove(api, &namespace, &name).await?;
-                (access.twin(claim, volume).await?, claim.clone())
+                let twin = access.twin(&claim, &bound).await?;
+                let proof = self
+                    .load_through(api, &name, (&claim, &twin), volume, saved)
+                    .await?;
+                access.release().await?;
+                Ok(proof)
             }
             State::Waiting { claim } => {
-                let stage = access.stage(claim).await?;
-                (stage.clone(), stage)
+                // Proven and marked by an earlier attempt: it only has to be given away.
+                if access.staged(&saved.snapshot).await?.is_none() {
+                    let stage = access.stage(&claim).await?;
+                    self.load_through(api, &name, (&stage, &stage), volume, saved)
+                        .await?;
+                }
+                access.give(&claim, &saved.snapshot).await?;
+                Ok(saved.proof.clone())
             }
-        };
-        let job = self.job("load", &api.claim, &job_claim);
+        }
+    }
+
+    /// Loads into the second of two claims, which are one volume; the first names the job.
+    async fn load_through(
+        &self,
+        api: &Api,
+        name: &str,
+        (claim, mounts): (&Object, &Object),
+        volume: &VolumeMove,
+        saved: &SavedVolume,
+    ) -> Result<Proof, DataError> {
+        let job = self.job("load", &[&api.claim, uid(claim), &saved.snapshot]);
         let done = match self.earlier(api, &job).await? {
             Some(done) => done,
             None => {
                 let work = Work {
                     api,
-                    name: &name,
-                    mounts: &mounts,
+                    name,
+                    mounts,
                     mode: volume.mode,
                     direction: Direction::Load,
                     node: None,
@@ -481,29 +498,80 @@ impl ClusterMovers {
                 self.work(work).await?
             }
         };
-        let Done::Loaded(proof) = done else {
-            return Err(api.unusable("its mover did another job; run again"));
-        };
-        if proof != saved.proof {
-            let wanted = saved.proof.clone();
-            return Err(DataError::Differs {
-                claim: api.claim.clone(),
-                found: proof,
-                wanted,
-            });
+        match done {
+            Done::Loaded(proof) if proof == saved.proof => Ok(proof),
+            Done::Loaded(found) => {
+                let (claim, wanted) = (api.claim.clone(), saved.proof.clone());
+                Err(DataError::Differs {
+                    claim,
+                    found,
+                    wanted,
+                })
+            }
+            Done::Saved(_) => Err(api.unusable("its mover did another job; run again")),
         }
-        match &state {
-            State::Bound { .. } => access.release().await?,
-            State::Waiting { claim } => access.give(claim).await?,
-        }
-        Ok(proof)
     }
 
     /// Names a job after the run, the direction and the very claim it is about: one that is made anew
     /// under an old name is another.
-    fn job(&self, way: &str, claim: &str, object: &Object) -> String {
-        let id = names::short(&[claim, object.uid().unwrap_or_default()]);
-        format!("{}-{way}-{id}", self.settings.run)
+    fn job(&self, way: &str, parts: &[&str]) -> String {
+        format!("{}-{way}-{}", self.settings.run, names::short(parts))
+    }
+
+    /// Does some work on a claim unless the user asks to stop; then the mover is stopped as well, and
+    /// everything else stays for the run that resumes.
+    async fn unless_cancelled<T>(
+        &self,
+        api: &Api,
+        way: &str,
+        work: impl Future<Output = Result<T, DataError>>,
+    ) -> Result<T, DataError> {
+        tokio::select! {
+            done = work => done,
+            () = self.cancel.cancelled() => {
+                let name = names::object(&self.settings.run, way, &api.claim);
+                self.remove(api, &self.namespace(), &name).await?;
+                Err(DataError::Cancelled { claim: api.claim.clone() })
+            }
+        }
+    }
+
+    async fn freeze(&self, api: &Api, volume: &VolumeMove) -> Result<(), DataError> {
+        let (claim, bound) = source(api, volume).await?;
+        let job = self.job("save", &[&api.claim, uid(&claim)]);
+        if self.earlier(api, &job).await?.is_some() {
+            return Ok(());
+        }
+        match self.class(api, volume, &claim, &bound).await? {
+            Some(class) => self
+                .freezer(api, &volume.source)
+                .freeze(&class)
+                .await
+                .map(drop),
+            None => {
+                self.events.warning(format!(
+                    "{} is read live, without a snapshot: the copy shows no single point in time, and \
+                     what changes while it is read may be torn",
+                    api.claim
+                ));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn uid(object: &Object) -> &str {
+    object.uid().unwrap_or_default()
+}
+
+/// The claim on A and its volume.
+async fn source(api: &Api, volume: &VolumeMove) -> Result<(Object, Object), DataError> {
+    let (namespace, name) = place(&volume.source);
+    match access::state(api, namespace, name).await? {
+        State::Bound { claim, volume } => Ok((claim, volume)),
+        State::Waiting { .. } => {
+            Err(api.unusable("it has no volume yet: no pod has used it, so there is no data"))
+        }
     }
 }
 
@@ -514,57 +582,27 @@ fn place(claim: &ObjectId) -> (&str, &str) {
 impl Movers for ClusterMovers {
     async fn snapshot(&self, volume: &VolumeMove) -> Result<(), DataError> {
         let api = self.side(self.source.as_ref(), &volume.source)?;
-        let (namespace, name) = place(&volume.source);
-        let State::Bound {
-            claim,
-            volume: bound,
-        } = access::state(&api, namespace, name).await?
-        else {
-            return Err(
-                api.unusable("it has no volume yet: no pod has used it, so there is no data")
-            );
-        };
-        let job = self.job("save", &api.claim, &claim);
-        if self.earlier(&api, &job).await?.is_some() {
-            return Ok(());
-        }
-        match self.class(&api, volume, &claim, &bound).await? {
-            Some(class) => self
-                .freezer(&api, &volume.source)
-                .freeze(&class)
-                .await
-                .map(drop),
-            None => {
-                let text = format!(
-                    "{} is read live, without a snapshot: the copy shows no single point in time, and \
-                     what changes while it is read may be torn",
-                    api.claim
-                );
-                self.events.warning(text);
-                Ok(())
-            }
-        }
+        self.unless_cancelled(&api, "save", self.freeze(&api, volume))
+            .await
     }
 
     async fn save(&self, volume: &VolumeMove) -> Result<SavedVolume, DataError> {
         let api = self.side(self.source.as_ref(), &volume.source)?;
-        let _slot = self.slots.acquire().await;
-        let (namespace, name) = place(&volume.source);
-        match access::state(&api, namespace, name).await? {
-            State::Bound {
-                claim,
-                volume: bound,
-            } => self.save_from(&api, volume, &claim, &bound).await,
-            State::Waiting { .. } => {
-                Err(api.unusable("it has no volume yet: no pod has used it, so there is no data"))
-            }
-        }
+        let work = async {
+            let _slot = self.slots.acquire().await;
+            let (claim, bound) = source(&api, volume).await?;
+            self.save_from(&api, volume, &claim, &bound).await
+        };
+        self.unless_cancelled(&api, "save", work).await
     }
 
     async fn load(&self, volume: &VolumeMove, saved: &SavedVolume) -> Result<Proof, DataError> {
         let api = self.side(self.target.as_ref(), &volume.target)?;
-        let _slot = self.slots.acquire().await;
-        self.load_into(&api, volume, saved).await
+        let work = async {
+            let _slot = self.slots.acquire().await;
+            self.load_into(&api, volume, saved).await
+        };
+        self.unless_cancelled(&api, "load", work).await
     }
 
     async fn clean(&self) -> Result<(), DataError> {

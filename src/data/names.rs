@@ -15,6 +15,8 @@ pub(super) const TWIN: &str = "twin";
 pub(super) const STAGE: &str = "stage";
 /// Annotation on a staged PersistentVolume: the reclaim policy it gets back.
 pub(super) const RECLAIM: &str = "ferry.dev/reclaim-policy";
+/// Annotation on a staged PersistentVolume: the repository's snapshot it was proven to hold.
+pub(super) const HOLDS: &str = "ferry.dev/snapshot";
 /// Annotation of a claim or a VolumeSnapshotClass: the class to take snapshots with.
 pub(super) const SNAPSHOT_CLASS: &str = "ferry.dev/snapshot-class";
 

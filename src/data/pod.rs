@@ -1,5 +1,7 @@
 //! The mover's pod and its Secret, as values.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::names::{CLAIM, RUN};
@@ -38,6 +40,8 @@ pub(super) struct MoverPod<'a> {
     pub(super) node: Option<Value>,
     /// Partial pod spec of the workload (W-5).
     pub(super) placement: &'a Value,
+    /// Environment variables with which it reaches the store; some are credentials.
+    pub(super) variables: &'a BTreeMap<String, String>,
 }
 
 impl MoverPod<'_> {
@@ -56,7 +60,7 @@ impl MoverPod<'_> {
             "name": "mover",
             "image": self.image,
             "args": ["mover", "run"],
-            "env": [{"name": "FERRY_LOG", "value": "ferry=warn"}],
+            "env": self.environment(),
             "resources": {
                 "requests": {"cpu": "100m", "memory": "128Mi"},
                 "limits": {"memory": "1Gi"},
@@ -112,6 +116,33 @@ impl MoverPod<'_> {
         })
     }
 
+    /// The Secret that holds the job and the store's credentials, named like the pod.
+    pub(super) fn secret(&self, job: &str) -> Value {
+        let mut data = Map::new();
+        data.insert(job_file().into(), job.into());
+        data.extend(
+            self.variables
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().into())),
+        );
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace, "labels": {RUN: self.run},
+            },
+            "immutable": true,
+            "stringData": data,
+        })
+    }
+
+    fn environment(&self) -> Vec<Value> {
+        let log = json!({"name": "FERRY_LOG", "value": "ferry=warn"});
+        let stored = self.variables.keys().map(|name| {
+            json!({"name": name, "valueFrom": {"secretKeyRef": {"name": self.name, "key": name}}})
+        });
+        std::iter::once(log).chain(stored).collect()
+    }
+
     /// Where it may run. Of the workload's affinity only the part about nodes: the pods the rest
     /// speaks of are not in Ferry's namespace, so it would match nothing, or forbid everything.
     fn scheduling(&self) -> Map<String, Value> {
@@ -140,16 +171,6 @@ impl MoverPod<'_> {
     }
 }
 
-/// The Secret that holds the job, named like its pod.
-pub(super) fn secret(run: &str, namespace: &str, name: &str, job: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace, "labels": {RUN: run}},
-        "immutable": true,
-        "stringData": {job_file(): job},
-    })
-}
-
 fn job_folder() -> &'static str {
     JOB.rsplit_once('/').map_or("/", |(folder, _)| folder)
 }
@@ -175,6 +196,7 @@ mod tests {
             writes,
             node,
             placement,
+            variables: &BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), "hush".into())]),
         }
         .body()
     }
@@ -191,6 +213,11 @@ mod tests {
         assert_eq!(body["spec"]["automountServiceAccountToken"], false);
         assert_eq!(body["spec"]["nodeSelector"]["kubernetes.io/hostname"], "n1");
         assert!(body["spec"].get("nodeName").is_none(), "W-5");
+        assert!(body.to_string().contains("AWS_SECRET_ACCESS_KEY"));
+        assert!(
+            !body.to_string().contains("hush"),
+            "a pod shows no credentials"
+        );
     }
 
     #[test]

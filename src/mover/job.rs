@@ -1,6 +1,5 @@
 //! What a mover is told to do.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -63,12 +62,10 @@ pub(crate) enum Task {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "access", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum StoreAccess {
-    /// By itself.
+    /// By itself, as its environment says.
     Direct {
         /// As in `s3://bucket/prefix`.
         url: String,
-        /// Endpoint, region and credentials, under the names of the environment variables.
-        options: BTreeMap<String, String>,
     },
     /// Through the CLI, which connects to this port of the pod.
     Relay {

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::ObjectStore;
-use object_store::prefix::PrefixStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
@@ -15,9 +13,7 @@ use super::outcome::{Done, Outcome};
 use crate::data::relay::{Pool, RelayStore};
 use crate::exit::Exit;
 use crate::repository::{Error, MasterKey, Progress, Repository};
-
-/// How long one request to an object store may take: a pack over a slow line.
-const REQUEST: Duration = Duration::from_secs(300);
+use crate::store::Location;
 
 /// Why a job failed, with the exit code that says whose fault it is.
 #[derive(Debug)]
@@ -33,18 +29,11 @@ impl Trouble {
             reason: reason.into(),
         }
     }
-}
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        let exit = match &error {
-            Error::NotARepository { .. } | Error::Store { .. } | Error::StoreFull { .. } => {
-                Exit::Refused
-            }
-            _ => Exit::Incomplete,
-        };
+    /// An error with its causes, in one line.
+    fn caused(exit: Exit, error: &dyn std::error::Error) -> Self {
         let mut reason = error.to_string();
-        let mut cause = std::error::Error::source(&error);
+        let mut cause = error.source();
         while let Some(error) = cause {
             let text = error.to_string();
             // Some libraries repeat their cause in their own words.
@@ -55,6 +44,18 @@ impl From<Error> for Trouble {
             cause = error.source();
         }
         Self { exit, reason }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::NotARepository { .. } | Error::Store { .. } | Error::StoreFull { .. } => {
+                Exit::Refused
+            }
+            _ => Exit::Incomplete,
+        };
+        Self::caused(exit, &error)
     }
 }
 
@@ -76,19 +77,9 @@ async fn attempt(job: Job, progress: Arc<Progress>) -> Result<Done, Trouble> {
 
 async fn open(access: &StoreAccess) -> Result<Arc<dyn ObjectStore>, Trouble> {
     match access {
-        StoreAccess::Direct { url, options } => {
-            let input = |reason: String| Trouble::new(Exit::Input, reason);
-            let parsed =
-                url::Url::parse(url).map_err(|error| input(format!("store {url}: {error}")))?;
-            let timeout = format!("{} s", REQUEST.as_secs());
-            let defaults = [("timeout", timeout.as_str()), ("allow_http", "true")];
-            let given = options
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()));
-            let (store, prefix) =
-                object_store::parse_url_opts(&parsed, defaults.into_iter().chain(given))
-                    .map_err(|error| input(format!("store {url}: {error}")))?;
-            Ok(Arc::new(PrefixStore::new(store, prefix)))
+        StoreAccess::Direct { url } => {
+            let store = Location::parse(url).and_then(|location| location.open());
+            store.map_err(|error| Trouble::caused(Exit::Input, &error))
         }
         StoreAccess::Relay { port, token } => {
             let listener = TcpListener::bind(("127.0.0.1", *port))

@@ -101,7 +101,7 @@ impl Location {
     }
 
     /// Goes there.
-    pub(super) fn open(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    pub(crate) fn open(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
         match self {
             Self::Folder(path) => {
                 // A folder without this check would be made by the first write.
