@@ -37,6 +37,10 @@ export FERRY_TESTBED_STATE=${FERRY_TESTBED_STATE:-/var/tmp/ferry-testbed}
 trap 'tests/testbed/testbed down >/dev/null 2>&1 || true' EXIT
 tests/testbed/testbed up
 eval "$(tests/testbed/testbed env)"
+# One image for every test: each would build its own otherwise.
+FERRY_MOVER_IMAGE=$FERRY_TESTBED_REGISTRY/ferry/mover:test
+"$FERRY_BIN" mover push "$FERRY_MOVER_IMAGE" --plain-http
+export FERRY_MOVER_IMAGE
 lap "clusters up"
 
 cargo nextest run --release --locked "$@"
