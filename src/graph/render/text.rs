@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::remark;
 use super::ties::{Tie, ties};
-use crate::graph::Graph;
+use crate::graph::{Graph, Strength};
 
 /// The graph as a tree, with the strength and the rules of every reference.
 pub fn text(graph: &Graph) -> String {
@@ -17,7 +17,7 @@ pub fn text(graph: &Graph) -> String {
     let mut needed = vec![false; graph.nodes.len()];
     for tie in &ties {
         below[tie.from].push(tie);
-        needed[tie.to] = true;
+        needed[tie.to] |= !tie.dropped && tie.strength != Strength::N;
     }
     let mut tree = Tree {
         graph,
