@@ -26,6 +26,7 @@ use super::Strength;
 use super::roots::{Root, Roots, containers_of_pod, crd_kind};
 use crate::knowledge::Knowledge;
 use crate::knowledge::edges::{Base, EdgeRow, Expand, Form, TargetFrom};
+use crate::knowledge::kinds::Kinds;
 use crate::knowledge::roots::RootKind;
 use crate::object::path::PathPattern;
 use crate::object::{GroupKind, Object, ObjectId};
@@ -60,7 +61,7 @@ pub struct Reference {
 pub struct References<'k> {
     knowledge: &'k Knowledge,
     roots: Roots<'k>,
-    custom: Vec<GroupKind>,
+    scopes: Scopes<'k>,
     compiled: RwLock<BTreeMap<GroupKind, Arc<[Compiled<'k>]>>>,
 }
 
@@ -78,19 +79,33 @@ struct Place<'p> {
     inside: Option<&'p str>,
 }
 
+/// A row at one node of an object.
+#[derive(Clone, Copy)]
+struct Site<'s> {
+    row: &'s EdgeRow,
+    object: &'s Object,
+    place: Place<'s>,
+    node: &'s Value,
+}
+
 impl<'k> References<'k> {
     /// Takes the tables, and CRDs for what they say about pod templates and kinds.
     pub fn new<'o>(
         knowledge: &'k Knowledge,
         crds: impl IntoIterator<Item = &'o Object> + Clone,
     ) -> Self {
-        let mut custom: Vec<GroupKind> = crds.clone().into_iter().filter_map(crd_kind).collect();
-        custom.sort();
-        custom.dedup();
+        let custom = crds.clone().into_iter().filter_map(|crd| {
+            let cluster_wide = crd.text("/spec/scope") == Some("Cluster");
+            Some((crd_kind(crd)?, cluster_wide))
+        });
+        let scopes = Scopes {
+            kinds: &knowledge.kinds,
+            custom: custom.collect(),
+        };
         Self {
             knowledge,
             roots: Roots::new(knowledge, crds),
-            custom,
+            scopes,
             compiled: RwLock::default(),
         }
     }
@@ -110,7 +125,7 @@ impl<'k> References<'k> {
             });
         }
         if self.is_unknown(&kind) {
-            guess::guess(object, &self.knowledge.kinds, &self.custom, &mut found);
+            guess::guess(object, &self.scopes, &mut found);
         }
         let id = object.id();
         found.retain(|reference| reference.target != id);
@@ -120,7 +135,7 @@ impl<'k> References<'k> {
     /// Whether no row of the table is about this kind: a custom resource nobody described.
     fn is_unknown(&self, kind: &GroupKind) -> bool {
         let built_in = !kind.group.contains('.')
-            || (kind.group.ends_with(".k8s.io") && !self.custom.contains(kind));
+            || (kind.group.ends_with(".k8s.io") && !self.scopes.custom.contains_key(kind));
         !built_in
             && !self.knowledge.edges.rows.iter().any(|row| {
                 let mut kinds = row.kinds.iter();
@@ -162,12 +177,18 @@ impl<'k> References<'k> {
         node: &Value,
         found: &mut Vec<Reference>,
     ) {
+        let place = Place {
+            pointer,
+            inside: None,
+        };
+        let site = Site {
+            row,
+            object,
+            place,
+            node,
+        };
         let Some(inside) = &row.inside else {
-            let place = Place {
-                pointer,
-                inside: None,
-            };
-            return self.read(row, object, place, node, found);
+            return self.read(site, found);
         };
         let Some(Ok(json)) = node.as_str().map(serde_json::from_str::<Value>) else {
             return;
@@ -177,18 +198,23 @@ impl<'k> References<'k> {
                 pointer,
                 inside: Some(inner),
             };
-            self.read(row, object, place, node, found);
+            let site = Site {
+                row,
+                object,
+                place,
+                node,
+            };
+            self.read(site, found);
         });
     }
 
-    fn read(
-        &self,
-        row: &EdgeRow,
-        object: &Object,
-        place: Place<'_>,
-        node: &Value,
-        found: &mut Vec<Reference>,
-    ) {
+    fn read(&self, site: Site<'_>, found: &mut Vec<Reference>) {
+        let Site {
+            row,
+            object,
+            place,
+            node,
+        } = site;
         if !row.when.iter().all(|when| {
             let text = text_at(node, &when.path).unwrap_or_default();
             (when.one_of.is_empty() || when.one_of.contains(&text)) && !when.none_of.contains(&text)
@@ -226,32 +252,25 @@ impl<'k> References<'k> {
         };
         for named in names(row, place, node) {
             for named in expand(row, object, named) {
-                self.push(row, object, place, node, &base, named, found);
+                found.extend(self.complete(site, &base, named));
             }
         }
     }
 
-    /// Completes one reference with its name and namespace, unless they name nothing.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of `read`, split off for its length"
-    )]
-    fn push(
-        &self,
-        row: &EdgeRow,
-        object: &Object,
-        place: Place<'_>,
-        node: &Value,
-        base: &Reference,
-        named: form::Named,
-        found: &mut Vec<Reference>,
-    ) {
+    /// Completes one reference with its name and namespace. `None` when they name nothing.
+    fn complete(&self, site: Site<'_>, base: &Reference, named: form::Named) -> Option<Reference> {
+        let Site {
+            row,
+            object,
+            place,
+            node,
+        } = site;
         let unnamed = named.name.is_empty()
             || named.name == "*"
             || named.name.contains(['$', '{'])
             || row.skip.contains(&named.name);
         if unnamed {
-            return;
+            return None;
         }
         let mut reference = base.clone();
         reference.name = named.name_spot;
@@ -260,34 +279,41 @@ impl<'k> References<'k> {
             reference.target.group = kind.group;
             reference.target.kind = kind.kind;
         }
-        if !self
-            .knowledge
-            .kinds
-            .is_cluster_wide(&reference.target.group_kind())
-        {
-            let (namespace, spot) = match (named.namespace, &row.namespace) {
-                (Some(namespace), _) => (Some(namespace), named.namespace_spot),
-                (None, Some(path)) => match string_below(node, place, path) {
-                    Some((text, spot)) => (Some(text), Some(spot)),
-                    None => (None, None),
-                },
-                (None, None) => (None, None),
-            };
-            let own = || object.namespace().map(str::to_owned);
-            let Some(namespace) = namespace
-                .or_else(own)
-                .or_else(|| row.default_namespace.clone())
-            else {
-                // The kind may be cluster-wide without our knowing; then the name is all there is.
-                if row.target.is_none() {
-                    found.push(reference);
-                }
-                return;
-            };
-            reference.target.namespace = Some(namespace);
-            reference.namespace = spot;
+        if self.scopes.is_cluster_wide(&reference.target.group_kind()) {
+            return Some(reference);
         }
-        found.push(reference);
+        let (namespace, spot) = match (named.namespace, &row.namespace) {
+            (Some(namespace), _) => (Some(namespace), named.namespace_spot),
+            (None, Some(path)) => string_below(node, place, path).unzip(),
+            (None, None) => (None, None),
+        };
+        let own = || object.namespace().map(str::to_owned);
+        let namespace = namespace
+            .or_else(own)
+            .or_else(|| row.default_namespace.clone());
+        // Without a namespace anywhere, a kind the reference itself names may be cluster-wide
+        // without our knowing; then the name is all there is.
+        if namespace.is_none() && row.target.is_some() {
+            return None;
+        }
+        reference.target.namespace = namespace;
+        reference.namespace = spot;
+        Some(reference)
+    }
+}
+
+/// Which kinds are cluster-wide: those of the table, and custom ones whose CRD says so.
+#[derive(Debug)]
+struct Scopes<'k> {
+    kinds: &'k Kinds,
+    /// Custom kinds, and whether they are cluster-wide.
+    custom: BTreeMap<GroupKind, bool>,
+}
+
+impl Scopes<'_> {
+    fn is_cluster_wide(&self, kind: &GroupKind) -> bool {
+        let custom = self.custom.get(kind).copied();
+        custom.unwrap_or_else(|| self.kinds.is_cluster_wide(kind))
     }
 }
 

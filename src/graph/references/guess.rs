@@ -5,9 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Reference, Spot};
+use super::{Reference, Scopes, Spot};
 use crate::graph::Strength;
-use crate::knowledge::kinds::Kinds;
 use crate::object::{GroupKind, Object, ObjectId, pointer};
 
 /// How deep an object is searched.
@@ -49,16 +48,10 @@ struct Guess<'v> {
 }
 
 /// Adds what the shape of an object suggests, where no rule has found a reference already.
-pub(super) fn guess(
-    object: &Object,
-    kinds: &Kinds,
-    custom: &[GroupKind],
-    found: &mut Vec<Reference>,
-) {
+pub(super) fn guess(object: &Object, scopes: &Scopes<'_>, found: &mut Vec<Reference>) {
     let mut walk = Walk {
         object,
-        kinds,
-        custom,
+        scopes,
         found,
     };
     let Some(top) = object.value().as_object() else {
@@ -73,8 +66,7 @@ pub(super) fn guess(
 
 struct Walk<'a> {
     object: &'a Object,
-    kinds: &'a Kinds,
-    custom: &'a [GroupKind],
+    scopes: &'a Scopes<'a>,
     found: &'a mut Vec<Reference>,
 }
 
@@ -212,8 +204,9 @@ impl Walk<'_> {
     /// The custom kind whose name in lower case is this, preferably of the object's own group.
     fn kind_called(&self, singular: &str) -> Option<GroupKind> {
         let named = || {
-            self.custom
-                .iter()
+            self.scopes
+                .custom
+                .keys()
                 .filter(|kind| kind.kind.to_lowercase() == singular)
         };
         let mut own = named().filter(|kind| kind.group == self.object.group());
@@ -244,13 +237,13 @@ impl Walk<'_> {
             .get("namespace")
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty());
-        let cluster_wide = self.kinds.is_cluster_wide(&guess.kind);
+        let cluster_wide = self.scopes.is_cluster_wide(&guess.kind);
         let namespace = if cluster_wide {
             None
         } else {
             written.or(self.object.namespace())
         };
-        if namespace.is_none() && !cluster_wide && !self.custom.contains(&guess.kind) {
+        if namespace.is_none() && !cluster_wide && !self.scopes.custom.contains_key(&guess.kind) {
             return;
         }
         let spot = |text: &str| Spot::value(pointer::join(at, "namespace"), None, 0..text.len());

@@ -317,3 +317,19 @@ fn e_g_unknown_custom_resources_are_read_by_shape() {
         ]
     );
 }
+
+#[test]
+fn a_custom_kind_that_its_definition_calls_cluster_wide_has_no_namespace() {
+    let crd = Object::new(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "plans.example.com"},
+        "spec": {"group": "example.com", "names": {"kind": "Plan"}, "scope": "Cluster"},
+    }));
+    let value = object(
+        "example.com/v1/Order",
+        json!({"spec": {"planRef": {"name": "gold"}}}),
+    );
+    let found = find_with(&[crd.unwrap()], value);
+    assert_eq!(found[0].target.to_string(), "Plan.example.com gold");
+    assert_eq!(found[0].namespace, None);
+}
