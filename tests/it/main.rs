@@ -8,6 +8,7 @@
 
 mod capture;
 mod cases;
+mod checks;
 mod data;
 mod recipes;
 mod repository;
