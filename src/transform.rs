@@ -9,6 +9,7 @@ pub mod explain;
 pub mod fault;
 mod follow;
 mod form;
+mod helm;
 pub mod host;
 pub mod image;
 mod invariant;

@@ -13,7 +13,7 @@ use super::follow::{self, Done};
 use super::names::Maps;
 use super::recipe::{Entry, Recipe, Transform};
 use super::work::{Part, Work};
-use super::{Transformed, invariant, lookalike, marks, patch, places, text};
+use super::{Transformed, helm, invariant, lookalike, marks, patch, places, text};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites};
 use crate::object::Object;
@@ -30,11 +30,25 @@ pub fn apply(
 ) -> Result<Transformed, TransformErrors> {
     let mut maps = Maps::join(recipes).map_err(|faults| TransformErrors { faults })?;
     let mut work = Work::new(objects, recipes);
-    let written = follow::references(&mut work, knowledge, &mut maps);
+    let mut faults = stages(&mut work, knowledge, &mut maps);
+    helm::releases(&mut work, knowledge, &mut maps);
+    faults.extend(invariant::selectors(&work));
+    faults.extend(invariant::names(&work));
+    faults.extend(unmatched(&work, &maps));
+    if !faults.is_empty() {
+        return Err(TransformErrors { faults });
+    }
+    lookalike::find(&mut work, &maps);
+    Ok(result(work, &maps))
+}
+
+/// Every transform, in order. What is wrong with patches comes back.
+pub(super) fn stages(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) -> Vec<Fault> {
+    let written = follow::references(work, knowledge, maps);
     let nothing = Done::new();
-    rename_namespaces(&mut work, knowledge, &mut maps, &written);
+    rename_namespaces(work, knowledge, maps, &written);
     places::rewrite_all(
-        &mut work,
+        work,
         knowledge,
         Rewrites::Image,
         &nothing,
@@ -44,31 +58,19 @@ pub fn apply(
         },
     );
     places::rewrite_all(
-        &mut work,
+        work,
         knowledge,
         Rewrites::StorageClass,
         &written,
         &mut |name, _| maps.classes.find(name),
     );
-    places::rewrite_all(
-        &mut work,
-        knowledge,
-        Rewrites::Host,
-        &nothing,
-        &mut |name, _| maps.hosts.find(name),
-    );
-    scale(&mut work, knowledge);
-    rewrite_texts(&mut work, knowledge, &mut maps);
-    marks::apply(&mut work, knowledge);
-    let mut faults = patch::apply(&mut work);
-    faults.extend(invariant::selectors(&work));
-    faults.extend(invariant::names(&work));
-    faults.extend(unmatched(&work, &maps));
-    if !faults.is_empty() {
-        return Err(TransformErrors { faults });
-    }
-    lookalike::find(&mut work, &maps);
-    Ok(result(work, &maps))
+    places::rewrite_all(work, knowledge, Rewrites::Host, &nothing, &mut |name, _| {
+        maps.hosts.find(name)
+    });
+    scale(work, knowledge);
+    rewrite_texts(work, knowledge, maps);
+    marks::apply(work, knowledge);
+    patch::apply(work)
 }
 
 fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps, written: &Done) {
