@@ -42,8 +42,25 @@ pub enum PlanFileError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: RepositoryError,
+        source: Box<RepositoryError>,
     },
+}
+
+impl PlanFileError {
+    fn seal(path: &Path, source: RepositoryError) -> Self {
+        Self::Seal {
+            path: path.into(),
+            source: Box::new(source),
+        }
+    }
+
+    fn file(verb: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::File {
+            verb,
+            path: path.into(),
+            source,
+        }
+    }
 }
 
 /// Writes a plan as bytes, not sealed.
@@ -70,18 +87,9 @@ pub fn decode(bytes: &[u8]) -> Result<Plan, PlanFileError> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(plan: &Plan, path: &Path, store: &Store) -> Result<(), PlanFileError> {
-    let sealed = store
-        .repository()
-        .seal_file(&encode(plan)?)
-        .map_err(|source| PlanFileError::Seal {
-            path: path.into(),
-            source,
-        })?;
-    std::fs::write(path, sealed).map_err(|source| PlanFileError::File {
-        verb: "write",
-        path: path.into(),
-        source,
-    })
+    let sealed = store.repository().seal_file(&encode(plan)?);
+    let sealed = sealed.map_err(|source| PlanFileError::seal(path, source))?;
+    std::fs::write(path, sealed).map_err(|source| PlanFileError::file("write", path, source))
 }
 
 /// Reads a plan from a file that [`save`] wrote with the same store.
@@ -89,16 +97,9 @@ pub fn save(plan: &Plan, path: &Path, store: &Store) -> Result<(), PlanFileError
 /// # Errors
 /// When the file cannot be read, was sealed with another key, or is not a plan.
 pub fn load(path: &Path, store: &Store) -> Result<Plan, PlanFileError> {
-    let sealed = std::fs::read(path).map_err(|source| PlanFileError::File {
-        verb: "read",
-        path: path.into(),
-        source,
-    })?;
+    let sealed = std::fs::read(path).map_err(|source| PlanFileError::file("read", path, source))?;
     let opened = store
         .repository()
         .open_file(&path.to_string_lossy(), sealed);
-    decode(&opened.map_err(|source| PlanFileError::Seal {
-        path: path.into(),
-        source,
-    })?)
+    decode(&opened.map_err(|source| PlanFileError::seal(path, source))?)
 }

@@ -49,10 +49,16 @@ impl Watched {
 
 type Key = (String, String, Option<String>);
 
+#[derive(Default)]
+struct Open {
+    watched: BTreeMap<Key, Arc<Watched>>,
+    tasks: JoinSet<()>,
+}
+
 /// All watches of a run; dropping it ends them.
 pub(super) struct Watchers {
     cluster: Cluster,
-    open: Mutex<(BTreeMap<Key, Arc<Watched>>, JoinSet<()>)>,
+    open: Mutex<Open>,
 }
 
 impl Watchers {
@@ -71,7 +77,7 @@ impl Watchers {
             namespace.map(str::to_owned),
         );
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = open.0.get(&key) {
+        if let Some(watched) = open.watched.get(&key) {
             return watched.clone();
         }
         let watched = Arc::new(Watched {
@@ -79,14 +85,14 @@ impl Watchers {
             changes: watch::Sender::new(0),
             blind: AtomicBool::new(false),
         });
-        open.0.insert(key, watched.clone());
+        open.watched.insert(key, watched.clone());
         let task = follow(
             self.cluster.clone(),
             resource.clone(),
             namespace.map(str::to_owned),
             watched.clone(),
         );
-        open.1.spawn(task);
+        open.tasks.spawn(task);
         watched
     }
 }

@@ -2,6 +2,8 @@
 //! holds. Data is carried by a stand-in that only notes what it was asked; the real movers have tests
 //! of their own.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
