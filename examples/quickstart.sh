@@ -37,9 +37,11 @@ stage() {
 	"$shop/deploy.sh" a
 	export FERRY_STORE=${FERRY_STORE:-s3://$FERRY_TESTBED_S3_BUCKET/quickstart}
 	export AWS_ENDPOINT_URL=$FERRY_TESTBED_S3_ENDPOINT
-	export FERRY_MOVER_IMAGE=$FERRY_TESTBED_REGISTRY/ferry/mover:quickstart
 	say "pushing ferry itself as the movers' image"
-	"$ferry" mover push "$FERRY_MOVER_IMAGE" --plain-http
+	# By digest: a node that has an older image under the tag would not ask for it again.
+	FERRY_MOVER_IMAGE=$("$ferry" mover push "$FERRY_TESTBED_REGISTRY/ferry/mover:quickstart" \
+		--plain-http --output json | jq -r .image)
+	export FERRY_MOVER_IMAGE
 	[ -f "$out/password" ] || (umask 077 && openssl rand -hex 16 >"$out/password")
 	export FERRY_PASSWORD_FILE=$out/password
 	"$ferry" store init --if-absent

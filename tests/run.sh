@@ -38,8 +38,9 @@ trap 'tests/testbed/testbed down >/dev/null 2>&1 || true' EXIT
 tests/testbed/testbed up
 eval "$(tests/testbed/testbed env)"
 # One image for every test: each would build its own otherwise.
-FERRY_MOVER_IMAGE=$FERRY_TESTBED_REGISTRY/ferry/mover:test
-"$FERRY_BIN" mover push "$FERRY_MOVER_IMAGE" --plain-http
+# By digest: a node that has an older image under the tag would not ask for it again.
+FERRY_MOVER_IMAGE=$("$FERRY_BIN" mover push "$FERRY_TESTBED_REGISTRY/ferry/mover:test" \
+	--plain-http --output json | jq -r .image)
 export FERRY_MOVER_IMAGE
 lap "clusters up"
 

@@ -2,6 +2,7 @@
 //! Ferry's is left behind.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -127,6 +128,22 @@ impl Pair {
         for context in ["a", "b"] {
             let contents = kubectl(context, &["get", "volumesnapshotcontents", "-o", "yaml"]);
             assert!(!contents.contains(&name), "a snapshot is left on {context}");
+        }
+    }
+}
+
+/// A test that fails leaves nothing either.
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let label = format!("ferry.dev/run={}", self.run);
+        for context in ["a", "b"] {
+            let mut delete = Command::new(testbed("FERRY_TESTBED_KUBECTL"));
+            delete.args(["--context", context, "delete", "--wait=false", "-l", &label]);
+            drop(
+                delete
+                    .arg("namespaces,persistentvolumes,volumesnapshotcontents")
+                    .output(),
+            );
         }
     }
 }
