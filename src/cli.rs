@@ -3,11 +3,21 @@
 //! A command understands its input completely, calls the pipeline, and hands values to `report`. It
 //! decides nothing about objects or data itself.
 
+mod apply;
+mod capture;
 mod completion;
 mod context;
 mod failure;
+mod graph;
+mod migrate;
 mod mover;
+mod plan;
+mod plan_file;
 mod recipe;
+mod run;
+mod runs;
+mod show;
+mod store;
 
 use std::path::PathBuf;
 
@@ -62,9 +72,30 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Move namespaces with their data from one cluster to another: the whole pipeline
+    Migrate(migrate::MigrateArgs),
+    /// Record namespaces and their data in the store
+    Capture(capture::CaptureArgs),
+    /// List, show and remove captures
+    #[command(subcommand)]
+    Captures(capture::CapturesCommand),
+    /// Draw what refers to what
+    Graph(graph::GraphArgs),
     /// Check and explain recipes
     #[command(subcommand)]
     Recipe(recipe::RecipeCommand),
+    /// Check whether a cluster can take a capture
+    Check(plan::CheckArgs),
+    /// Show exactly what a restore would write, and save it
+    Plan(plan::PlanArgs),
+    /// Execute a saved plan
+    Apply(apply::ApplyArgs),
+    /// List, show, resume, undo and verify runs
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Make and check stores
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Build and push the movers' image
     #[command(subcommand)]
     Mover(mover::MoverCommand),
@@ -91,7 +122,16 @@ impl Cli {
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Migrate(args) => args.run(context).await,
+        Command::Capture(args) => args.run(context).await,
+        Command::Captures(command) => command.run(context).await,
+        Command::Graph(args) => args.run(context).await,
         Command::Recipe(command) => command.run(context),
+        Command::Check(args) => args.run(context).await,
+        Command::Plan(args) => args.run(context).await,
+        Command::Apply(args) => args.run(context).await,
+        Command::Runs(command) => command.run(context).await,
+        Command::Store(command) => command.run(context).await,
         Command::Mover(command) => command.run(context).await,
         Command::Completion(args) => Ok(args.run()),
     }

@@ -31,6 +31,7 @@ pub mod journal;
 pub mod knowledge;
 pub mod mover;
 pub mod object;
+pub mod pipeline;
 pub mod plan;
 pub mod ready;
 pub mod report;

@@ -253,6 +253,12 @@ impl Plan {
         self.findings.iter().any(|finding| finding.verdict.blocks())
     }
 
+    /// Whether cluster A is still read when it is executed.
+    pub fn reads_source(&self) -> bool {
+        let reads = |step: &Step| matches!(step.action, Action::Snapshot(_) | Action::Save(_));
+        self.steps.iter().any(reads)
+    }
+
     /// Steps by their object and whether they release it, to look one up.
     pub fn applies(&self) -> BTreeMap<&ObjectId, &Step> {
         self.steps

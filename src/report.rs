@@ -5,6 +5,7 @@
 //! them to colours, and everything reads well without colour.
 
 pub mod diagnostic;
+pub mod diff_view;
 pub mod palette;
 pub mod plain;
 pub mod plan_view;

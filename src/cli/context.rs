@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::cluster::{Cluster, ConnectOptions};
+use crate::data::{ClusterMovers, MoverSettings, MoverStore};
 use crate::event::Events;
+use crate::pipeline::LoadedRecipe;
 use crate::report::Report;
+use crate::store::{Password, Store};
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -18,6 +22,116 @@ pub(crate) struct Context {
     kubeconfig: Option<PathBuf>,
 }
 
+/// Where the store is and what opens it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The store: a folder, or s3://bucket/prefix with the usual AWS_* variables
+    #[arg(long, value_name = "URL", env = "FERRY_STORE")]
+    pub(crate) store: String,
+    /// File whose first line is the store's password; or set FERRY_PASSWORD
+    #[arg(long, value_name = "FILE", env = "FERRY_PASSWORD_FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// The password, from the file or the environment.
+    pub(crate) fn password(&self) -> Result<Password, Failure> {
+        let text = match &self.password_file {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| {
+                Failure::input(
+                    format!("cannot read the password file {}: {error}", path.display()),
+                    "name a readable file with --password-file",
+                )
+            })?,
+            None => std::env::var("FERRY_PASSWORD").map_err(|_| {
+                Failure::input(
+                    "the store needs a password and none was given",
+                    "set FERRY_PASSWORD or name a file with --password-file",
+                )
+            })?,
+        };
+        let first = text.lines().next().unwrap_or_default();
+        if first.is_empty() {
+            return Err(Failure::input(
+                "the store's password is empty",
+                "put the password in the first line of the file, or in FERRY_PASSWORD",
+            ));
+        }
+        Ok(Password::new(first))
+    }
+
+    /// Opens the store.
+    pub(crate) async fn open(&self) -> Result<Store, Failure> {
+        let password = self.password()?;
+        Ok(Store::open(&self.store, &password).await?)
+    }
+}
+
+/// The recipes of a command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RecipeArgs {
+    /// Recipe file; may be given several times
+    #[arg(long = "recipe", short, value_name = "FILE")]
+    recipes: Vec<PathBuf>,
+}
+
+impl RecipeArgs {
+    /// Reads every recipe, and tells the mistakes of all of them.
+    pub(crate) fn load(&self, context: &Context) -> Result<Vec<LoadedRecipe>, Failure> {
+        let mut loaded = Vec::new();
+        let mut wrong: Option<Failure> = None;
+        for file in &self.recipes {
+            match super::recipe::load(file) {
+                Ok(recipe) => loaded.push(recipe),
+                Err(failure) => {
+                    if let Some(earlier) = wrong.replace(failure) {
+                        context.report.error(&*earlier.error);
+                    }
+                }
+            }
+        }
+        wrong.map_or(Ok(loaded), Err)
+    }
+}
+
+/// How volumes are carried.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MoverArgs {
+    /// Ferry's image as the clusters' nodes pull it; made by `ferry mover push`
+    #[arg(long, value_name = "IMAGE", env = "FERRY_MOVER_IMAGE")]
+    mover_image: Option<String>,
+    /// Carry the store's traffic through this machine, for a store that pods cannot reach
+    #[arg(long)]
+    relay: bool,
+    /// Volumes on their way at one time
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    parallel_volumes: usize,
+}
+
+impl MoverArgs {
+    /// The settings of one run's movers.
+    pub(crate) fn settings(
+        &self,
+        run: &str,
+        capture: &str,
+        namespaces: &[String],
+    ) -> MoverSettings {
+        MoverSettings {
+            run: run.to_owned(),
+            capture: capture.to_owned(),
+            image: self.mover_image.clone(),
+            relay: self.relay,
+            namespaces: namespaces.to_vec(),
+            parallel: self.parallel_volumes,
+        }
+    }
+}
+
 impl Context {
     pub(super) fn new(report: Report, kubeconfig: Option<PathBuf>) -> Self {
         Self {
@@ -26,6 +140,32 @@ impl Context {
             cancel: cancel_on_signals(),
             kubeconfig,
         }
+    }
+
+    /// The pods that carry volumes between two clusters and a store.
+    pub(crate) fn movers(
+        &self,
+        store: &Store,
+        source: Option<Cluster>,
+        target: Option<Cluster>,
+        settings: MoverSettings,
+    ) -> ClusterMovers {
+        let store = MoverStore {
+            objects: store.objects(),
+            repository: store.repository().clone(),
+            url: store.location().to_string(),
+            options: std::env::vars()
+                .filter(|(name, _)| name.starts_with("AWS_"))
+                .collect(),
+        };
+        ClusterMovers::new(
+            source,
+            target,
+            store,
+            settings,
+            self.events.clone(),
+            self.cancel.clone(),
+        )
     }
 
     /// Connects to the cluster of a kubeconfig context.

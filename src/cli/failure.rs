@@ -69,7 +69,34 @@ macro_rules! told {
     };
 }
 
-told!(crate::cluster::ClusterError);
+told!(
+    crate::capture::CaptureError,
+    crate::cluster::ClusterError,
+    crate::store::StoreError,
+);
+
+impl From<crate::pipeline::PipelineError> for Failure {
+    fn from(error: crate::pipeline::PipelineError) -> Self {
+        use crate::pipeline::PipelineError;
+        let (exit, help) = (error.exit(), error.help());
+        match error {
+            PipelineError::Transform(errors) => Self::new(exit, errors),
+            error => Self::new(exit, Helped { error, help }),
+        }
+    }
+}
+
+impl From<crate::restore::RestoreError> for Failure {
+    fn from(error: crate::restore::RestoreError) -> Self {
+        Self::plain(error.exit(), error)
+    }
+}
+
+impl From<crate::data::DataError> for Failure {
+    fn from(error: crate::data::DataError) -> Self {
+        Self::plain(error.exit(), error)
+    }
+}
 
 impl From<crate::transform::RecipeErrors> for Failure {
     fn from(errors: crate::transform::RecipeErrors) -> Self {

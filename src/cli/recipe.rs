@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Failure;
 use super::context::Context;
 use crate::exit::Exit;
+use crate::pipeline::LoadedRecipe;
 use crate::report::palette::{Role, paint};
 use crate::report::units::plural;
 use crate::transform::Recipe;
@@ -40,7 +41,7 @@ impl RecipeCommand {
             match load(&file) {
                 Ok(recipe) => linted.push(Linted {
                     file,
-                    transforms: recipe.entries.len(),
+                    transforms: recipe.recipe.entries.len(),
                 }),
                 Err(failure) => {
                     if let Some(earlier) = wrong.replace(failure) {
@@ -68,12 +69,19 @@ impl RecipeCommand {
 }
 
 /// Reads and parses one recipe file.
-pub(super) fn load(file: &Path) -> Result<Recipe, Failure> {
+pub(super) fn load(file: &Path) -> Result<LoadedRecipe, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::input(
             format!("cannot read the recipe {}: {error}", file.display()),
             "name a recipe file with -r",
         )
     })?;
-    Ok(Recipe::parse(&file.display().to_string(), &text)?)
+    let name = file.display().to_string();
+    let recipe = Recipe::parse(&name, &text)?;
+    let digest = crate::repository::Id::of(text.as_bytes()).to_string();
+    Ok(LoadedRecipe {
+        recipe,
+        name,
+        digest,
+    })
 }

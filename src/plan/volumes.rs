@@ -53,6 +53,21 @@ impl Moves<'_> {
     }
 }
 
+impl VolumeMove {
+    /// The move of a volume into the store alone, without a cluster to go to.
+    pub fn saving(volume: &Volume, surface: &Surface) -> Self {
+        Self {
+            source: volume.claim.clone(),
+            target: volume.claim.clone(),
+            mode: volume.mode,
+            capacity: volume.capacity,
+            consistency: consistency(volume, surface),
+            saved: None,
+            placement: Value::Null,
+        }
+    }
+}
+
 /// A class of snapshots for the volume's driver means that one instant can be shown.
 fn consistency(volume: &Volume, surface: &Surface) -> Consistency {
     if let Some(saved) = &volume.saved {

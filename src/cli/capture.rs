@@ -1,0 +1,295 @@
+//! `ferry capture` and `ferry captures`: recording namespaces, and looking after the records.
+
+use clap::{Args, Subcommand};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use super::Failure;
+use super::context::{Context, MoverArgs, StoreArgs};
+use crate::capture::{self, Capture, Consistency, Selection};
+use crate::data::{ClusterMovers, Movers};
+use crate::event::Stage;
+use crate::exit::Exit;
+use crate::knowledge::Knowledge;
+use crate::object::ObjectId;
+use crate::plan::VolumeMove;
+use crate::report::palette::{Role, paint};
+use crate::report::table::{Cell, render};
+use crate::report::units::{bytes, plural};
+use crate::store::{CaptureSummary, Store};
+use crate::surface::ClusterIdentity;
+
+/// Record namespaces and their data in the store
+///
+/// Example: `ferry capture --from prod -n shop --store s3://bucket/ferry`
+#[derive(Debug, Args)]
+pub(super) struct CaptureArgs {
+    /// Context of the cluster to capture
+    #[arg(long, value_name = "CONTEXT")]
+    from: String,
+    /// Namespace to capture; may be given several times
+    #[arg(long = "namespace", short, required = true, value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Only objects whose labels fit, in kubectl's selector syntax
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Record the objects and leave the volumes' data behind
+    #[arg(long)]
+    objects_only: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    mover: MoverArgs,
+}
+
+/// List, show and remove captures
+#[derive(Debug, Subcommand)]
+pub(super) enum CapturesCommand {
+    /// List the captures in the store, newest first
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Show what a capture holds
+    ///
+    /// Example: `ferry captures show latest --dropped`
+    Show {
+        /// The capture's id, or `latest`
+        capture: String,
+        /// Show what stayed behind, and why
+        #[arg(long)]
+        dropped: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Remove a capture; `restic prune` on the repository frees its data
+    Rm {
+        /// The capture's id
+        capture: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+impl CaptureArgs {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Self {
+            from,
+            namespaces,
+            selector,
+            objects_only,
+            store,
+            mover,
+        } = self;
+        let store = store.open().await?;
+        let source = context.cluster(&from).await?;
+        let selection = Selection {
+            namespaces,
+            labels: selector,
+        };
+        let knowledge = Knowledge::builtin();
+        let mut capture = capture::take(&source, &selection, knowledge, &context.events).await?;
+        if objects_only {
+            capture.volumes.clear();
+        } else {
+            let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces);
+            let movers = context.movers(&store, Some(source), None, settings);
+            save_volumes(context, &mut capture, &movers).await?;
+        }
+        let summary = store.save_capture(&capture).await?;
+        context.report.data(&summary, || {
+            format!(
+                "{} captured as {}",
+                paint(Role::Good, "✓"),
+                paint(Role::Name, &summary.id)
+            )
+        });
+        Ok(Exit::Done)
+    }
+}
+
+/// Freezes every volume, then carries each into the store; leftovers are removed either way.
+async fn save_volumes(
+    context: &Context,
+    capture: &mut Capture,
+    movers: &ClusterMovers,
+) -> Result<(), Failure> {
+    if capture.volumes.is_empty() {
+        return Ok(());
+    }
+    context.events.started(Stage::Save);
+    let moves: Vec<VolumeMove> = capture
+        .volumes
+        .iter()
+        .map(|volume| VolumeMove::saving(volume, &capture.surface))
+        .collect();
+    let saved = async {
+        stream::iter(&moves)
+            .map(|volume| movers.snapshot(volume))
+            .buffered(8)
+            .try_collect::<()>()
+            .await?;
+        stream::iter(&moves)
+            .map(|volume| movers.save(volume))
+            .buffered(8)
+            .try_collect::<Vec<_>>()
+            .await
+    }
+    .await;
+    let cleaned = movers.clean().await;
+    let saved = saved?;
+    if let Err(error) = cleaned {
+        context.events.warning(error.to_string());
+    }
+    let total: u64 = saved.iter().map(|saved| saved.proof.bytes).sum();
+    let volumes = plural(saved.len(), "volume");
+    context
+        .events
+        .finished(Stage::Save, format!("{volumes}, {}", bytes(total)));
+    for (volume, saved) in capture.volumes.iter_mut().zip(saved) {
+        volume.saved = Some(saved);
+    }
+    Ok(())
+}
+
+impl CapturesCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::List { store } => {
+                let captures = store.open().await?.list_captures().await?;
+                context.report.data(&captures, || list(&captures));
+            }
+            Self::Show {
+                capture,
+                dropped,
+                store,
+            } => {
+                let capture = store.open().await?.load_capture(&capture).await?;
+                context
+                    .report
+                    .data(&Document::of(&capture), || show(&capture, dropped));
+            }
+            Self::Rm { capture, store } => {
+                let removed = remove(&store.open().await?, &capture).await?;
+                context.report.data(&removed, || {
+                    format!("{} {removed} removed", paint(Role::Good, "✓"))
+                });
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// A capture as JSON: names and reasons. Its objects are in the store, where Secrets stay sealed.
+#[derive(Serialize)]
+struct Document<'a> {
+    id: &'a str,
+    created: jiff::Timestamp,
+    cluster: &'a ClusterIdentity,
+    namespaces: &'a [String],
+    objects: Vec<ObjectId>,
+    volumes: &'a [capture::Volume],
+    dropped: &'a [capture::Dropped],
+}
+
+impl<'a> Document<'a> {
+    fn of(capture: &'a Capture) -> Self {
+        let Capture {
+            id,
+            created,
+            namespaces,
+            objects,
+            dropped,
+            volumes,
+            surface,
+        } = capture;
+        Self {
+            id,
+            created: *created,
+            cluster: &surface.cluster,
+            namespaces,
+            objects: objects.iter().map(|one| one.object.id()).collect(),
+            volumes,
+            dropped,
+        }
+    }
+}
+
+async fn remove(store: &Store, capture: &str) -> Result<String, Failure> {
+    Ok(store.remove_capture(capture).await?)
+}
+
+fn list(captures: &[CaptureSummary]) -> String {
+    let row = |capture: &CaptureSummary| -> Vec<Cell> {
+        vec![
+            Cell::new(Role::Name, &capture.id),
+            capture.created.strftime("%F %T").to_string().into(),
+            capture.cluster.name.clone().into(),
+            capture.namespaces.join(",").into(),
+            capture.objects.to_string().into(),
+            format!("{} of {}", capture.saved, capture.volumes).into(),
+            bytes(capture.bytes).into(),
+        ]
+    };
+    let header = [
+        "CAPTURE",
+        "TAKEN (UTC)",
+        "CLUSTER",
+        "NAMESPACES",
+        "OBJECTS",
+        "VOLUMES",
+        "DATA",
+    ];
+    render(&header, &captures.iter().map(row).collect::<Vec<_>>())
+}
+
+fn show(capture: &Capture, dropped: bool) -> String {
+    if dropped {
+        let row = |one: &capture::Dropped| -> Vec<Cell> {
+            vec![
+                one.rule.clone().into(),
+                one.id.to_string().into(),
+                one.reason.clone().into(),
+            ]
+        };
+        let rows: Vec<_> = capture.dropped.iter().map(row).collect();
+        return render(&["RULE", "OBJECT", "WHY IT STAYS"], &rows);
+    }
+    let objects: Vec<Vec<Cell>> = capture
+        .objects
+        .iter()
+        .map(|one| vec![one.object.id().to_string().into()])
+        .collect();
+    let volume = |volume: &capture::Volume| -> Vec<Cell> {
+        let (data, consistency) = match &volume.saved {
+            Some(saved) => (
+                format!(
+                    "{} entries, {}",
+                    saved.proof.files,
+                    bytes(saved.proof.bytes)
+                ),
+                match saved.consistency {
+                    Consistency::Snapshot => "point in time",
+                    Consistency::Live => "live copy",
+                },
+            ),
+            None => ("not saved".into(), ""),
+        };
+        vec![
+            volume.claim.to_string().into(),
+            bytes(volume.capacity).into(),
+            data.into(),
+            consistency.into(),
+        ]
+    };
+    let volumes: Vec<_> = capture.volumes.iter().map(volume).collect();
+    format!(
+        "{} of {} on {}\n\n{}\n{}\n{} stayed behind; --dropped shows why\n",
+        paint(Role::Name, &capture.id),
+        capture.namespaces.join(", "),
+        capture.surface.cluster.name,
+        render(&["OBJECT"], &objects),
+        render(&["VOLUME", "SIZE", "DATA", "SHOWS"], &volumes),
+        plural(capture.dropped.len(), "object"),
+    )
+}

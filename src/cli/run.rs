@@ -1,0 +1,252 @@
+//! Executing a plan, for `migrate`, `apply` and `runs resume`: the one place that starts a run, tells
+//! how it ended, and turns that into an exit code.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Failure;
+use super::context::{Context, MoverArgs};
+use crate::capture::{Capture, Proof};
+use crate::cluster::Cluster;
+use crate::data::ClusterMovers;
+use crate::exit::Exit;
+use crate::journal::{self, Entry};
+use crate::knowledge::Knowledge;
+use crate::object::ObjectId;
+use crate::plan::Plan;
+use crate::report::palette::{Role, paint};
+use crate::report::units::{bytes, count, plural};
+use crate::restore::{self, RestoreError, RunContext, RunOptions, RunReport};
+use crate::store::Store;
+
+/// Name of the capture among a run's files: it is committed once its data is in the store.
+const CAPTURE_FILE: &str = "capture";
+
+/// The two clusters and the store of a run.
+pub(super) struct Parts {
+    pub(super) source: Option<Cluster>,
+    pub(super) target: Cluster,
+    pub(super) store: Store,
+    pub(super) mover: MoverArgs,
+    pub(super) options: RunOptions,
+}
+
+/// Whether the user wants the plan executed.
+pub(super) fn confirmed(context: &Context, plan: &Plan, yes: bool) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    let question = format!(
+        "{} on cluster {}. Go ahead?",
+        plural(plan.pending(), "step"),
+        paint(Role::Name, &plan.target.name),
+    );
+    context.report.ask(&question).ok_or_else(|| {
+        Failure::input(
+            "nobody is there to confirm the plan",
+            "run it on a terminal, or pass --yes once the plan has been reviewed",
+        )
+    })
+}
+
+/// Executes a plan as a new run and tells how it ended.
+pub(super) async fn start(
+    context: &Context,
+    parts: &Parts,
+    plan: &Plan,
+    capture: Capture,
+) -> Result<Exit, Failure> {
+    let run = new_id();
+    context
+        .report
+        .say(&format!("run {}", paint(Role::Name, &run)));
+    keep_capture(&parts.store, &run, &capture).await?;
+    let movers = movers(context, parts, &run, plan);
+    let report = restore::execute(plan, &run_context(context, parts, &run, &movers)).await?;
+    finish(context, parts, capture, report).await
+}
+
+/// Goes on with a run and tells how it ended.
+pub(super) async fn resume(context: &Context, parts: &Parts, run: &str) -> Result<Exit, Failure> {
+    let plan = restore::plan_of(&parts.store, run).await?;
+    let capture = kept_capture(&parts.store, run).await?;
+    let movers = movers(context, parts, run, &plan);
+    let report = restore::resume(&run_context(context, parts, run, &movers)).await?;
+    finish(context, parts, capture, report).await
+}
+
+/// The movers of a run.
+pub(super) fn movers(context: &Context, parts: &Parts, run: &str, plan: &Plan) -> ClusterMovers {
+    let namespaces: Vec<String> = plan
+        .namespaces
+        .iter()
+        .map(|(on_a, _)| on_a.clone())
+        .collect();
+    let settings = parts.mover.settings(run, &plan.capture, &namespaces);
+    context.movers(
+        &parts.store,
+        parts.source.clone(),
+        Some(parts.target.clone()),
+        settings,
+    )
+}
+
+/// What the restore engine works with.
+pub(super) fn run_context<'a>(
+    context: &'a Context,
+    parts: &'a Parts,
+    run: &'a str,
+    movers: &'a ClusterMovers,
+) -> RunContext<'a, ClusterMovers> {
+    RunContext {
+        run,
+        target: &parts.target,
+        files: Arc::new(parts.store.clone()),
+        movers,
+        knowledge: Knowledge::builtin(),
+        events: &context.events,
+        cancel: context.cancel.clone(),
+        options: parts.options,
+    }
+}
+
+/// What a run's end looks like as JSON.
+#[derive(Serialize)]
+struct Ended<'a> {
+    #[serde(flatten)]
+    report: &'a RunReport,
+    capture: &'a str,
+    complete: bool,
+}
+
+/// Commits the capture once all of its data is saved, and tells how the run ended.
+async fn finish(
+    context: &Context,
+    parts: &Parts,
+    mut capture: Capture,
+    report: RunReport,
+) -> Result<Exit, Failure> {
+    let records = journal::read(&parts.store, &report.run)
+        .await
+        .map_err(RestoreError::from)?;
+    for record in records {
+        if let Entry::Done {
+            saved: Some(saved), ..
+        } = record.entry
+        {
+            let volume = capture
+                .volumes
+                .iter_mut()
+                .find(|volume| Some(&volume.claim) == record.object.as_ref());
+            if let Some(volume) = volume {
+                volume.saved = Some(saved);
+            }
+        }
+    }
+    if capture.volumes.iter().all(|volume| volume.saved.is_some()) {
+        parts.store.save_capture(&capture).await?;
+    }
+    let complete = report.complete();
+    let ended = Ended {
+        report: &report,
+        capture: &capture.id,
+        complete,
+    };
+    context.report.data(&ended, || tell(&report));
+    Ok(if complete {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
+}
+
+fn tell(report: &RunReport) -> String {
+    let mut out = String::new();
+    for failure in &report.failed {
+        let head = format!(
+            "{} {} {}",
+            paint(Role::Bad, "✗"),
+            failure.action,
+            failure.object
+        );
+        out.push_str(&format!("{head}: {}\n", failure.reason));
+    }
+    for skipped in &report.skipped {
+        let head = format!(
+            "{} {} {}",
+            paint(Role::Dim, "-"),
+            skipped.action,
+            skipped.object
+        );
+        out.push_str(&format!(
+            "{head}: not reached, it waits for {}\n",
+            skipped.because
+        ));
+    }
+    for proof in &report.proofs {
+        out.push_str(&proven(proof));
+    }
+    match report.next() {
+        None => out.push_str(&format!(
+            "{} run {}: {}\n",
+            paint(Role::Good, "✓"),
+            report.run,
+            report.summary()
+        )),
+        Some(next) => out.push_str(&format!(
+            "{} run {} is not complete: {}\n  finish it with:  {}\n  or take it back: {}\n",
+            paint(Role::Bad, "✗"),
+            report.run,
+            report.summary(),
+            paint(Role::Hint, next),
+            paint(Role::Hint, format!("ferry runs undo {}", report.run)),
+        )),
+    }
+    out
+}
+
+/// The line that says what arrived: entries, bytes, and the digest both sides agree on.
+pub(super) fn proven((claim, proof): &(ObjectId, Proof)) -> String {
+    let Proof {
+        files,
+        bytes: size,
+        digest,
+    } = proof;
+    format!(
+        "{} proven {}/{}: {} entries, {} ({} bytes), digest {} equal on both sides\n",
+        paint(Role::Good, "✓"),
+        claim.namespace.as_deref().unwrap_or_default(),
+        claim.name,
+        count(*files),
+        bytes(*size),
+        count(*size),
+        digest.get(..16).unwrap_or(digest),
+    )
+}
+
+/// A new run's name: sortable by time, a DNS label, and not to be met twice.
+fn new_id() -> String {
+    let now = jiff::Timestamp::now();
+    let random = now.subsec_nanosecond() as u32 ^ std::process::id().rotate_left(16);
+    format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xffff)
+}
+
+async fn keep_capture(store: &Store, run: &str, capture: &Capture) -> Result<(), Failure> {
+    let json =
+        serde_json::to_vec(capture).map_err(|error| Failure::plain(Exit::Internal, error))?;
+    Ok(store.put_run_file(run, CAPTURE_FILE, &json).await?)
+}
+
+async fn kept_capture(store: &Store, run: &str) -> Result<Capture, Failure> {
+    let json = store
+        .get_run_file(run, CAPTURE_FILE)
+        .await?
+        .ok_or_else(|| {
+            Failure::input(
+                format!("the store has no run {run:?} to go on with"),
+                "`ferry runs list` shows those it has",
+            )
+        })?;
+    serde_json::from_slice(&json).map_err(|error| Failure::plain(Exit::Refused, error))
+}

@@ -1,0 +1,346 @@
+//! `ferry runs`: what was executed, and how to go on with it or take it back.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Failure;
+use super::context::{Context, MoverArgs, StoreArgs};
+use super::run::{self, Parts};
+use crate::exit::Exit;
+use crate::journal::{self, Entry, Record};
+use crate::report::palette::{Role, paint};
+use crate::report::plan_view;
+use crate::report::table::{Cell, render};
+use crate::report::units::plural;
+use crate::restore::{self, RunOptions, UndoOptions};
+use crate::store::Store;
+
+/// List, show, resume, undo and verify runs
+#[derive(Debug, Subcommand)]
+pub(super) enum RunsCommand {
+    /// List the runs in the store, newest first
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Show the plan of a run
+    Show {
+        /// The run's id, or `latest`
+        run: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Show the journal of a run
+    Logs {
+        /// The run's id, or `latest`
+        run: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Finish a run that was stopped, killed, or ended with failures
+    ///
+    /// Example: `ferry runs resume latest`
+    Resume(ResumeArgs),
+    /// Take back what a run wrote, in reverse order
+    ///
+    /// What changed since, and what others made, is left alone and listed.
+    Undo {
+        /// Delete the claims the run made, with their data
+        #[arg(long)]
+        delete_data: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        run: ResumeArgs,
+    },
+    /// Look again at what a run made: is it there, as planned, and ready?
+    Verify(ResumeArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// The run's id, or `latest`
+    run: String,
+    /// Context of the cluster moved from; the plan's own name of it when not given
+    #[arg(long, value_name = "CONTEXT")]
+    from: Option<String>,
+    /// Context of the cluster moved to; the plan's own name of it when not given
+    #[arg(long, value_name = "CONTEXT")]
+    to: Option<String>,
+    /// Take fields that other managers own
+    #[arg(long)]
+    force_conflicts: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    mover: MoverArgs,
+}
+
+/// A run as the list shows it.
+#[derive(Serialize)]
+struct Listed {
+    run: String,
+    source: String,
+    target: String,
+    namespaces: Vec<(String, String)>,
+    state: String,
+}
+
+impl RunsCommand {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::List { store } => list(context, &store.open().await?).await,
+            Self::Show { run, store } => {
+                let store = store.open().await?;
+                let plan = restore::plan_of(&store, &find(&store, &run).await?).await?;
+                context.report.data(&plan, || plan_view::table(&plan));
+                Ok(Exit::Done)
+            }
+            Self::Logs { run, store } => logs(context, &store.open().await?, &run).await,
+            Self::Resume(args) => {
+                let (run, parts) = args.parts(context).await?;
+                run::resume(context, &parts, &run).await
+            }
+            Self::Undo {
+                delete_data,
+                yes,
+                run,
+            } => undo(context, run, delete_data, yes).await,
+            Self::Verify(args) => verify(context, args).await,
+        }
+    }
+}
+
+impl ResumeArgs {
+    /// The run's name, its clusters and its store. The source is only connected when the plan still
+    /// reads from it.
+    async fn parts(self, context: &Context) -> Result<(String, Parts), Failure> {
+        let Self {
+            run,
+            from,
+            to,
+            force_conflicts,
+            store,
+            mover,
+        } = self;
+        let store = store.open().await?;
+        let run = find(&store, &run).await?;
+        let plan = restore::plan_of(&store, &run).await?;
+        let target = context
+            .cluster(to.as_deref().unwrap_or(&plan.target.name))
+            .await?;
+        let source = match plan.reads_source() {
+            true => Some(
+                context
+                    .cluster(from.as_deref().unwrap_or(&plan.source.name))
+                    .await?,
+            ),
+            false => None,
+        };
+        let options = RunOptions {
+            force_conflicts,
+            ..RunOptions::default()
+        };
+        Ok((
+            run,
+            Parts {
+                source,
+                target,
+                store,
+                mover,
+                options,
+            },
+        ))
+    }
+}
+
+/// A run by its name, or the newest.
+async fn find(store: &Store, wanted: &str) -> Result<String, Failure> {
+    let mut runs = store.list_runs().await?;
+    runs.sort();
+    let found = match wanted {
+        "latest" => runs.pop(),
+        wanted => runs.into_iter().find(|run| run == wanted),
+    };
+    found.ok_or_else(|| {
+        Failure::input(
+            format!("the store has no run {wanted:?}"),
+            "`ferry runs list` shows those it has",
+        )
+    })
+}
+
+async fn list(context: &Context, store: &Store) -> Result<Exit, Failure> {
+    let mut names = store.list_runs().await?;
+    names.sort();
+    let mut listed = Vec::new();
+    for run in names.into_iter().rev() {
+        let plan = restore::plan_of(store, &run).await?;
+        let state = state(
+            &journal::read(store, &run)
+                .await
+                .map_err(restore::RestoreError::from)?,
+        );
+        listed.push(Listed {
+            run,
+            source: plan.source.name,
+            target: plan.target.name,
+            namespaces: plan.namespaces,
+            state,
+        });
+    }
+    context.report.data(&listed, || {
+        let row = |one: &Listed| -> Vec<Cell> {
+            let names: Vec<String> = one
+                .namespaces
+                .iter()
+                .map(|(a, b)| format!("{a} → {b}"))
+                .collect();
+            vec![
+                Cell::new(Role::Name, &one.run),
+                format!("{} → {}", one.source, one.target).into(),
+                names.join(", ").into(),
+                one.state.clone().into(),
+            ]
+        };
+        let rows: Vec<_> = listed.iter().map(row).collect();
+        render(&["RUN", "CLUSTERS", "NAMESPACES", "STATE"], &rows)
+    });
+    Ok(Exit::Done)
+}
+
+/// Where a run stands, by the last entry that speaks of the whole.
+fn state(records: &[Record]) -> String {
+    let whole = records.iter().rev().find_map(|record| match &record.entry {
+        Entry::Undone => Some("undone".to_owned()),
+        Entry::Closed { open: 0, .. } => Some("complete".to_owned()),
+        Entry::Closed { open, .. } => Some(format!("{} open", plural(*open as usize, "step"))),
+        Entry::Opened { .. } => Some("running, or killed".to_owned()),
+        _ => None,
+    });
+    whole.unwrap_or_else(|| "not begun".to_owned())
+}
+
+async fn logs(context: &Context, store: &Store, run: &str) -> Result<Exit, Failure> {
+    let run = find(store, run).await?;
+    let mut records = journal::read(store, &run)
+        .await
+        .map_err(restore::RestoreError::from)?;
+    for record in &mut records {
+        // What an object was before may be a Secret's content.
+        if let Entry::Intent { before, .. } = &mut record.entry {
+            *before = None;
+        }
+    }
+    context
+        .report
+        .data(&records, || records.iter().map(line).collect());
+    Ok(Exit::Done)
+}
+
+/// One record as a line: when, what, on which object, and how it went.
+fn line(record: &Record) -> String {
+    let Record {
+        seq: _,
+        time,
+        step: _,
+        object,
+        action,
+        entry,
+    } = record;
+    let what = match entry {
+        Entry::Opened { ferry } => format!("begun or gone on with by ferry {ferry}"),
+        Entry::Intent { .. } => "about to write".into(),
+        Entry::Done {
+            proof: Some(proof), ..
+        } => format!("done, digest {}", proof.digest),
+        Entry::Done { .. } => "done".into(),
+        Entry::Ready => "ready".into(),
+        Entry::Failed { reason } => paint(Role::Bad, format!("failed: {reason}")),
+        Entry::Closed { done, open } => format!("ended: {done} done, {open} open"),
+        Entry::Undone => "taken back".into(),
+    };
+    let time = time.strftime("%F %T%.3f");
+    match object {
+        Some(object) => format!("{time} {action} {}: {what}\n", paint(Role::Name, object)),
+        None => format!("{time} {what}\n"),
+    }
+}
+
+async fn undo(
+    context: &Context,
+    args: ResumeArgs,
+    delete_data: bool,
+    yes: bool,
+) -> Result<Exit, Failure> {
+    let (run, parts) = args.parts(context).await?;
+    let plan = restore::plan_of(&parts.store, &run).await?;
+    let question = format!(
+        "Take back run {run} on cluster {}?",
+        paint(Role::Name, &plan.target.name)
+    );
+    let agreed = yes
+        || context.report.ask(&question).ok_or_else(|| {
+            Failure::input(
+                "nobody is there to confirm the undo",
+                "run it on a terminal, or pass --yes",
+            )
+        })?;
+    if !agreed {
+        return Ok(Exit::Done);
+    }
+    let movers = run::movers(context, &parts, &run, &plan);
+    let undone = restore::undo(
+        &run::run_context(context, &parts, &run, &movers),
+        UndoOptions { delete_data },
+    )
+    .await?;
+    context.report.data(&undone, || {
+        let left: String = undone
+            .left
+            .iter()
+            .map(|left| {
+                format!(
+                    "{} left {}: {}\n",
+                    paint(Role::Warn, "!"),
+                    left.object,
+                    left.reason
+                )
+            })
+            .collect();
+        format!(
+            "{left}{} run {run} taken back: {} deleted, {} restored, {} left\n",
+            paint(Role::Good, "✓"),
+            undone.deleted.len(),
+            undone.restored.len(),
+            undone.left.len(),
+        )
+    });
+    Ok(Exit::Done)
+}
+
+async fn verify(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
+    let (run, parts) = args.parts(context).await?;
+    let plan = restore::plan_of(&parts.store, &run).await?;
+    let movers = run::movers(context, &parts, &run, &plan);
+    let verified = restore::verify(&run::run_context(context, &parts, &run, &movers)).await?;
+    context.report.data(&verified, || {
+        let wrong: String = verified
+            .wrong
+            .iter()
+            .map(|(object, reason)| format!("{} {object}: {reason}\n", paint(Role::Bad, "✗")))
+            .collect();
+        let proofs: String = verified.proofs.iter().map(run::proven).collect();
+        format!(
+            "{wrong}{proofs}{} as planned, {} not\n",
+            plural(verified.good as usize, "object"),
+            verified.wrong.len()
+        )
+    });
+    Ok(if verified.wrong.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
+}

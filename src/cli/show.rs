@@ -1,0 +1,134 @@
+//! A plan as people and programs review it: on the terminal, as JSON, and as the three files to hand to
+//! a reviewer. Values of Secrets are in none of them.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::diff::{self, MaskKey, ObjectDiff};
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::graph::{Phase, render};
+use crate::object::ObjectId;
+use crate::plan::{Need, Plan};
+use crate::report::palette::{Role, paint};
+use crate::report::{diff_view, plan_view};
+use crate::surface::ClusterIdentity;
+
+/// A plan ready to be shown.
+pub(super) struct Review<'a> {
+    plan: &'a Plan,
+    diffs: Vec<ObjectDiff>,
+}
+
+/// A plan as JSON: everything but the objects' content, which is in the diff.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    capture: &'a str,
+    source: &'a ClusterIdentity,
+    target: &'a ClusterIdentity,
+    namespaces: &'a [(String, String)],
+    recipes: &'a [(String, String)],
+    pending: usize,
+    blocked: bool,
+    steps: Vec<ShownStep<'a>>,
+    findings: &'a [Finding],
+    diff: &'a [ObjectDiff],
+}
+
+#[derive(Serialize)]
+struct ShownStep<'a> {
+    number: u32,
+    wave: u32,
+    phase: Phase,
+    action: &'a str,
+    object: &'a ObjectId,
+    needs: &'a [Need],
+}
+
+impl<'a> Review<'a> {
+    /// Prepares a plan to be shown. Secrets are masked with a key of this process's own, so that equal
+    /// values look equal here and tell nothing elsewhere.
+    pub(super) fn new(plan: &'a Plan) -> Result<Self, Failure> {
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).map_err(|error| Failure::plain(Exit::Internal, error))?;
+        Ok(Self {
+            plan,
+            diffs: diff::plan(plan, &MaskKey::new(&key)),
+        })
+    }
+
+    /// The plan as JSON.
+    pub(super) fn document(&self) -> Document<'_> {
+        let Plan {
+            capture,
+            source,
+            target,
+            namespaces,
+            recipes,
+            steps,
+            findings,
+            ..
+        } = self.plan;
+        let step = |step: &'a crate::plan::Step| ShownStep {
+            number: step.number,
+            wave: step.wave,
+            phase: step.phase,
+            action: step.action.word(),
+            object: &step.object,
+            needs: &step.needs,
+        };
+        Document {
+            capture,
+            source,
+            target,
+            namespaces,
+            recipes,
+            pending: self.plan.pending(),
+            blocked: self.plan.blocked(),
+            steps: steps.iter().map(step).collect(),
+            findings,
+            diff: &self.diffs,
+        }
+    }
+
+    /// The plan's table and findings, after its diff if that is asked for.
+    pub(super) fn text(&self, with_diff: bool) -> String {
+        let mut out = String::new();
+        if with_diff {
+            out.push_str(&diff_view::render(&self.diffs));
+        }
+        out.push_str(&plan_view::table(self.plan));
+        out.push_str(&plan_view::findings(&self.plan.findings));
+        if self.plan.pending() == 0 && !self.plan.blocked() {
+            let mark = paint(Role::Good, "✓");
+            out.push_str(&format!(
+                "{mark} no changes: the target is as the plan wants it\n"
+            ));
+        }
+        out
+    }
+
+    /// Writes `plan.txt`, `diff.patch` and `graph.svg` into a folder, made if need be.
+    pub(super) fn save(&self, folder: &Path) -> Result<(), Failure> {
+        let failed = |what: &str, path: &Path, error: std::io::Error| {
+            Failure::input(
+                format!("cannot {what} {}: {error}", path.display()),
+                "name a folder that can be written with --save-report",
+            )
+        };
+        std::fs::create_dir_all(folder)
+            .map_err(|error| failed("make the folder", folder, error))?;
+        let table = anstream::adapter::strip_str(&self.text(false)).to_string();
+        for (name, text) in [
+            ("plan.txt", table),
+            ("diff.patch", diff::render_plain(&self.diffs)),
+            ("graph.svg", render::svg(&self.plan.graph)),
+        ] {
+            let path = folder.join(name);
+            std::fs::write(&path, text).map_err(|error| failed("write", &path, error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,336 @@
+//! The stages, called in order: what `migrate`, `check`, `plan` and `graph` share.
+//!
+//! ```text
+//! capture ─▶ transform ─▶ survey and probe of B ─▶ graph ─▶ check ─▶ plan
+//! ```
+//!
+//! Nothing here decides anything about an object; it brings values from one stage to the next, reads
+//! what B holds, and never writes to a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::capture::{self, Capture, Captured, Dropped, Owner};
+use crate::check::{self, CheckInput};
+use crate::cluster::rights::{self, Right};
+use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
+use crate::event::{Events, Stage};
+use crate::exit::Exit;
+use crate::finding::Verdict;
+use crate::graph::{self, Graph, GraphError, GraphInput};
+use crate::knowledge::Knowledge;
+use crate::object::{Object, ObjectId};
+use crate::plan::{self, Plan, PlanInput};
+use crate::report::units::plural;
+use crate::surface::Surface;
+use crate::transform::{self, Recipe, TransformErrors, Transformed};
+
+/// The group and kind of custom resource definitions.
+const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+
+/// What went wrong on the way to a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// Cluster B could not be asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A recipe does not fit the capture.
+    #[error(transparent)]
+    Transform(#[from] TransformErrors),
+    /// References that cannot be ordered.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// A recipe with the digest of its text, so that a plan can say what it was computed from.
+#[derive(Debug)]
+pub struct LoadedRecipe {
+    /// What it says.
+    pub recipe: Recipe,
+    /// What the user calls it.
+    pub name: String,
+    /// SHA-256 of its text, as hex.
+    pub digest: String,
+}
+
+/// What the user decides about a plan beside the recipes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choices {
+    /// Bring the definitions of custom resources that B lacks (C-10). Without their operator the
+    /// resources are inert.
+    pub install_crds: bool,
+}
+
+/// A plan and what it was made from.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The capture, with the definitions the user chose to bring.
+    pub capture: Capture,
+    /// The objects after the recipes.
+    pub transformed: Transformed,
+    /// The decision.
+    pub plan: Plan,
+}
+
+/// From a capture to a plan for a cluster. Reads the cluster and writes nothing.
+///
+/// # Errors
+/// When the cluster does not answer, a recipe does not fit, or objects need each other in a circle.
+pub async fn prepare(
+    mut capture: Capture,
+    target: &Cluster,
+    recipes: &[LoadedRecipe],
+    choices: Choices,
+    events: &Events,
+) -> Result<Prepared, PipelineError> {
+    let knowledge = Knowledge::builtin();
+    let surface = survey(target, events).await?;
+    if choices.install_crds {
+        bring_definitions(&mut capture, &surface, knowledge);
+    }
+    let transformed = transformed(&capture, recipes, knowledge, events)?;
+    events.started(Stage::Check);
+    let state = probe(target, &surface, &transformed.objects, events).await?;
+    let missing_rights = rights::missing(target, &needed_rights(&transformed, &surface)).await?;
+    let mut on_b: BTreeSet<ObjectId> = surface.objects.iter().map(Object::id).collect();
+    on_b.extend(state.live.keys().cloned());
+    let mut graph = draw(&capture, &transformed, &on_b, knowledge)?;
+    let found = look_up(target, &surface, &graph).await?;
+    if !found.is_empty() {
+        on_b.extend(found);
+        graph = draw(&capture, &transformed, &on_b, knowledge)?;
+    }
+    let findings = check::run(&CheckInput {
+        capture: &capture,
+        transformed: &transformed,
+        graph: &graph,
+        surface: &surface,
+        target: &state,
+        knowledge,
+        missing_rights: &missing_rights,
+    });
+    let blocking = findings
+        .iter()
+        .filter(|finding| finding.verdict.blocks())
+        .count();
+    let warnings = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Warn)
+        .count();
+    events.finished(
+        Stage::Check,
+        format!(
+            "{}, {}",
+            plural(blocking, "blocking finding"),
+            plural(warnings, "warning")
+        ),
+    );
+    let digests: Vec<(String, String)> = recipes
+        .iter()
+        .map(|recipe| (recipe.name.clone(), recipe.digest.clone()))
+        .collect();
+    let plan = plan::build(&PlanInput {
+        capture: &capture,
+        transformed: &transformed,
+        recipes: &digests,
+        graph: &graph,
+        surface: &surface,
+        target: &state,
+        findings: &findings,
+        knowledge,
+    });
+    events.finished(
+        Stage::Plan,
+        format!("{} to do", plural(plan.pending(), "step")),
+    );
+    Ok(Prepared {
+        capture,
+        transformed,
+        plan,
+    })
+}
+
+/// The graph of a capture by itself, as it stands on A and after recipes.
+///
+/// # Errors
+/// When a recipe does not fit, or objects need each other in a circle.
+pub fn graph_of(
+    capture: &Capture,
+    recipes: &[LoadedRecipe],
+    events: &Events,
+) -> Result<Graph, PipelineError> {
+    let knowledge = Knowledge::builtin();
+    let transformed = transformed(capture, recipes, knowledge, events)?;
+    // Without a B, what A offers is what can be relied on.
+    let on_a = capture.surface.objects.iter().map(Object::id).collect();
+    Ok(draw(capture, &transformed, &on_a, knowledge)?)
+}
+
+fn transformed(
+    capture: &Capture,
+    recipes: &[LoadedRecipe],
+    knowledge: &Knowledge,
+    events: &Events,
+) -> Result<Transformed, TransformErrors> {
+    let objects: Vec<Object> = capture
+        .objects
+        .iter()
+        .map(|one| one.object.clone())
+        .collect();
+    let recipes: Vec<Recipe> = recipes.iter().map(|loaded| loaded.recipe.clone()).collect();
+    let transformed = transform::apply(&objects, &recipes, knowledge)?;
+    let changed: BTreeSet<&ObjectId> = transformed
+        .changes
+        .iter()
+        .map(|change| &change.object)
+        .collect();
+    let mut summary = format!(
+        "{} in {}",
+        plural(transformed.changes.len(), "change"),
+        plural(changed.len(), "object"),
+    );
+    if !transformed.lookalikes.is_empty() {
+        summary.push_str(&format!(
+            ", {} left alone",
+            plural(transformed.lookalikes.len(), "look-alike")
+        ));
+    }
+    events.finished(Stage::Transform, summary);
+    Ok(transformed)
+}
+
+/// Adds the definitions that the capture uses and B lacks to what travels.
+fn bring_definitions(capture: &mut Capture, surface: &Surface, knowledge: &Knowledge) {
+    let wanted = |dropped: &Dropped| {
+        dropped.rule == "C-10" && surface.find(CRD.0, CRD.1, &dropped.id.name).is_none()
+    };
+    let (brought, stay): (Vec<Dropped>, Vec<Dropped>) = std::mem::take(&mut capture.dropped)
+        .into_iter()
+        .partition(wanted);
+    capture.dropped = stay;
+    for dropped in brought {
+        match capture.surface.find(CRD.0, CRD.1, &dropped.id.name) {
+            Some(raw) => capture.objects.push(Captured {
+                object: capture::sanitise(raw, &knowledge.sanitize),
+                raw: raw.clone(),
+                owners: Vec::new(),
+            }),
+            None => capture.dropped.push(dropped),
+        }
+    }
+    capture.objects.sort_by_cached_key(|one| one.object.id());
+}
+
+/// Draws the graph with B's names.
+fn draw(
+    capture: &Capture,
+    transformed: &Transformed,
+    on_b: &BTreeSet<ObjectId>,
+    knowledge: &Knowledge,
+) -> Result<Graph, GraphError> {
+    let moved = |id: &ObjectId| {
+        let mut id = transformed.on_b(id).clone();
+        if let Some(name) = id
+            .namespace
+            .as_ref()
+            .and_then(|name| transformed.namespaces.get(name))
+        {
+            id.namespace = Some(name.clone());
+        }
+        id
+    };
+    let produced: Vec<Dropped> = capture
+        .dropped
+        .iter()
+        .map(|dropped| Dropped {
+            id: moved(&dropped.id),
+            produced_by: dropped.produced_by.as_ref().map(moved),
+            ..dropped.clone()
+        })
+        .collect();
+    let owners: BTreeMap<ObjectId, Vec<Owner>> = capture
+        .objects
+        .iter()
+        .zip(&transformed.objects)
+        .filter(|(captured, _)| !captured.owners.is_empty())
+        .map(|(captured, object)| {
+            let owners = captured.owners.iter().map(|owner| Owner {
+                id: moved(&owner.id),
+                ..owner.clone()
+            });
+            (object.id(), owners.collect())
+        })
+        .collect();
+    let crds: Vec<Object> = capture.surface.of_kind(CRD.0, CRD.1).cloned().collect();
+    graph::build(&GraphInput {
+        objects: &transformed.objects,
+        crds: &crds,
+        produced: &produced,
+        owners: &owners,
+        on_b,
+        knowledge,
+    })
+}
+
+/// Which of the graph's missing objects are on B after all.
+async fn look_up(
+    target: &Cluster,
+    surface: &Surface,
+    graph: &Graph,
+) -> Result<Vec<ObjectId>, ClusterError> {
+    let mut found = Vec::new();
+    for id in graph.missing().into_keys() {
+        let Some(resource) = surface.resource(&id.group_kind(), None) else {
+            continue;
+        };
+        let place = Place {
+            resource,
+            namespace: id.namespace.as_deref(),
+            name: &id.name,
+        };
+        match target.get(place).await {
+            Ok(Some(_)) => found.push(id.clone()),
+            Ok(None) => {}
+            Err(error) if error.is_forbidden() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// What writing the objects on B takes (C-61).
+fn needed_rights(transformed: &Transformed, surface: &Surface) -> Vec<Right> {
+    let mut places: BTreeSet<(String, String, Option<String>)> = BTreeSet::new();
+    for object in &transformed.objects {
+        if let Some(resource) = surface.resource(&object.group_kind(), None) {
+            let namespace = object.namespace().map(str::to_owned);
+            places.insert((resource.group.clone(), resource.plural.clone(), namespace));
+        }
+    }
+    places
+        .iter()
+        .flat_map(|(group, plural, namespace)| {
+            ["get", "create", "patch"]
+                .map(|verb| Right::new(verb, group, plural, namespace.as_deref()))
+        })
+        .collect()
+}
+
+impl PipelineError {
+    /// What the user can do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Cluster(error) => error.help(),
+            Self::Transform(_) => None,
+            Self::Graph(_) => Some("leave one of them out, or apply it by hand first".into()),
+        }
+    }
+
+    /// Whose fault it is, as an exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Cluster(error) => error.exit(),
+            Self::Transform(_) => Exit::Input,
+            Self::Graph(_) => Exit::Blocked,
+        }
+    }
+}
