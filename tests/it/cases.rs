@@ -1,4 +1,5 @@
-//! Golden cases: each folder of `tests/cases` holds `objects.yaml`, and `graph.txt` drawn from it.
+//! Golden cases: each folder of `tests/cases` holds `objects.yaml`, and `graph.txt` drawn from it;
+//! where there is a `recipe.yaml`, also `changes.txt`, what the recipe changes.
 //!
 //! `BLESS=1 cargo test --test it cases` writes the drawings anew; the diff is then for review.
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use ferry::graph::{self, Graph, GraphInput};
 use ferry::knowledge::Knowledge;
 use ferry::object::{Object, ObjectId};
+use ferry::transform::{self, Recipe, Transformed};
 use ferry::yaml;
 
 use crate::support::root;
@@ -26,6 +28,44 @@ fn every_case_is_drawn_as_before() {
         let text = fs::read_to_string(folder.join("objects.yaml")).unwrap();
         check(&folder.join("graph.txt"), &drawing(&objects(&text)));
     }
+}
+
+#[test]
+fn every_cases_recipe_changes_what_it_did_before() {
+    for entry in fs::read_dir(root().join("tests/cases")).unwrap() {
+        let folder = entry.unwrap().path();
+        let Ok(text) = fs::read_to_string(folder.join("recipe.yaml")) else {
+            continue;
+        };
+        let recipe = Recipe::parse("recipe.yaml", &text).unwrap();
+        let text = fs::read_to_string(folder.join("objects.yaml")).unwrap();
+        let before = objects(&text);
+        let done = match transform::apply(&before, &[recipe], Knowledge::builtin()) {
+            Ok(done) => done,
+            Err(error) => panic!("{}: {:#?}", folder.display(), error.faults),
+        };
+        check(&folder.join("changes.txt"), &changes(&done));
+    }
+}
+
+fn changes(done: &Transformed) -> String {
+    let mut text = String::new();
+    for change in &done.changes {
+        writeln!(text, "{:5} {} {}", change.rule, change.object, change.path).unwrap();
+        writeln!(text, "      {} -> {}", change.before, change.after).unwrap();
+    }
+    let alike = done.lookalikes.iter();
+    section(
+        &mut text,
+        "left alone",
+        alike.map(|look| {
+            format!(
+                "{} {} {}: {}",
+                look.rule, look.object, look.path, look.excerpt
+            )
+        }),
+    );
+    text
 }
 
 #[test]
