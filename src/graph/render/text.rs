@@ -70,7 +70,9 @@ impl Tree<'_, '_> {
         for (position, tie) in ties.iter().enumerate() {
             let last = position + 1 == ties.len();
             let circle = self.path.contains(&tie.to);
-            let again = !circle && self.shown.contains(&tie.to) && !self.below[tie.to].is_empty();
+            // What only refers, or was left out, does not lead on: its target has its own place.
+            let leads = !tie.dropped && tie.strength != Strength::N;
+            let again = leads && self.shown.contains(&tie.to) && !self.below[tie.to].is_empty();
             let mark = match (circle, again, tie.dropped) {
                 (true, _, _) => " ↺",
                 (_, true, _) => " ↑",
@@ -85,8 +87,8 @@ impl Tree<'_, '_> {
                 self.name(tie.to),
                 tie.rules(),
             );
-            self.shown.insert(tie.to);
-            if !circle && !again {
+            if !circle && !again && leads {
+                self.shown.insert(tie.to);
                 self.children(
                     tie.to,
                     &format!("{indent}{}", if last { "   " } else { "│  " }),

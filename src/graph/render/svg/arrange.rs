@@ -15,6 +15,7 @@ pub(super) fn arrange(grid: &mut Grid) {
     for column in 0..grid.columns.len() {
         settle(grid, column, &tops, |_, item| item.y, false);
     }
+    let mut best = (crossings(grid, &tops), grid.clone());
     for sweep in 0..ORDERING {
         let rightwards = sweep % 2 == 0;
         let wish = |grid: &Grid, item: &Item| {
@@ -24,7 +25,12 @@ pub(super) fn arrange(grid: &mut Grid) {
         for column in columns(grid, rightwards) {
             settle(grid, column, &tops, wish, true);
         }
+        let count = crossings(grid, &tops);
+        if count < best.0 {
+            best = (count, grid.clone());
+        }
     }
+    *grid = best.1;
     for sweep in 0..STRAIGHTENING {
         // A lane goes straight on from what it leads to, and bends late; boxes stand amid their lines.
         let wish = |grid: &Grid, item: &Item| {
@@ -58,6 +64,49 @@ fn middle(grid: &Grid, tops: &[f64], item: &Item, joined: &[usize]) -> Option<f6
         .map(|other| grid.items[*other].y + tops[grid.items[*other].band])
         .sum();
     (!joined.is_empty()).then(|| sum / joined.len() as f64 - tops[item.band])
+}
+
+/// How often lines cross between columns.
+fn crossings(grid: &Grid, tops: &[f64]) -> usize {
+    let at = |item: usize| tops[grid.items[item].band] + grid.items[item].y;
+    let mut count = 0;
+    for column in &grid.columns {
+        let mut lines: Vec<(f64, f64)> = column
+            .slots
+            .iter()
+            .flatten()
+            .flat_map(|left| {
+                let joined = &grid.items[*left].right;
+                joined.iter().map(|right| (at(*left), at(*right)))
+            })
+            .collect();
+        lines.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let mut ends: Vec<f64> = lines.into_iter().map(|(_, end)| end).collect();
+        count += inversions(&mut ends);
+    }
+    count
+}
+
+/// Pairs that stand in the wrong order; sorts on the way (merge sort).
+fn inversions(values: &mut [f64]) -> usize {
+    if values.len() < 2 {
+        return 0;
+    }
+    let half = values.len() / 2;
+    let mut count = inversions(&mut values[..half]) + inversions(&mut values[half..]);
+    let (left, right) = (values[..half].to_vec(), values[half..].to_vec());
+    let (mut i, mut j) = (0, 0);
+    for slot in values.iter_mut() {
+        if j == right.len() || (i < left.len() && left[i] <= right[j]) {
+            *slot = left[i];
+            i += 1;
+        } else {
+            *slot = right[j];
+            j += 1;
+            count += left.len() - i;
+        }
+    }
+    count
 }
 
 /// Upper ends of the bands, without what stands between them.
@@ -147,6 +196,13 @@ fn spread(wanted: &[f64], heights: &[f64], room: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn crossings_are_counted() {
+        assert_eq!(inversions(&mut [1.0, 2.0, 2.0, 3.0]), 0);
+        assert_eq!(inversions(&mut [3.0, 2.0, 1.0]), 3);
+        assert_eq!(inversions(&mut [2.0, 4.0, 1.0, 3.0]), 3);
+    }
 
     #[test]
     fn items_stand_where_they_wish_or_side_by_side() {
