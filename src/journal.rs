@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -228,17 +229,17 @@ pub async fn read(files: &dyn RunFiles, run: &str) -> Result<Vec<Record>, Journa
         run: run.into(),
         source: source.into(),
     };
+    let names = files.list(run, FOLDER).await.map_err(unreadable)?;
+    let mut contents = stream::iter(names)
+        .map(|name| async move { (files.get(run, &name).await, name) })
+        .buffered(PARALLEL);
     let mut records = Vec::new();
-    for file in files.list(run, FOLDER).await.map_err(unreadable)? {
-        let bytes = files
-            .get(run, &file)
-            .await
-            .map_err(unreadable)?
-            .unwrap_or_default();
-        for line in bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
+    while let Some((content, file)) = contents.next().await {
+        let content = content.map_err(unreadable)?.unwrap_or_default();
+        for line in content.split(|byte| *byte == b'\n') {
+            if line.is_empty() {
+                continue;
+            }
             let record = serde_json::from_slice(line).map_err(|source| JournalError::Damaged {
                 run: run.into(),
                 file: file.clone(),
@@ -251,6 +252,9 @@ pub async fn read(files: &dyn RunFiles, run: &str) -> Result<Vec<Record>, Journa
 }
 
 const FOLDER: &str = "journal";
+
+/// Files read at once.
+const PARALLEL: usize = 16;
 
 /// How long the first record of a batch waits for company: far below a store's latency.
 const LINGER: Duration = Duration::from_millis(2);
