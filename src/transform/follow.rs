@@ -57,7 +57,7 @@ pub(super) fn references(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut 
 
 fn edits(object: &Object, reference: &Reference, maps: &mut Maps) -> Vec<Edit> {
     let mut edits = Vec::new();
-    let mut namespace = |spot: &Spot, maps: &mut Maps| {
+    let namespace = |spot: &Spot, maps: &mut Maps| {
         let name = spot.read(object.value())?;
         let (new, part) = maps.namespaces.find(&name)?;
         Some(Edit {
