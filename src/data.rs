@@ -25,10 +25,12 @@ mod movers;
 mod names;
 mod pod;
 pub(crate) mod relay;
+mod settings;
 mod snapshot;
 
 pub use error::DataError;
-pub use movers::{ClusterMovers, MoverSettings, MoverStore};
+pub use movers::ClusterMovers;
+pub use settings::{MoverSettings, MoverStore};
 pub use snapshot::snapshot_class;
 
 /// Carries the data of volumes. Every method may be called again after it failed or was killed.

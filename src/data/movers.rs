@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::ObjectStore;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -17,6 +15,7 @@ use super::follow::Follower;
 use super::links::Links;
 use super::pod::MoverPod;
 use super::relay::Token;
+use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, VolumeMode};
@@ -25,7 +24,7 @@ use crate::event::{Direction, Event, Events, VolumeProgress};
 use crate::mover::{Done, Job, Outcome, StoreAccess, Task, VOLUME};
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
-use crate::repository::{self, Repository};
+use crate::repository;
 
 /// Movers at work at one time, unless told otherwise.
 const PARALLEL: usize = 4;
@@ -36,56 +35,6 @@ const ACCOUNT: Duration = Duration::from_secs(20);
 /// How long a pod may take to go: its grace, and volumes to unmount.
 const GONE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(250);
-
-/// The store, as movers and the CLI reach it.
-#[derive(Clone)]
-pub struct MoverStore {
-    /// The store's root, as the CLI reaches it.
-    pub objects: Arc<dyn ObjectStore>,
-    /// The repository in it, open.
-    pub repository: Repository,
-    /// Its URL, as in `s3://bucket/prefix`.
-    pub url: String,
-    /// Endpoint, region and credentials for `url`, under the names of their environment variables.
-    pub options: BTreeMap<String, String>,
-}
-
-impl MoverStore {
-    /// Whether pods have a chance to reach the store themselves: it is in the network, and its
-    /// endpoint is not this machine.
-    fn is_remote(&self) -> bool {
-        if !self.url.starts_with("s3://") {
-            return false;
-        }
-        let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
-            .iter()
-            .find_map(|name| self.options.get(*name));
-        let host = endpoint.and_then(|endpoint| url::Url::parse(endpoint).ok());
-        !host.is_some_and(|url| match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        })
-    }
-}
-
-/// What one run's movers need to know.
-#[derive(Clone, Debug)]
-pub struct MoverSettings {
-    /// The run's id: a DNS label of at most 40 bytes.
-    pub run: String,
-    /// The capture that saved volumes belong to.
-    pub capture: String,
-    /// Ferry's image, as the clusters' nodes pull it; `None` fails when the first mover is needed.
-    pub image: Option<String>,
-    /// Carry the store's traffic through the CLI even if pods might reach the store.
-    pub relay: bool,
-    /// The application's namespaces on A, for cleaning up after a killed run.
-    pub namespaces: Vec<String>,
-    /// Movers at work at one time; 0 for the default.
-    pub parallel: usize,
-}
 
 /// Movers as pods of the two clusters.
 pub struct ClusterMovers {

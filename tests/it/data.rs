@@ -66,10 +66,10 @@ impl Pair {
         Self {
             a: Cluster::connect(&ConnectOptions::context("a"))
                 .await
-                .unwrap(),
+                .expect("the cluster answers"),
             b: Cluster::connect(&ConnectOptions::context("b"))
                 .await
-                .unwrap(),
+                .expect("the cluster answers"),
             image: image(),
             run: format!("it-data-{}", unique()),
             on_a,
@@ -243,7 +243,7 @@ async fn bucket() -> MoverStore {
 
 /// A fresh store in a folder of this machine, which no pod can reach.
 async fn folder(path: &std::path::Path) -> MoverStore {
-    let objects = LocalFileSystem::new_with_prefix(path).unwrap();
+    let objects = LocalFileSystem::new_with_prefix(path).expect("the folder is there");
     store(
         Arc::new(objects),
         path.display().to_string(),
@@ -259,7 +259,7 @@ async fn store(
 ) -> MoverStore {
     let inner = Arc::clone(&objects);
     let init = tokio::task::spawn_blocking(move || Repository::init(inner, "secret"));
-    let repository = init.await.unwrap().unwrap();
+    let repository = init.await.expect("a fresh store").expect("a fresh store");
     MoverStore {
         objects,
         repository,

@@ -1,0 +1,58 @@
+//! What a run tells its movers: the store, the image, the names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+use crate::repository::Repository;
+
+/// The store, as movers and the CLI reach it.
+#[derive(Clone)]
+pub struct MoverStore {
+    /// The store's root, as the CLI reaches it.
+    pub objects: Arc<dyn ObjectStore>,
+    /// The repository in it, open.
+    pub repository: Repository,
+    /// Its URL, as in `s3://bucket/prefix`.
+    pub url: String,
+    /// Endpoint, region and credentials for `url`, under the names of their environment variables.
+    pub options: BTreeMap<String, String>,
+}
+
+impl MoverStore {
+    /// Whether pods have a chance to reach the store themselves: it is in the network, and its
+    /// endpoint is not this machine.
+    pub(super) fn is_remote(&self) -> bool {
+        if !self.url.starts_with("s3://") {
+            return false;
+        }
+        let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+            .iter()
+            .find_map(|name| self.options.get(*name));
+        let host = endpoint.and_then(|endpoint| url::Url::parse(endpoint).ok());
+        !host.is_some_and(|url| match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        })
+    }
+}
+
+/// What one run's movers need to know.
+#[derive(Clone, Debug)]
+pub struct MoverSettings {
+    /// The run's id: a DNS label of at most 40 bytes.
+    pub run: String,
+    /// The capture that saved volumes belong to.
+    pub capture: String,
+    /// Ferry's image, as the clusters' nodes pull it; `None` fails when the first mover is needed.
+    pub image: Option<String>,
+    /// Carry the store's traffic through the CLI even if pods might reach the store.
+    pub relay: bool,
+    /// The application's namespaces on A, for cleaning up after a killed run.
+    pub namespaces: Vec<String>,
+    /// Movers at work at one time; 0 for the default.
+    pub parallel: usize,
+}
