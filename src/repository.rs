@@ -74,7 +74,7 @@ use tokio::runtime::Handle;
 use backend::{Backend, CONFIG, Kind};
 use config::Config;
 use crypto::Sealer;
-use index::{Index, IndexFile};
+use index::{Index, IndexFile, IndexPack};
 use key::KeyFile;
 use read::Window;
 
@@ -96,7 +96,7 @@ pub use snapshot::{Snapshot, SnapshotInfo};
 pub use verify::{Difference, DifferenceClass, TreeDigest, Verification, VerifyOptions};
 pub use writer::WriteOptions;
 
-/// An open repository. Clones share one index and one connection.
+/// An open repository. Clones share one index and one connection; of several that write, one does at a time.
 #[derive(Clone)]
 pub struct Repository {
     inner: Arc<Inner>,
@@ -111,6 +111,11 @@ struct Inner {
     /// Index files read or written so far.
     indexes: Mutex<BTreeSet<Id>>,
     windows: Mutex<VecDeque<Window>>,
+    /// Packs that are durable and in the index in memory, but in no index file yet. Kept here and not with the writer: after
+    /// a run that failed, the next one counts on their blobs and has to name them.
+    unindexed: Mutex<Vec<IndexPack>>,
+    /// One writer at a time: a blob claimed by a run that fails must not be what another run counts on.
+    writing: Mutex<()>,
     host: String,
     user: String,
 }
@@ -230,6 +235,8 @@ impl Repository {
             index: Index::new(),
             indexes: Mutex::default(),
             windows: Mutex::default(),
+            unindexed: Mutex::default(),
+            writing: Mutex::default(),
             host,
             user,
         };
@@ -275,6 +282,21 @@ impl Repository {
     fn windows(&self) -> MutexGuard<'_, VecDeque<Window>> {
         self.inner
             .windows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unindexed(&self) -> MutexGuard<'_, Vec<IndexPack>> {
+        self.inner
+            .unindexed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held by whoever writes blobs.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.inner
+            .writing
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -286,6 +286,7 @@ impl Repository {
         progress: &Progress,
         run: impl FnOnce(&Shared<'_>) -> Result<Id>,
     ) -> Result<BackupResult> {
+        let _writing = self.writing();
         let lock = self.lock()?;
         self.load_index()?;
         let writer = Writer::new(self, options.write);

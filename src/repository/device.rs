@@ -25,6 +25,7 @@ use super::backup::{
 };
 use super::error::{Error, Result};
 use super::id::{Hasher, Id};
+use super::lock::RepositoryLock;
 use super::node::{Node, NodeKind};
 use super::progress::Progress;
 use super::restore::window::{Part, Target, Window, Worker};
@@ -87,7 +88,7 @@ impl Repository {
         options: &RestoreOptions,
         progress: &Progress,
     ) -> Result<RestoreResult> {
-        let lock = self.lock()?;
+        let lock = self.lock_to_read()?;
         self.load_index()?;
         let layout = Layout::read(self, snapshot, &options.path)?;
         let (file, size) = open(target, true)?;
@@ -110,7 +111,7 @@ impl Repository {
         });
         shared.outcome()?;
         device.file.sync_all().map_err(device.failed("flush"))?;
-        lock.release()?;
+        lock.map_or(Ok(()), RepositoryLock::release)?;
         let mut result = shared.finish();
         result.totals.bytes = layout.size;
         Ok(result)

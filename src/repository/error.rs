@@ -259,3 +259,20 @@ fn is_full(error: &object_store::Error) -> bool {
         .iter()
         .any(|word| text.contains(word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_store_is_told_from_a_busy_one_and_only_the_busy_one_is_asked_again() {
+        let generic = |source: io::Error| object_store::Error::Generic {
+            store: "x",
+            source: source.into(),
+        };
+        let full = Error::store("write", "a", generic(io::ErrorKind::StorageFull.into()));
+        assert!(matches!(full, Error::StoreFull { .. }) && !full.retryable());
+        let busy = Error::store("write", "a", generic(io::ErrorKind::TimedOut.into()));
+        assert!(matches!(busy, Error::Store { .. }) && busy.retryable());
+    }
+}

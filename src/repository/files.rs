@@ -115,6 +115,7 @@ impl Repository {
         let paths: Vec<String> = paths
             .map(|name| format!("/{}", String::from_utf8_lossy(name)))
             .collect();
+        let _writing = self.writing();
         let lock = self.lock()?;
         self.load_index()?;
         let options = WriteOptions {

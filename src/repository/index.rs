@@ -274,7 +274,8 @@ impl Index {
     }
 
     /// How many blobs are known.
-    pub(super) fn blobs(&self) -> usize {
+    #[cfg(test)]
+    fn blobs(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).count).sum()
     }
 }

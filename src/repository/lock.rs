@@ -112,6 +112,23 @@ impl Repository {
         self.acquire(true)
     }
 
+    /// A lock for reading, or none when the credentials may only read: then nobody can be kept from pruning, and
+    /// a blob that is pruned meanwhile is an error, not a wrong result.
+    pub(super) fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
+        match self.lock() {
+            Err(Error::Store {
+                source:
+                    error @ (object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. }),
+                ..
+            }) => {
+                tracing::warn!(%error, "reading without a lock: the store cannot be written");
+                Ok(None)
+            }
+            locked => locked.map(Some),
+        }
+    }
+
     fn acquire(&self, exclusive: bool) -> Result<RepositoryLock> {
         let backend = self.backend();
         let id = backend.wait(async {

@@ -1,6 +1,9 @@
 //! What a running operation tells while it runs, and how it is asked to stop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::error::{Error, Result};
 
@@ -41,5 +44,19 @@ impl Progress {
 
     pub(super) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// Waits for a message, but not beyond the end of the run: `None` when nobody can send one any more.
+///
+/// A plain `recv` would wait for ever: a job that was queued for a thread that failed stays in its queue, and with it the
+/// sender of its answer, for as long as anybody can still queue jobs.
+pub(super) fn receive<T>(queue: &Receiver<T>, check: impl Fn() -> Result<()>) -> Result<Option<T>> {
+    loop {
+        match queue.recv_timeout(Duration::from_millis(100)) {
+            Ok(message) => return Ok(Some(message)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => check()?,
+        }
     }
 }

@@ -30,6 +30,7 @@ use super::Repository;
 use super::backup::Totals;
 use super::error::{Error, Result};
 use super::local;
+use super::lock::RepositoryLock;
 use super::node::{Node, NodeKind, Time};
 use super::progress::Progress;
 use super::snapshot::Snapshot;
@@ -271,14 +272,14 @@ impl Repository {
         progress: &Progress,
     ) -> Result<RestoreResult> {
         local::raise_file_limit();
-        let lock = self.lock()?;
+        let lock = self.lock_to_read()?;
         self.load_index()?;
         let root = self.find_node(snapshot, &options.path)?;
         let fd = open_target(target)?;
         let shared = Shared::new(self, options, progress);
         run(&shared, root, fd)?;
         shared.outcome()?;
-        lock.release()?;
+        lock.map_or(Ok(()), RepositoryLock::release)?;
         Ok(shared.finish())
     }
 }

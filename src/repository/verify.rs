@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 
 use super::Repository;
 use super::backup::Totals;
@@ -20,7 +20,7 @@ use super::error::{Error, Result};
 use super::id::{Hasher, Id};
 use super::local;
 use super::node::{Node, NodeKind};
-use super::progress::Progress;
+use super::progress::{Progress, receive};
 use super::restore::{LossClass, open_target};
 use super::snapshot::Snapshot;
 use walk::Item;
@@ -248,7 +248,7 @@ impl Repository {
             }
             drop(batches);
             scope.spawn(move || shared.settle(walk::run(shared, root, fd, &item_in, &batch_in)));
-            let sums = sum(items);
+            let sums = sum(shared, &items);
             if sums.is_err() {
                 shared.stop.store(true, Ordering::Release);
             }
@@ -313,9 +313,9 @@ fn nameless(mut root: Node) -> Node {
 }
 
 /// Redeems the walker's promises in order into the two digests.
-fn sum(items: crossbeam_channel::Receiver<Item>) -> Result<(TreeDigest, TreeDigest)> {
+fn sum(shared: &Shared<'_>, items: &Receiver<Item>) -> Result<(TreeDigest, TreeDigest)> {
     let (mut expected, mut found) = (Summer::new(), Summer::new());
-    for item in items {
+    while let Some(item) = receive(items, || shared.check())? {
         match item {
             Item::Directory {
                 expected: node,
@@ -333,7 +333,8 @@ fn sum(items: crossbeam_channel::Receiver<Item>) -> Result<(TreeDigest, TreeDige
                 }
             }
             Item::Entries(promise) => {
-                for pair in promise.recv().map_err(|_| Error::Cancelled)? {
+                let pairs = receive(&promise, || shared.check())?.ok_or(Error::Cancelled)?;
+                for pair in pairs {
                     expected.entry(&pair.expected);
                     if let Some(node) = &pair.found {
                         found.entry(node);

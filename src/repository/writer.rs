@@ -83,11 +83,11 @@ pub(super) struct Writer {
     options: WriteOptions,
 }
 
-/// What is on its way to the store, and what arrived but is in no index file yet.
+/// What is on its way to the store.
 struct Uploads {
     repository: Repository,
     permits: Arc<Semaphore>,
-    unindexed: Mutex<(Vec<IndexPack>, Instant)>,
+    flushed: Mutex<Instant>,
     small_indexes: Mutex<Vec<Id>>,
     failed: AtomicBool,
     error: Mutex<Option<Error>>,
@@ -99,7 +99,7 @@ impl Writer {
         let uploads = Uploads {
             repository: repository.clone(),
             permits: Arc::new(Semaphore::new(options.uploads.max(1) as usize)),
-            unindexed: Mutex::new((Vec::new(), Instant::now())),
+            flushed: Mutex::new(Instant::now()),
             small_indexes: Mutex::default(),
             failed: AtomicBool::new(false),
             error: Mutex::default(),
@@ -142,7 +142,7 @@ impl Writer {
             .repository
             .index()
             .add_pack(pack.id, &pack.blobs);
-        lock(&self.uploads.unindexed).0.push(pack);
+        self.uploads.repository.unindexed().push(pack);
     }
 
     /// Waits until every pack is durable and every blob is in a durable index file. The packers must be flushed.
@@ -260,25 +260,34 @@ impl Uploads {
             .await?;
         self.bytes.fetch_add(size, Ordering::Relaxed);
         self.repository.index().add_pack(id, &blobs);
-        lock(&self.unindexed).0.push(IndexPack { id, blobs });
+        self.repository.unindexed().push(IndexPack { id, blobs });
         self.flush_index(false).await
     }
 
     /// Writes the packs that arrived into an index file, when there are enough of them or time has passed.
     async fn flush_index(&self, now: bool) -> Result<()> {
         let packs = {
-            let mut unindexed = lock(&self.unindexed);
-            let (packs, since) = &mut *unindexed;
-            let due = now || packs.len() >= PACKS_PER_INDEX || since.elapsed() >= INDEX_INTERVAL;
+            let mut packs = self.repository.unindexed();
+            let mut flushed = lock(&self.flushed);
+            let due = now || packs.len() >= PACKS_PER_INDEX || flushed.elapsed() >= INDEX_INTERVAL;
             if !due || packs.is_empty() {
                 return Ok(());
             }
-            *since = Instant::now();
-            std::mem::take(packs)
+            *flushed = Instant::now();
+            std::mem::take(&mut *packs)
         };
-        let id = save_index(&self.repository, &IndexFile { packs }).await?;
-        lock(&self.small_indexes).push(id);
-        Ok(())
+        let file = IndexFile { packs };
+        match save_index(&self.repository, &file).await {
+            Ok(id) => {
+                lock(&self.small_indexes).push(id);
+                Ok(())
+            }
+            Err(error) => {
+                // They are durable and known to this process: the next run must still name them.
+                self.repository.unindexed().extend(file.packs);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -265,7 +265,7 @@ fn a_failed_backup_can_be_repeated_on_the_same_handle() {
     fs::write(folder.path().join("f"), torture::noise(1, 3 << 20)).unwrap();
     let store = Mortal::new();
     let repository = Repository::init(store.clone(), "p").unwrap();
-    store.writes_left.store(2, Ordering::SeqCst);
+    store.writes_left.store(3, Ordering::SeqCst);
     let failed = backup(&repository, folder.path(), None).unwrap_err();
     assert!(
         matches!(
@@ -281,7 +281,9 @@ fn a_failed_backup_can_be_repeated_on_the_same_handle() {
     store.writes_left.store(i64::MAX, Ordering::SeqCst);
     let result = backup(&repository, folder.path(), None).unwrap();
     let target = tempfile::tempdir().unwrap();
-    restore(&repository, &result.snapshot, target.path());
+    // Read through another handle: what the first one still remembers must be in the store too.
+    let fresh = Repository::open_with_master_key(store, repository.master_key()).unwrap();
+    restore(&fresh, &result.snapshot, target.path());
     torture::assert_same(folder.path(), target.path());
 }
 
@@ -428,4 +430,36 @@ fn a_restore_goes_through_no_link_that_lies_in_the_target() {
     restore(&repository, &snapshot, &target);
     torture::assert_same(&source, &target);
     assert_eq!(fs::read(outside.join("file")).unwrap(), b"untouched");
+}
+
+#[test]
+fn a_full_disk_under_the_store_is_said_so_and_the_next_run_finishes() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    assert!(
+        torture::is_root(),
+        "this test mounts a small tmpfs: run it as root"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (source, disk) = (folder.path().join("source"), folder.path().join("disk"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&disk).unwrap();
+    fs::write(source.join("f"), torture::noise(1, 12 << 20)).unwrap();
+    mount("none", &disk, "tmpfs", MountFlags::empty(), c"size=8m").unwrap();
+    let store = object_store::local::LocalFileSystem::new_with_prefix(&disk)
+        .unwrap()
+        .with_fsync(true);
+    let store = Arc::new(store);
+    let repository = Repository::init(store.clone(), "p").unwrap();
+    let full = backup(&repository, &source, None);
+    mount_remount(&disk, MountFlags::empty(), c"size=40m").unwrap();
+    let repeated = backup(&repository, &source, None).unwrap();
+    let fresh = Repository::open(store, "p").unwrap();
+    let target = folder.path().join("target");
+    restore(&fresh, &repeated.snapshot, &target);
+    unmount(&disk, UnmountFlags::DETACH).unwrap();
+    assert!(matches!(full, Err(Error::StoreFull { .. })), "{full:?}");
+    assert!(repeated.bytes_added < 12 << 20, "{}", repeated.bytes_added);
+    torture::assert_same(&source, &target);
 }

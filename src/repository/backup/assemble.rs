@@ -5,6 +5,7 @@ use crossbeam_channel::Receiver;
 use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::node::Node;
+use super::super::progress::receive;
 use super::super::tree::TreeWriter;
 use super::super::writer::Packer;
 use super::walk::{Item, Part};
@@ -20,7 +21,7 @@ pub(super) fn run(shared: &Shared<'_>, items: Receiver<Item>) -> Result<Id> {
     let mut packer = tree_packer(shared)?;
     let mut top = TreeWriter::new();
     let mut open: Vec<Open> = Vec::new();
-    for item in items {
+    while let Some(item) = receive(&items, || shared.check())? {
         shared.check()?;
         match item {
             Item::Enter(node) => open.push(Open {
@@ -29,8 +30,9 @@ pub(super) fn run(shared: &Shared<'_>, items: Receiver<Item>) -> Result<Id> {
             }),
             Item::Entries(promise) => {
                 let tree = open.last_mut().map_or(&mut top, |dir| &mut dir.tree);
-                for part in promise.recv().map_err(|_| Error::Cancelled)? {
-                    add(tree, part)?;
+                let parts = receive(&promise, || shared.check())?.ok_or(Error::Cancelled)?;
+                for part in parts {
+                    add(shared, tree, part)?;
                 }
             }
             Item::Leave => {
@@ -49,13 +51,14 @@ pub(super) fn run(shared: &Shared<'_>, items: Receiver<Item>) -> Result<Id> {
     Err(Error::Cancelled)
 }
 
-fn add(tree: &mut TreeWriter, part: Part) -> Result<()> {
+fn add(shared: &Shared<'_>, tree: &mut TreeWriter, part: Part) -> Result<()> {
     match part {
         Part::Json(json) => tree.add_json(&json),
-        Part::Later(promise) => match promise.recv().map_err(|_| Error::Cancelled)? {
-            Some(json) => tree.add_json(&json),
+        Part::Later(promise) => match receive(&promise, || shared.check())? {
+            Some(Some(json)) => tree.add_json(&json),
             // A problem took its place.
-            None => Ok(()),
+            Some(None) => Ok(()),
+            None => Err(Error::Cancelled),
         },
     }
 }

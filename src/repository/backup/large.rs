@@ -15,7 +15,7 @@ use super::super::id::Id;
 use super::super::local;
 use super::super::node::{Node, NodeKind};
 use super::super::pool::Pooled;
-use super::super::progress::Progress;
+use super::super::progress::{Progress, receive};
 use super::super::writer::Packer;
 use super::worker::{TRIES, reply_to, same_content};
 use super::{Dir, ProblemKind, Shared};
@@ -294,11 +294,15 @@ impl<'a> Cutter<'a> {
     /// Waits for the workers and returns the ids in order.
     fn finish(self) -> Result<Vec<Id>> {
         let Cutter {
-            number, reply, ids, ..
+            shared,
+            number,
+            reply,
+            ids,
+            ..
         } = self;
         drop(reply);
         let mut sorted = vec![None; number as usize];
-        for (number, id) in ids {
+        while let Some((number, id)) = receive(&ids, || shared.check())? {
             sorted[number as usize] = Some(id);
         }
         sorted
