@@ -35,6 +35,7 @@ stage() {
 	"$testbed" up
 	eval "$("$testbed" env)"
 	"$shop/deploy.sh" a
+	"$shop/deploy.sh" --prerequisites b
 	export FERRY_STORE=${FERRY_STORE:-s3://$FERRY_TESTBED_S3_BUCKET/quickstart}
 	export AWS_ENDPOINT_URL=$FERRY_TESTBED_S3_ENDPOINT
 	say "pushing ferry itself as the movers' image"
@@ -49,7 +50,7 @@ stage() {
 
 # migrate FROM TO NAMESPACE [RECIPE]
 migrate() {
-	local arguments=(--from "$1" --to "$2" -n "$3" --save-report "$out")
+	local arguments=(--from "$1" --to "$2" -n "$3" --install-crds --save-report "$out")
 	[ -z "${4:-}" ] || arguments+=(-r "$4")
 	"$ferry" migrate "${arguments[@]}" "${confirm[@]}"
 }
@@ -64,7 +65,7 @@ show() {
 	say "the page, served from B:"
 	"$shop/page.sh" b shop-prod | head -20
 	say "a second look: ferry plan says"
-	"$ferry" plan latest --to b -r "$shop/recipe.yaml"
+	"$ferry" plan latest --to b -r "$shop/recipe.yaml" | tail -2
 	cat <<-END
 
 	The clusters stay up. To play:

@@ -12,7 +12,6 @@ mod graph;
 mod migrate;
 mod mover;
 mod plan;
-mod plan_file;
 mod recipe;
 mod run;
 mod runs;
@@ -126,7 +125,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Capture(args) => args.run(context).await,
         Command::Captures(command) => command.run(context).await,
         Command::Graph(args) => args.run(context).await,
-        Command::Recipe(command) => command.run(context),
+        Command::Recipe(command) => command.run(context).await,
         Command::Check(args) => args.run(context).await,
         Command::Plan(args) => args.run(context).await,
         Command::Apply(args) => args.run(context).await,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::{self, Capture, Captured, Dropped, Owner};
 use crate::check::{self, CheckInput};
-use crate::cluster::rights::{self, Right};
+use crate::cluster::rights;
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
 use crate::event::{Events, Stage};
 use crate::exit::Exit;
@@ -41,17 +41,6 @@ pub enum PipelineError {
     Graph(#[from] GraphError),
 }
 
-/// A recipe with the digest of its text, so that a plan can say what it was computed from.
-#[derive(Debug)]
-pub struct LoadedRecipe {
-    /// What it says.
-    pub recipe: Recipe,
-    /// What the user calls it.
-    pub name: String,
-    /// SHA-256 of its text, as hex.
-    pub digest: String,
-}
-
 /// What the user decides about a plan beside the recipes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choices {
@@ -78,7 +67,7 @@ pub struct Prepared {
 pub async fn prepare(
     mut capture: Capture,
     target: &Cluster,
-    recipes: &[LoadedRecipe],
+    recipes: &[Recipe],
     choices: Choices,
     events: &Events,
 ) -> Result<Prepared, PipelineError> {
@@ -90,7 +79,8 @@ pub async fn prepare(
     let transformed = transformed(&capture, recipes, knowledge, events)?;
     events.started(Stage::Check);
     let state = probe(target, &surface, &transformed.objects, events).await?;
-    let missing_rights = rights::missing(target, &needed_rights(&transformed, &surface)).await?;
+    let missing_rights =
+        rights::missing(target, &rights::to_apply(&transformed.objects, &surface)).await?;
     let mut on_b: BTreeSet<ObjectId> = surface.objects.iter().map(Object::id).collect();
     on_b.extend(state.live.keys().cloned());
     let mut graph = draw(&capture, &transformed, &on_b, knowledge)?;
@@ -149,25 +139,35 @@ pub async fn prepare(
     })
 }
 
-/// The graph of a capture by itself, as it stands on A and after recipes.
+/// The graph of a capture by itself, after recipes. Without a B, what A offers is what can be relied
+/// on: its surface, and what `live` finds when the cluster is at hand.
 ///
 /// # Errors
-/// When a recipe does not fit, or objects need each other in a circle.
-pub fn graph_of(
+/// When a recipe does not fit, objects need each other in a circle, or the cluster does not answer.
+pub async fn graph_of(
     capture: &Capture,
-    recipes: &[LoadedRecipe],
+    recipes: &[Recipe],
+    live: Option<&Cluster>,
     events: &Events,
 ) -> Result<Graph, PipelineError> {
     let knowledge = Knowledge::builtin();
     let transformed = transformed(capture, recipes, knowledge, events)?;
-    // Without a B, what A offers is what can be relied on.
-    let on_a = capture.surface.objects.iter().map(Object::id).collect();
+    let mut on_a: BTreeSet<ObjectId> = capture.surface.objects.iter().map(Object::id).collect();
+    let graph = draw(capture, &transformed, &on_a, knowledge)?;
+    let Some(cluster) = live else {
+        return Ok(graph);
+    };
+    on_a.extend(look_up(cluster, &capture.surface, &graph).await?);
     Ok(draw(capture, &transformed, &on_a, knowledge)?)
 }
 
-fn transformed(
+/// What recipes make of a capture's objects.
+///
+/// # Errors
+/// When a recipe does not fit.
+pub fn transformed(
     capture: &Capture,
-    recipes: &[LoadedRecipe],
+    recipes: &[Recipe],
     knowledge: &Knowledge,
     events: &Events,
 ) -> Result<Transformed, TransformErrors> {
@@ -176,8 +176,7 @@ fn transformed(
         .iter()
         .map(|one| one.object.clone())
         .collect();
-    let recipes: Vec<Recipe> = recipes.iter().map(|loaded| loaded.recipe.clone()).collect();
-    let transformed = transform::apply(&objects, &recipes, knowledge)?;
+    let transformed = transform::apply(&objects, recipes, knowledge)?;
     let changed: BTreeSet<&ObjectId> = transformed
         .changes
         .iter()
@@ -295,24 +294,6 @@ async fn look_up(
         }
     }
     Ok(found)
-}
-
-/// What writing the objects on B takes (C-61).
-fn needed_rights(transformed: &Transformed, surface: &Surface) -> Vec<Right> {
-    let mut places: BTreeSet<(String, String, Option<String>)> = BTreeSet::new();
-    for object in &transformed.objects {
-        if let Some(resource) = surface.resource(&object.group_kind(), None) {
-            let namespace = object.namespace().map(str::to_owned);
-            places.insert((resource.group.clone(), resource.plural.clone(), namespace));
-        }
-    }
-    places
-        .iter()
-        .flat_map(|(group, plural, namespace)| {
-            ["get", "create", "patch"]
-                .map(|verb| Right::new(verb, group, plural, namespace.as_deref()))
-        })
-        .collect()
 }
 
 impl PipelineError {

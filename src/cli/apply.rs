@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
-use super::plan_file;
 use super::run::{self, Parts};
 use super::show::Review;
 use crate::exit::Exit;
+use crate::plan::file;
 use crate::restore::RunOptions;
 
 /// Execute a saved plan
@@ -48,7 +48,7 @@ impl ApplyArgs {
             store,
         } = self;
         let store = store.open().await?;
-        let plan = plan_file::load(&path, &store)?;
+        let plan = file::load(&path, &store)?;
         let target = context
             .cluster(to.as_deref().unwrap_or(&plan.target.name))
             .await?;

@@ -9,9 +9,9 @@ use super::Failure;
 use crate::cluster::{Cluster, ConnectOptions};
 use crate::data::{ClusterMovers, MoverSettings, MoverStore};
 use crate::event::Events;
-use crate::pipeline::LoadedRecipe;
 use crate::report::Report;
 use crate::store::{Password, Store};
+use crate::transform::Recipe;
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(crate) struct RecipeArgs {
 
 impl RecipeArgs {
     /// Reads every recipe, and tells the mistakes of all of them.
-    pub(crate) fn load(&self, context: &Context) -> Result<Vec<LoadedRecipe>, Failure> {
+    pub(crate) fn load(&self, context: &Context) -> Result<Vec<Recipe>, Failure> {
         let mut loaded = Vec::new();
         let mut wrong: Option<Failure> = None;
         for file in &self.recipes {

@@ -86,6 +86,18 @@ impl From<crate::pipeline::PipelineError> for Failure {
     }
 }
 
+impl From<crate::plan::file::PlanFileError> for Failure {
+    fn from(error: crate::plan::file::PlanFileError) -> Self {
+        Self::plain(Exit::Input, error)
+    }
+}
+
+impl From<crate::transform::TransformErrors> for Failure {
+    fn from(errors: crate::transform::TransformErrors) -> Self {
+        Self::new(Exit::Input, errors)
+    }
+}
+
 impl From<crate::restore::RestoreError> for Failure {
     fn from(error: crate::restore::RestoreError) -> Self {
         Self::plain(error.exit(), error)

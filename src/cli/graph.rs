@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, RecipeArgs, StoreArgs};
-use crate::capture::{self, Capture, Selection};
+use crate::capture::{self, Selection};
 use crate::exit::Exit;
 use crate::graph::{Edge, Graph, Link, render};
 use crate::knowledge::Knowledge;
@@ -101,8 +101,18 @@ impl GraphArgs {
             password_file,
         } = self;
         let recipes = recipes.load(context)?;
-        let capture = match (from, capture) {
-            (Some(from), _) => live(context, &from, namespaces).await?,
+        let source = match &from {
+            Some(from) => Some(context.cluster(from).await?),
+            None => None,
+        };
+        let capture = match (&source, capture) {
+            (Some(source), _) => {
+                let selection = Selection {
+                    namespaces,
+                    ..Selection::default()
+                };
+                capture::take(source, &selection, Knowledge::builtin(), &context.events).await?
+            }
             (None, Some(id)) => {
                 let store = store.ok_or_else(|| {
                     Failure::input(
@@ -126,7 +136,8 @@ impl GraphArgs {
                 ));
             }
         };
-        let mut graph = pipeline::graph_of(&capture, &recipes, &context.events)?;
+        let mut graph =
+            pipeline::graph_of(&capture, &recipes, source.as_ref(), &context.events).await?;
         if let Some(name) = why {
             let id = find(&graph, &name)?;
             let chain = Answer::Why(graph.why(&id));
@@ -160,16 +171,6 @@ impl GraphArgs {
         }
         Ok(Exit::Done)
     }
-}
-
-/// A capture of the objects alone, kept nowhere.
-async fn live(context: &Context, from: &str, namespaces: Vec<String>) -> Result<Capture, Failure> {
-    let source = context.cluster(from).await?;
-    let selection = Selection {
-        namespaces,
-        ..Selection::default()
-    };
-    Ok(capture::take(&source, &selection, Knowledge::builtin(), &context.events).await?)
 }
 
 /// The object a user means by `KIND/NAME` or `KIND/NAMESPACE/NAME`; kinds in any case.

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::Failure;
 use super::context::{Context, RecipeArgs, StoreArgs};
-use super::plan_file;
 use super::show::Review;
 use crate::exit::Exit;
 use crate::pipeline::{self, Choices, Prepared};
+use crate::plan::file;
 use crate::report::plan_view;
 
 /// Check whether a cluster can take a capture
@@ -106,7 +106,7 @@ impl PlanArgs {
         }
         if let Some(path) = &out {
             let store = input.store.open().await?;
-            plan_file::save(plan, path, &store)?;
+            file::save(plan, path, &store)?;
             context.report.say(&format!(
                 "saved; execute it with: ferry apply {}",
                 path.display()

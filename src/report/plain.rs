@@ -20,33 +20,49 @@ pub fn json_lines() -> Events {
     })
 }
 
-/// Events as plain lines on stderr; volumes report every few seconds.
+/// An object that is not ready is mentioned after this long, and again each time.
+const WAITING_EVERY: Duration = Duration::from_secs(10);
+
+/// Events as plain lines on stderr; volumes and waits report every few seconds.
 pub fn lines() -> Events {
-    let said: Mutex<BTreeMap<(String, Direction), Instant>> = Mutex::default();
+    let clock = Mutex::new(Clock::default());
     Events::new(move |event| {
-        if let Event::Volume {
-            claim, direction, ..
-        } = &event
-        {
-            let mut said = said
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let key = (claim.clone(), *direction);
-            match said.get(&key) {
-                Some(last) if last.elapsed() < VOLUME_EVERY => return,
-                Some(_) => {}
-                // The first news of a volume starts its clock; quick ones only say that they ended.
-                None => {
-                    said.insert(key, Instant::now());
-                    return;
-                }
-            }
-            said.insert(key, Instant::now());
-        }
-        if let Some(line) = describe(&event) {
+        let due = clock
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .due(&event);
+        if due && let Some(line) = describe(&event) {
             talk(&line);
         }
     })
+}
+
+/// When what was last mentioned.
+#[derive(Default)]
+struct Clock(BTreeMap<String, Instant>);
+
+impl Clock {
+    /// Whether an event is worth a line now. The first news of a volume or a wait only starts its
+    /// clock: quick ones are never mentioned.
+    fn due(&mut self, event: &Event) -> bool {
+        let (key, every) = match event {
+            Event::Volume {
+                claim, direction, ..
+            } => (format!("{direction:?} {claim}"), VOLUME_EVERY),
+            Event::Waiting { object, .. } => (object.to_string(), WAITING_EVERY),
+            _ => return true,
+        };
+        match self.0.get(&key) {
+            Some(last) if last.elapsed() < every => return false,
+            Some(_) => {}
+            None => {
+                self.0.insert(key, Instant::now());
+                return false;
+            }
+        }
+        self.0.insert(key, Instant::now());
+        true
+    }
 }
 
 /// One line for an event; `None` for those too small to mention.
