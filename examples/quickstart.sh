@@ -23,6 +23,7 @@ down() {
 
 # The binary and the clusters' programs, compiled; both skip themselves when nothing changed.
 prepare() {
+	debian jq openssl curl
 	say "building the clusters' programs and ferry (the first time takes a while)"
 	"$testbed" build
 	ferry=$(ferry_build)
@@ -43,8 +44,9 @@ stage() {
 	FERRY_MOVER_IMAGE=$("$ferry" mover push "$FERRY_TESTBED_REGISTRY/ferry/mover:quickstart" \
 		--plain-http --output json | jq -r .image)
 	export FERRY_MOVER_IMAGE
-	[ -f "$out/password" ] || (umask 077 && openssl rand -hex 16 >"$out/password")
-	export FERRY_PASSWORD_FILE=$out/password
+	# The password lives and dies with the store, which is the testbed's.
+	export FERRY_PASSWORD_FILE=${KUBECONFIG%/*}/quickstart-password
+	[ -f "$FERRY_PASSWORD_FILE" ] || (umask 077 && openssl rand -hex 16 >"$FERRY_PASSWORD_FILE")
 	"$ferry" store init --if-absent
 }
 

@@ -56,6 +56,7 @@ impl ApplyArgs {
         if plan.blocked() {
             return Ok(Exit::Blocked);
         }
+        mover.suffice(&plan)?;
         if !run::confirmed(context, &plan, yes)? {
             return Ok(Exit::Changes);
         }

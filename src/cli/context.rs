@@ -9,6 +9,7 @@ use super::Failure;
 use crate::cluster::{Cluster, ConnectOptions};
 use crate::data::{ClusterMovers, MoverSettings, MoverStore};
 use crate::event::Events;
+use crate::plan::Plan;
 use crate::report::Report;
 use crate::store::{Password, Store};
 use crate::transform::Recipe;
@@ -114,6 +115,20 @@ pub(crate) struct MoverArgs {
 }
 
 impl MoverArgs {
+    /// Refuses a plan that moves data when there is no image to move it with: better now than after
+    /// the first write.
+    pub(crate) fn suffice(&self, plan: &Plan) -> Result<(), Failure> {
+        let moves = plan.steps.iter().any(|step| !step.action.is_object());
+        match (&self.mover_image, moves) {
+            (None, true) => Err(Failure::input(
+                "the plan moves volumes, and no image was named to move them with",
+                "push Ferry's own with `ferry mover push REGISTRY/REPO:TAG` to a registry that both \
+                 clusters pull from, and name it with --mover-image or FERRY_MOVER_IMAGE",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The settings of one run's movers.
     pub(crate) fn settings(
         &self,

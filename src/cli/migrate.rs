@@ -109,6 +109,9 @@ impl MigrateArgs {
         if pending == 0 {
             return Ok(Exit::Done);
         }
+        if !dry_run {
+            mover.suffice(&plan)?;
+        }
         if dry_run || !run::confirmed(context, &plan, yes)? {
             return Ok(Exit::Changes);
         }
