@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn blob(n: u8, offset: u32, plain: Option<u32>) -> PackedBlob {
-        let kind = if n % 2 == 0 {
+        let kind = if n.is_multiple_of(2) {
             BlobKind::Data
         } else {
             BlobKind::Tree

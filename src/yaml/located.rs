@@ -47,7 +47,7 @@ pub struct LocatedError {
     /// Where, in bytes; empty at the start when the parser does not know.
     pub span: Range<usize>,
     #[source]
-    cause: serde_saphyr::Error,
+    cause: Box<serde_saphyr::Error>,
 }
 
 impl Located {
@@ -93,7 +93,7 @@ pub fn parse_located(text: &str) -> Result<Located, LocatedError> {
             .map(|place| error_span(text, &place))
             .unwrap_or_default(),
         message: message(&error),
-        cause: error,
+        cause: Box::new(error),
     })
 }
 

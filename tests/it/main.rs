@@ -5,6 +5,11 @@
 //! `eval "$(tests/testbed/testbed env)"`, `cargo test --test it NAME`.
 
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that panics has failed; what it prints is shown then"
+)]
 
 mod capture;
 mod cases;

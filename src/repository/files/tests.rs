@@ -47,7 +47,7 @@ fn files_come_back_sorted_and_equal_after_a_reopen_with_each_kind_of_key() {
         Repository::open_with_master_key(store.clone(), master).unwrap(),
     ] {
         let snapshots = opened.snapshots(&["capture=1"]).unwrap();
-        assert_eq!(snapshots, [saved.clone()]);
+        assert_eq!(snapshots, std::slice::from_ref(&saved));
         let found: Vec<_> = opened
             .read_files(&saved)
             .unwrap()
