@@ -10,7 +10,7 @@ started=$(date +%s)
 lap() { say "$1 ($(($(date +%s) - started)) s since the start)"; }
 
 need go "install Go 1.26 or newer"
-debian restic attr acl
+debian restic attr acl jq openssl curl
 
 # The clusters' programs compile while nothing else can use the second core.
 tests/testbed/testbed build
@@ -22,18 +22,18 @@ lap "tools built"
 
 if [ $# -eq 0 ]; then
 	cargo fmt --all --check
-	cargo deny --offline check bans licenses sources
-	cargo clippy --quiet --release --locked --all-targets -- -D warnings
+	cargo deny --log-level error check bans licenses sources
+	cargo clippy --quiet --locked --all-targets -- -D warnings
 	lap "static checks passed"
 fi
 
 FERRY_BIN=$(ferry_build)
 export FERRY_BIN
-cargo nextest run --release --locked --no-run
+cargo nextest run --locked --no-run
 lap "tests compiled"
 
-# A pair of clusters of the tests' own, taken down by recorded process ids whatever happens.
-export FERRY_TESTBED_STATE=${FERRY_TESTBED_STATE:-/var/tmp/ferry-testbed}
+# A pair of clusters of the tests' own, beside the quickstart's, taken down whatever happens.
+export FERRY_TESTBED_NET=${FERRY_TESTBED_NET:-79}
 trap 'tests/testbed/testbed down >/dev/null 2>&1 || true' EXIT
 tests/testbed/testbed up
 eval "$(tests/testbed/testbed env)"
@@ -42,7 +42,9 @@ eval "$(tests/testbed/testbed env)"
 FERRY_MOVER_IMAGE=$("$FERRY_BIN" mover push "$FERRY_TESTBED_REGISTRY/ferry/mover:test" \
 	--plain-http --output json | jq -r .image)
 export FERRY_MOVER_IMAGE
-lap "clusters up"
+examples/shop/deploy.sh a
+examples/shop/deploy.sh --prerequisites b
+lap "clusters up, the shop open"
 
-cargo nextest run --release --locked "$@"
+cargo nextest run --locked "$@"
 lap "done"
