@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Order is what makes a kill harmless: a pack is durable before an index names it, an index before a snapshot needs
-//! it. A small index file every 64 packs or 30 seconds means that even without adopting packs no more is lost.
+//! it. A small index file every 64 packs, 50,000 blobs or 30 seconds means that even without adopting packs no more is lost.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read as _};
@@ -269,7 +269,12 @@ impl Uploads {
         let packs = {
             let mut packs = self.repository.unindexed();
             let mut flushed = lock(&self.flushed);
-            let due = now || packs.len() >= PACKS_PER_INDEX || flushed.elapsed() >= INDEX_INTERVAL;
+            // A pack of tiny files has thousands of blobs: the count of blobs is what an index file's size follows.
+            let blobs: usize = packs.iter().map(|pack| pack.blobs.len()).sum();
+            let due = now
+                || packs.len() >= PACKS_PER_INDEX
+                || blobs >= BLOBS_PER_INDEX
+                || flushed.elapsed() >= INDEX_INTERVAL;
             if !due || packs.is_empty() {
                 return Ok(());
             }
