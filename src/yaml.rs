@@ -152,102 +152,9 @@ mod tests {
     use serde_json::json;
 
     /// Strings that some reader takes for something else, or some writer breaks.
-    const AWKWARD: &[&str] = &[
-        "",
-        " ",
-        "  two",
-        "two  ",
-        "\t",
-        "a\tb",
-        "y",
-        "Y",
-        "n",
-        "N",
-        "yes",
-        "No",
-        "on",
-        "Off",
-        "true",
-        "TRUE",
-        "False",
-        "null",
-        "Null",
-        "~",
-        "0",
-        "00",
-        "0644",
-        "0o644",
-        "0x1F",
-        "0x_1",
-        "0b11",
-        "1_000",
-        "1e3",
-        "1E+3",
-        ".5",
-        "5.",
-        "-.inf",
-        ".nan",
-        "+1",
-        "-0",
-        "12:30:45",
-        "1:60",
-        "2024-01-01",
-        "2024-01-01T00:00:00Z",
-        "=",
-        "<<",
-        "!",
-        "!!str",
-        "&a",
-        "*a",
-        "?",
-        "-",
-        "- a",
-        ":",
-        "a: b",
-        "a:",
-        ": a",
-        "#",
-        "a #b",
-        "#a",
-        "%",
-        "@",
-        "`",
-        "|",
-        ">",
-        "{",
-        "}",
-        "[",
-        "]",
-        ",",
-        "'",
-        "\"",
-        "it's",
-        "say \"x\"",
-        "\\",
-        "\\n",
-        "a\nb",
-        "a\n",
-        "\na",
-        "a\n\n",
-        "\n",
-        "a\r\nb",
-        "\u{feff}a",
-        "\u{85}",
-        "\u{2028}",
-        "\u{0}",
-        "\u{7f}",
-        "é",
-        "日本",
-        "😀",
-        "---",
-        "--- a",
-        "...",
-        "key: |\n  text\n",
-        "  indented\nless\n",
-        "trailing \nspace",
-        "{{ .Values.x }}",
-        "${VAR}",
-    ];
+    fn awkward() -> Vec<String> {
+        serde_json::from_str(include_str!("../tests/fixtures/awkward-strings.json")).unwrap()
+    }
 
     #[test]
     fn reads_what_kubectl_reads() {
@@ -261,11 +168,11 @@ mod tests {
 
     #[test]
     fn awkward_strings_come_back_as_values_and_as_keys() {
-        let list = json!(AWKWARD);
+        let list = json!(awkward());
         assert_eq!(parse(&emit(&list).unwrap()).unwrap(), list);
-        let map: serde_json::Map<_, _> = AWKWARD
-            .iter()
-            .map(|text| ((*text).to_owned(), json!(text)))
+        let map: serde_json::Map<_, _> = awkward()
+            .into_iter()
+            .map(|text| (text.clone(), json!(text)))
             .collect();
         let map = Value::Object(map);
         assert_eq!(parse(&emit(&map).unwrap()).unwrap(), map);
