@@ -83,6 +83,7 @@ pub use backup::{BackupOptions, BackupResult, Problem, ProblemKind, Totals};
 pub use crypto::MasterKey;
 #[cfg(target_os = "linux")]
 pub use device::DeviceVerification;
+pub(crate) use error::is_full;
 pub use error::{Error, Result};
 pub use files::FileEntry;
 pub use id::Id;

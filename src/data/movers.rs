@@ -207,10 +207,12 @@ impl ClusterMovers {
             store,
             key: self.store.repository.master_key().to_json(),
         };
+        let secret = names::secret(work.name);
         let pod = MoverPod {
             run: &self.settings.run,
             namespace: &namespace,
             name: work.name,
+            secret: &secret,
             image,
             claim: &work.api.claim,
             mounts: work.mounts.name(),
@@ -279,15 +281,15 @@ impl ClusterMovers {
         let owner = json!({"metadata": {"ownerReferences": [{
             "apiVersion": "v1", "kind": "Pod", "name": name, "uid": created.uid(),
         }]}});
-        api.merge(&SECRET, Some(namespace), name, owner)
+        api.merge(&SECRET, Some(namespace), pod.secret, owner)
             .await
             .map(drop)
     }
 
     /// Removes a mover, also one an earlier process left, and waits: two must never write one claim.
+    /// Its Secret follows, because the pod owns it.
     async fn remove(&self, api: &Api, namespace: &str, name: &str) -> Result<(), DataError> {
         api.delete(&POD, Some(namespace), name).await?;
-        api.delete(&SECRET, Some(namespace), name).await?;
         let started = Instant::now();
         while api.get(&POD, Some(namespace), name).await?.is_some() {
             if started.elapsed() > GONE {

@@ -54,6 +54,13 @@ pub(super) fn object(run: &str, way: &str, claim: &str) -> String {
     format!("ferry-{run}-{way}-{}", short(&[claim]))
 }
 
+/// Name of a new Secret for a mover's pod. The only name that is not to be found again: whoever deletes
+/// the pod deletes it, and what is left goes by its label.
+pub(super) fn secret(pod: &str) -> String {
+    let now = jiff::Timestamp::now().as_nanosecond();
+    format!("{pod}-{}", short(&[&now.to_string()]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,8 @@ pub(super) struct MoverPod<'a> {
     pub(super) run: &'a str,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
+    /// Name of its Secret: one that was never used before, see [`Self::secret`].
+    pub(super) secret: &'a str,
     pub(super) image: &'a str,
     /// `namespace/claim` it works for.
     pub(super) claim: &'a str,
@@ -99,7 +101,7 @@ impl MoverPod<'_> {
             (
                 "volumes".into(),
                 json!([
-                    {"name": "job", "secret": {"secretName": self.name, "defaultMode": 0o400}},
+                    {"name": "job", "secret": {"secretName": self.secret, "defaultMode": 0o400}},
                     {"name": "tmp", "emptyDir": {}},
                     {"name": "volume", "persistentVolumeClaim": {"claimName": self.mounts}},
                 ]),
@@ -116,7 +118,8 @@ impl MoverPod<'_> {
         })
     }
 
-    /// The Secret that holds the job and the store's credentials, named like the pod.
+    /// The Secret that holds the job and the store's credentials. Its name is new for every pod: a
+    /// kubelet keeps an immutable Secret it has read, and would hand the next mover the last one's job.
     pub(super) fn secret(&self, job: &str) -> Value {
         let mut data = Map::new();
         data.insert(job_file().into(), job.into());
@@ -128,7 +131,7 @@ impl MoverPod<'_> {
         json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
-                "name": self.name, "namespace": self.namespace, "labels": {RUN: self.run},
+                "name": self.secret, "namespace": self.namespace, "labels": {RUN: self.run},
             },
             "immutable": true,
             "stringData": data,
@@ -138,7 +141,7 @@ impl MoverPod<'_> {
     fn environment(&self) -> Vec<Value> {
         let log = json!({"name": "FERRY_LOG", "value": "ferry=warn"});
         let stored = self.variables.keys().map(|name| {
-            json!({"name": name, "valueFrom": {"secretKeyRef": {"name": self.name, "key": name}}})
+            json!({"name": name, "valueFrom": {"secretKeyRef": {"name": self.secret, "key": name}}})
         });
         std::iter::once(log).chain(stored).collect()
     }
@@ -188,6 +191,7 @@ mod tests {
         MoverPod {
             run: "r",
             namespace: "ferry-r",
+            secret: "s",
             name: "p",
             image: "i",
             claim: "shop/c",

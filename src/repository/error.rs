@@ -241,7 +241,7 @@ impl Error {
 }
 
 /// `ENOSPC` and `EDQUOT` hide somewhere in the chain of a local store's error; S3 servers say it in words.
-fn is_full(error: &object_store::Error) -> bool {
+pub(crate) fn is_full(error: &object_store::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if let Some(io) = current.downcast_ref::<io::Error>()

@@ -152,6 +152,8 @@ pub(super) enum Failure {
     PermissionDenied,
     Unauthenticated,
     NotSupported,
+    /// No space is left; it is no use to ask again.
+    Full,
     Other,
 }
 
@@ -175,6 +177,9 @@ impl From<Error> for Answer {
             Error::NotSupported { source } => {
                 (Failure::NotSupported, &String::new(), source.to_string())
             }
+            full if crate::repository::is_full(full) => {
+                (Failure::Full, &String::new(), full.to_string())
+            }
             other => (Failure::Other, &String::new(), other.to_string()),
         };
         Self::Failed {
@@ -195,6 +200,10 @@ pub(super) fn error(kind: Failure, path: String, message: String) -> Error {
         Failure::PermissionDenied => Error::PermissionDenied { path, source },
         Failure::Unauthenticated => Error::Unauthenticated { path, source },
         Failure::NotSupported => Error::NotSupported { source },
+        Failure::Full => Error::Generic {
+            store: "relay",
+            source: Box::new(std::io::Error::new(std::io::ErrorKind::StorageFull, source)),
+        },
         Failure::Other => Error::Generic {
             store: "relay",
             source,
