@@ -21,7 +21,7 @@ use object_store::prefix::PrefixStore;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Namespace, apply, ferry, kubectl, run, testbed, unique};
+use crate::support::{Namespace, apply, kubectl, mover_image, testbed, unique};
 
 /// Every sort of entry a volume may hold that busybox can make, the root's own attributes included.
 const FILL: &str = r#"
@@ -70,7 +70,7 @@ impl Pair {
             b: Cluster::connect(&ConnectOptions::context("b"))
                 .await
                 .expect("the cluster answers"),
-            image: image(),
+            image: mover_image(),
             run: format!("it-data-{}", unique()),
             on_a,
             on_b,
@@ -146,26 +146,6 @@ impl Drop for Pair {
             );
         }
     }
-}
-
-/// The image the clusters pull: the one `tests/run.sh` pushed, else this build's.
-fn image() -> String {
-    std::env::var("FERRY_MOVER_IMAGE").unwrap_or_else(|_| {
-        let reference = format!("{}/it/mover:data", testbed("FERRY_TESTBED_REGISTRY"));
-        run(&mut ferry(&[
-            "mover",
-            "push",
-            &reference,
-            "--plain-http",
-            "--output",
-            "json",
-        ]))
-        .exits(0)
-        .json()["image"]
-            .as_str()
-            .unwrap()
-            .into()
-    })
 }
 
 fn claim(context: &'static str, space: &Namespace, class: &str, mode: &str, size: &str) {

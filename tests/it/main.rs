@@ -11,10 +11,12 @@
     reason = "a test that panics has failed; what it prints is shown then"
 )]
 
+mod bad_input;
 mod capture;
 mod cases;
 mod checks;
 mod data;
+mod migrate;
 mod recipes;
 mod repository;
 mod restic_interop;
@@ -22,4 +24,5 @@ mod restore;
 mod store;
 mod support;
 mod torture;
+mod trip;
 mod yaml_interop;

@@ -91,6 +91,26 @@ pub fn ferry(args: &[&str]) -> Command {
     command
 }
 
+/// The image the clusters pull: the one `tests/run.sh` pushed, else this build's.
+pub fn mover_image() -> String {
+    std::env::var("FERRY_MOVER_IMAGE").unwrap_or_else(|_| {
+        let reference = format!("{}/it/mover:data", testbed("FERRY_TESTBED_REGISTRY"));
+        run(&mut ferry(&[
+            "mover",
+            "push",
+            &reference,
+            "--plain-http",
+            "--output",
+            "json",
+        ]))
+        .exits(0)
+        .json()["image"]
+            .as_str()
+            .expect("an image")
+            .into()
+    })
+}
+
 /// The checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
