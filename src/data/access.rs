@@ -23,6 +23,8 @@ use super::snapshot::{Frozen, bytes};
 use crate::object::Object;
 
 const POLL: Duration = Duration::from_millis(250);
+/// What a provisioner leaves on a volume it made.
+const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.
 const SETTLE: Duration = Duration::from_secs(120);
 /// How long an immediately binding class may take to provision.
@@ -133,6 +135,16 @@ impl Access<'_> {
 
     /// Removes the claim and, if it was one, the twin; waits until both are gone.
     pub(super) async fn release(&self) -> Result<(), DataError> {
+        let claim = self
+            .api
+            .get(&CLAIM, Some(self.namespace), self.name)
+            .await?;
+        if let Some(claim) = claim
+            && let Err(error) = goes_with_claim(self.api, &claim).await
+        {
+            // The data has arrived; a volume too many is no reason to carry it again.
+            tracing::warn!(%error, claim = self.api.claim, "the temporary volume may stay behind");
+        }
         self.api
             .delete(&CLAIM, Some(self.namespace), self.name)
             .await?;
@@ -159,7 +171,7 @@ impl Access<'_> {
             "resourceVersion": Value::Null,
         }}});
         self.api.merge(&VOLUME, None, &name, reference).await?;
-        self.bound(target).await?;
+        self.bound(target, &name).await?;
         let policy = volume.annotation(RECLAIM).unwrap_or("Delete");
         self.api
             .merge(&VOLUME, None, &name, back_to_normal(policy))
@@ -206,12 +218,23 @@ impl Access<'_> {
         self.api.merge(&VOLUME, None, name, patch).await
     }
 
-    async fn bound(&self, target: &Object) -> Result<(), DataError> {
+    /// Waits until the claim is bound, and to this volume: a pod that was started meanwhile makes the
+    /// provisioner bind an empty one.
+    async fn bound(&self, target: &Object, volume: &str) -> Result<(), DataError> {
         let started = Instant::now();
         let namespace = target.namespace().unwrap_or_default();
         loop {
             let claim = self.api.get(&CLAIM, Some(namespace), target.name()).await?;
             let claim = claim.ok_or_else(|| self.api.unusable("it was deleted meanwhile"))?;
+            if let Some(other) = claim
+                .text("/spec/volumeName")
+                .filter(|name| *name != volume)
+            {
+                return Err(self.api.unusable(format!(
+                    "it was bound to another volume, {other}, while its data was being restored: \
+                     something used it meanwhile; stop that and resume, which loads into {other}"
+                )));
+            }
             if claim.text("/status/phase") == Some("Bound") {
                 return Ok(());
             }
@@ -247,6 +270,38 @@ impl Access<'_> {
         }
         Ok(())
     }
+}
+
+/// Lets the volume that was provisioned for one of Ferry's own claims go with that claim, also where
+/// its class says Retain: nobody else knows of it. A volume that was there before the claim, a twin,
+/// or one on its way to its claim is left as it is.
+pub(super) async fn goes_with_claim(api: &Api, claim: &Object) -> Result<(), DataError> {
+    let Some(name) = claim.text("/spec/volumeName") else {
+        return Ok(());
+    };
+    let Some(volume) = api.get(&VOLUME, None, name).await? else {
+        return Ok(());
+    };
+    if made_for(&volume, claim) {
+        let patch = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
+        api.merge(&VOLUME, None, name, patch).await?;
+    }
+    Ok(())
+}
+
+/// Whether a volume that would be retained was provisioned for this very claim and for nothing else.
+fn made_for(volume: &Object, claim: &Object) -> bool {
+    let created = |object: &Object| {
+        object
+            .text("/metadata/creationTimestamp")
+            .map(str::to_owned)
+    };
+    volume.text("/spec/persistentVolumeReclaimPolicy") == Some("Retain")
+        && volume.annotation(ROLE).is_none()
+        && volume.annotation(PROVISIONED).is_some()
+        && claim.uid().is_some()
+        && volume.text("/spec/claimRef/uid") == claim.uid()
+        && created(volume) >= created(claim)
 }
 
 /// What makes a staged volume an ordinary one.
@@ -364,4 +419,45 @@ pub(super) async fn node_of(
     Ok(Some(
         json!({HOSTNAME: label.unwrap_or_else(|| node.to_owned())}),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_retained_volume_provisioned_for_the_claim_goes_with_it() {
+        let object = |value| Object::new(value).unwrap();
+        let claim = object(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "c", "uid": "u", "creationTimestamp": "2026-11-21T10:00:00Z"},
+        }));
+        let volume = |pointer: &str, value: Value| {
+            let mut volume = json!({
+                "apiVersion": "v1", "kind": "PersistentVolume",
+                "metadata": {
+                    "name": "pvc-u", "creationTimestamp": "2026-11-21T10:00:01Z",
+                    "annotations": {"pv.kubernetes.io/provisioned-by": "csi"},
+                },
+                "spec": {"persistentVolumeReclaimPolicy": "Retain", "claimRef": {"uid": "u"}},
+            });
+            if let Some(slot) = volume.pointer_mut(pointer) {
+                *slot = value;
+            }
+            object(volume)
+        };
+        assert!(made_for(&volume("/none", Value::Null), &claim));
+        for (pointer, value) in [
+            ("/spec/persistentVolumeReclaimPolicy", json!("Delete")),
+            ("/spec/claimRef/uid", json!("other")),
+            ("/metadata/creationTimestamp", json!("2026-01-01T00:00:00Z")),
+            ("/metadata/annotations", json!({})),
+            (
+                "/metadata/annotations",
+                json!({"pv.kubernetes.io/provisioned-by": "csi", ROLE: STAGE}),
+            ),
+        ] {
+            assert!(!made_for(&volume(pointer, value), &claim), "{pointer}");
+        }
+    }
 }

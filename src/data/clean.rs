@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::DataError;
-use super::access::back_to_normal;
+use super::access::{back_to_normal, goes_with_claim};
 use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
 use super::names::{self, RECLAIM, ROLE, STAGE};
 use super::snapshot::remove_first;
@@ -34,9 +34,13 @@ pub(super) async fn clean(
         run,
         refused: Vec::new(),
     };
-    for kind in [&POD, &SECRET, &CLAIM] {
-        sweep.all(kind, Some(&own)).await;
+    sweep.all(&POD, Some(&own)).await;
+    sweep.all(&SECRET, Some(&own)).await;
+    for claim in sweep.find(&CLAIM, Some(&own)).await {
+        let freed = goes_with_claim(&api, &claim).await;
+        sweep.note(freed);
     }
+    sweep.all(&CLAIM, Some(&own)).await;
     sweep.gone(&CLAIM, &own).await;
     sweep.volumes().await;
     sweep.all(&SNAPSHOT, Some(&own)).await;

@@ -19,6 +19,8 @@ const SCHEDULE: Duration = Duration::from_secs(10 * 60);
 const PULL: Duration = Duration::from_secs(5);
 /// How long a volume may refuse to be mounted: detaching it elsewhere takes up to six minutes.
 const MOUNT: Duration = Duration::from_secs(10 * 60);
+/// How long a pod may wait for whatever it is: two reasons that take turns never become old.
+const START: Duration = Duration::from_secs(30 * 60);
 /// How often a user who waits is told for what.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,7 @@ impl Follower<'_> {
     /// Waits for the mover's container to run; fails when it will not.
     pub(super) async fn started(&self) -> Result<Object, DataError> {
         let mut waiting: Option<Waiting> = None;
+        let begun_at = Instant::now();
         loop {
             let pod = self.pod().await?;
             if begun(&pod) {
@@ -56,7 +59,7 @@ impl Follower<'_> {
                 since: Instant::now(),
                 told: None,
             });
-            if now.since.elapsed() >= limit {
+            if now.since.elapsed() >= limit || begun_at.elapsed() >= START {
                 return Err(DataError::Start {
                     claim: self.api.claim.clone(),
                     reason: now.reason,
