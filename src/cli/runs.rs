@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
 use super::run::{self, Parts};
+use super::show::Review;
 use crate::exit::Exit;
 use crate::journal::{self, Entry, Record};
 use crate::report::palette::{Role, paint};
@@ -94,12 +95,16 @@ impl RunsCommand {
             Self::Show { run, store } => {
                 let store = store.open().await?;
                 let plan = restore::plan_of(&store, &find(&store, &run).await?).await?;
-                context.report.data(&plan, || plan_view::table(&plan));
+                // Not the plan itself: its bodies hold the Secrets.
+                let review = Review::new(&plan)?;
+                context
+                    .report
+                    .data(&review.document(), || plan_view::table(&plan));
                 Ok(Exit::Done)
             }
             Self::Logs { run, store } => logs(context, &store.open().await?, &run).await,
             Self::Resume(args) => {
-                let (run, parts) = args.parts(context).await?;
+                let (run, parts) = args.parts(context, true).await?;
                 run::resume(context, &parts, &run).await
             }
             Self::Undo {
@@ -114,8 +119,13 @@ impl RunsCommand {
 
 impl ResumeArgs {
     /// The run's name, its clusters and its store. The source is only connected when the plan still
-    /// reads from it.
-    async fn parts(self, context: &Context) -> Result<(String, Parts), Failure> {
+    /// reads from it; where it is not needed, one that does not answer is only a warning: it may be
+    /// gone by now.
+    async fn parts(
+        self,
+        context: &Context,
+        needs_source: bool,
+    ) -> Result<(String, Parts), Failure> {
         let Self {
             run,
             from,
@@ -131,11 +141,20 @@ impl ResumeArgs {
             .cluster(to.as_deref().unwrap_or(&plan.target.name))
             .await?;
         let source = match plan.reads_source() {
-            true => Some(
-                context
-                    .cluster(from.as_deref().unwrap_or(&plan.source.name))
-                    .await?,
-            ),
+            true => {
+                let name = from.as_deref().unwrap_or(&plan.source.name);
+                match context.cluster(name).await {
+                    Ok(source) => Some(source),
+                    Err(_) if !needs_source => {
+                        context.events.warning(format!(
+                            "cluster {name} does not answer: what the run may have left there, such as \
+                             snapshots, is not removed"
+                        ));
+                        None
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             false => None,
         };
         let options = RunOptions {
@@ -274,7 +293,7 @@ async fn undo(
     delete_data: bool,
     yes: bool,
 ) -> Result<Exit, Failure> {
-    let (run, parts) = args.parts(context).await?;
+    let (run, parts) = args.parts(context, false).await?;
     let plan = restore::plan_of(&parts.store, &run).await?;
     let question = format!(
         "Take back run {run} on cluster {}?",
@@ -321,7 +340,7 @@ async fn undo(
 }
 
 async fn verify(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
-    let (run, parts) = args.parts(context).await?;
+    let (run, parts) = args.parts(context, false).await?;
     let plan = restore::plan_of(&parts.store, &run).await?;
     let movers = run::movers(context, &parts, &run, &plan);
     let verified = restore::verify(&run::run_context(context, &parts, &run, &movers)).await?;

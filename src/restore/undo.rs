@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::past::Past;
 use super::resource::Resources;
-use super::{RestoreError, RunContext, StepError, plan_of};
+use super::{RestoreError, RunContext, StepError, admit, plan_of};
 use crate::cluster::{Delete, ListOptions, MANAGER, Patch, Place};
 use crate::data::Movers;
 use crate::journal::{self, After, Entry, Journal, Record};
@@ -59,12 +59,14 @@ pub struct UndoReport {
 /// Takes back what a run wrote on B. The run cannot be resumed afterwards.
 ///
 /// # Errors
-/// When the store has no such run, or cluster B does not answer at all.
+/// When the store has no such run, the cluster is not the plan's, or does not answer at all.
 pub async fn undo<M: Movers>(
     context: &RunContext<'_, M>,
     options: UndoOptions,
 ) -> Result<UndoReport, RestoreError> {
     let plan = plan_of(&*context.files, context.run).await?;
+    // Before the run is marked: on another cluster nothing would be taken back, and nothing resumed later.
+    admit(&plan, context.target)?;
     let records = journal::read(&*context.files, context.run).await?;
     let served = context.target.served().await?;
     let last = records.last().map_or(0, |record| record.seq);
