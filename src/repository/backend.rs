@@ -116,7 +116,8 @@ impl Backend {
         Ok(())
     }
 
-    /// Writes `object` only if it does not exist. Not retried: after a lost answer the second try would find our own.
+    /// Writes `object` only if it does not exist. A client that repeats a request whose answer was lost finds its
+    /// own object there: equal bytes are ours, since every seal has a nonce of its own.
     pub(super) async fn put_new(&self, object: &str, data: Bytes) -> Result<()> {
         let options = PutOptions {
             mode: PutMode::Create,
@@ -124,10 +125,15 @@ impl Backend {
         };
         let put = self
             .store
-            .put_opts(&Path::from(object), PutPayload::from(data), options)
+            .put_opts(&Path::from(object), PutPayload::from(data.clone()), options)
             .await;
-        put.map(drop)
-            .map_err(|error| Error::store("create", object, error))
+        let Err(error) = put else {
+            return Ok(());
+        };
+        match self.get(object).await {
+            Ok(there) if there == data => Ok(()),
+            _ => Err(Error::store("create", object, error)),
+        }
     }
 
     pub(super) async fn get(&self, object: &str) -> Result<Bytes> {

@@ -92,7 +92,35 @@ pub struct RepositoryLock {
 
 struct State {
     id: Mutex<Id>,
+    /// When the lock was last written, by two clocks: one stands still while the machine sleeps, the other
+    /// may be set.
+    fresh: Mutex<(Instant, Timestamp)>,
     lost: AtomicBool,
+}
+
+impl State {
+    fn new(id: Id) -> Self {
+        State {
+            id: Mutex::new(id),
+            fresh: Mutex::new((Instant::now(), Timestamp::now())),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    fn renew(&self) {
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) =
+            (Instant::now(), Timestamp::now());
+    }
+
+    /// Whether others may have taken the lock for stale, now or ever before.
+    fn expired(&self) -> bool {
+        let (ticks, time) = *self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let slept = Timestamp::now().duration_since(time).as_secs() > LOST.as_secs() as i64;
+        if slept || ticks.elapsed() > LOST {
+            self.lost.store(true, Ordering::Release);
+        }
+        self.lost.load(Ordering::Acquire)
+    }
 }
 
 impl Repository {
@@ -147,10 +175,7 @@ impl Repository {
                 }
             }
         })?;
-        let state = Arc::new(State {
-            id: Mutex::new(id),
-            lost: AtomicBool::new(false),
-        });
+        let state = Arc::new(State::new(id));
         let refresher =
             backend
                 .runtime()
@@ -196,13 +221,18 @@ async fn write(repository: &Repository, exclusive: bool) -> Result<Id> {
 }
 
 async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
-    let mut fresh = Instant::now();
     let mut wait = REFRESH;
     loop {
         tokio::time::sleep(wait).await;
-        match write(&repository, exclusive).await {
+        let written = write(&repository, exclusive).await;
+        // Also after a write that went well: it may have been late, and a new lock does not bring back what
+        // somebody removed under the stale one.
+        let lost = state.expired();
+        match written {
             Ok(new) => {
-                fresh = Instant::now();
+                if !lost {
+                    state.renew();
+                }
                 wait = REFRESH;
                 let old = {
                     let mut id = state.id.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,9 +245,6 @@ async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
             Err(error) => {
                 tracing::warn!(%error, "cannot refresh the repository lock");
                 wait = Duration::from_secs(15);
-                if fresh.elapsed() > LOST {
-                    state.lost.store(true, Ordering::Release);
-                }
             }
         }
     }
@@ -226,7 +253,7 @@ async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
 impl RepositoryLock {
     /// Fails once the lock can no longer be trusted; asked before every commit.
     pub fn check(&self) -> Result<()> {
-        if self.state.lost.load(Ordering::Acquire) {
+        if self.state.expired() {
             return Err(Error::LockLost {
                 minutes: STALE_MINUTES,
             });

@@ -21,6 +21,9 @@ use super::super::node::{Node, NodeKind};
 use super::window::Target;
 use super::{Dir, Shared, apply, release};
 
+/// Bytes of digest in a temporary name.
+const TEMPORARY_DIGEST: usize = 16;
+
 /// A file all of whose parts share this.
 pub(super) struct FileState {
     dir: Arc<Dir>,
@@ -64,12 +67,16 @@ impl FileState {
 
     /// The name a small file has until it is whole: its own length says nothing about ours.
     fn temporary(&self) -> Vec<u8> {
-        format!(".ferry-{}.tmp", Id::of(&self.node.name).short()).into_bytes()
+        // Long enough that no two of the files a restore has open at one time share it.
+        let digest = hex::encode(&Id::of(&self.node.name).0[..TEMPORARY_DIGEST]);
+        format!(".ferry-{digest}.tmp").into_bytes()
     }
 
     /// Whether a killed restore left this behind.
     pub(super) fn is_temporary(name: &[u8]) -> bool {
-        name.len() == 19 && name.starts_with(b".ferry-") && name.ends_with(b".tmp")
+        name.len() == ".ferry-.tmp".len() + 2 * TEMPORARY_DIGEST
+            && name.starts_with(b".ferry-")
+            && name.ends_with(b".tmp")
     }
 
     pub(super) fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> Error {
