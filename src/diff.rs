@@ -18,6 +18,7 @@ mod plan;
 
 pub use lines::{Line, LineKind};
 pub use mask::MaskKey;
+pub(crate) use mask::replace_passwords;
 pub use normalise::normalise;
 pub use plan::plan;
 

@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::report::palette::{Role, paint};
 use crate::report::units::{bytes, count, plural};
 use crate::restore::{self, RestoreError, RunContext, RunOptions, RunReport};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Name of the capture among a run's files: it is committed once its data is in the store.
 const CAPTURE_FILE: &str = "capture";
@@ -144,7 +144,12 @@ async fn finish(
             }
         }
     }
-    if capture.volumes.iter().all(|volume| volume.saved.is_some()) {
+    let whole = capture.volumes.iter().all(|volume| volume.saved.is_some());
+    let committed = async || -> Result<bool, StoreError> {
+        let captures = parts.store.list_captures().await?;
+        Ok(captures.iter().any(|known| known.id == capture.id))
+    };
+    if whole && !committed().await? {
         parts.store.save_capture(&capture).await?;
     }
     let complete = report.complete();

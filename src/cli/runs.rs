@@ -315,28 +315,43 @@ async fn undo(
         UndoOptions { delete_data },
     )
     .await?;
+    let failed = undone.left.iter().filter(|left| left.failed).count();
     context.report.data(&undone, || {
         let left: String = undone
             .left
             .iter()
             .map(|left| {
-                format!(
-                    "{} left {}: {}\n",
-                    paint(Role::Warn, "!"),
-                    left.object,
-                    left.reason
-                )
+                let mark = if left.failed {
+                    paint(Role::Bad, "✗")
+                } else {
+                    paint(Role::Warn, "!")
+                };
+                format!("{mark} left {}: {}\n", left.object, left.reason)
             })
             .collect();
-        format!(
-            "{left}{} run {run} taken back: {} deleted, {} restored, {} left\n",
-            paint(Role::Good, "✓"),
+        let counts = format!(
+            "{} deleted, {} restored, {} left",
             undone.deleted.len(),
             undone.restored.len(),
             undone.left.len(),
-        )
+        );
+        match failed {
+            0 => format!(
+                "{left}{} run {run} taken back: {counts}\n",
+                paint(Role::Good, "✓")
+            ),
+            _ => format!(
+                "{left}{} run {run} is not taken back whole: {counts}\n  try again with: {}\n",
+                paint(Role::Bad, "✗"),
+                paint(Role::Hint, format!("ferry runs undo {run}")),
+            ),
+        }
     });
-    Ok(Exit::Done)
+    Ok(if failed == 0 {
+        Exit::Done
+    } else {
+        Exit::Incomplete
+    })
 }
 
 async fn verify(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {

@@ -222,7 +222,6 @@ impl ClusterMovers {
             placement: work.placement,
             variables,
         };
-        self.create(work.api, &pod, &job).await?;
         let follower = Follower {
             api: work.api,
             namespace: &namespace,
@@ -232,6 +231,7 @@ impl ClusterMovers {
             events: &self.events,
         };
         let done = async {
+            self.create(work.api, &pod, &job).await?;
             follower.started().await?;
             let place = (namespace.as_str(), work.name, PORT);
             let _links =
@@ -361,6 +361,8 @@ impl ClusterMovers {
                     host: api.cluster.name().into(),
                     tags: vec![
                         format!("capture={}", self.settings.capture),
+                        // A save forgets what earlier attempts of its own run left, and only that.
+                        format!("run={}", self.settings.run),
                         format!("pvc={}", api.claim),
                     ],
                     consistency,

@@ -8,8 +8,9 @@ use super::names::{CLAIM, RUN};
 use crate::capture::VolumeMode;
 use crate::mover::{JOB, VOLUME};
 
-/// A mover that hangs for a day has lost its run: the kubelet ends it then, whoever is left to see.
-const DEADLINE: u64 = 24 * 60 * 60;
+/// A mover that is at it for a week has lost its run: the kubelet ends it then, whoever is left to see.
+/// A week is 60 TB at 100 MB/s, or 6 TB over a relay.
+const DEADLINE: u64 = 7 * 24 * 60 * 60;
 
 /// Reading every file of any owner, and nothing else.
 const READING: [&str; 1] = ["DAC_READ_SEARCH"];

@@ -83,6 +83,11 @@ fn hide(slot: &mut Value, mask: &Mask, key: &MaskKey) {
 }
 
 fn without_password(text: &str, key: &MaskKey) -> String {
+    replace_passwords(text, |password| key.mask(password.as_bytes()))
+}
+
+/// Text whose passwords in URLs (`scheme://user:password@host`) are replaced, in angle brackets.
+pub(crate) fn replace_passwords(text: &str, replacement: impl Fn(&str) -> String) -> String {
     static PASSWORD: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:)(?P<password>[^\s/@]+)@")
             .expect("the pattern is constant")
@@ -92,7 +97,7 @@ fn without_password(text: &str, key: &MaskKey) -> String {
     }
     PASSWORD
         .replace_all(text, |found: &regex::Captures| {
-            let masked = key.mask(found["password"].as_bytes());
+            let masked = replacement(&found["password"]);
             format!("{}<{masked}>@", &found["before"])
         })
         .into_owned()

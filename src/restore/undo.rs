@@ -42,6 +42,8 @@ pub struct Left {
     pub object: ObjectId,
     /// Why.
     pub reason: String,
+    /// Whether it should have been taken back and that failed; else it was left on purpose.
+    pub failed: bool,
 }
 
 /// What came of an undo.
@@ -125,10 +127,15 @@ impl<M: Movers> Undo<'_, M> {
                     Ok(Taken::Nothing) => {}
                     Ok(Taken::Deleted) => report.deleted.push(object),
                     Ok(Taken::Restored) => report.restored.push(object),
-                    Ok(Taken::Left(reason)) => report.left.push(Left { object, reason }),
+                    Ok(Taken::Left(reason)) => report.left.push(Left {
+                        object,
+                        reason,
+                        failed: false,
+                    }),
                     Err(error) => report.left.push(Left {
                         object,
                         reason: error.full(),
+                        failed: true,
                     }),
                 }
             }
@@ -318,6 +325,7 @@ impl<M: Movers> Undo<'_, M> {
                     report.left.push(Left {
                         object: id.clone(),
                         reason,
+                        failed: true,
                     });
                     break;
                 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Change, Lookalike, Transformed};
+use crate::diff::replace_passwords;
 use crate::object::ObjectId;
 
 /// What stands for a value of a Secret.
@@ -70,10 +71,15 @@ pub fn explain(transformed: &Transformed) -> Explanation {
 }
 
 fn shown(change: &Change) -> ShownChange {
-    let data = change.path.starts_with("/data") || change.path.starts_with("/stringData");
-    let hide = |value: &Value| match change.object.is("", "Secret") && data && !value.is_null() {
-        true => Value::from(MASKED),
-        false => value.clone(),
+    let data = ["/data", "/stringData"]
+        .iter()
+        .any(|field| change.path.starts_with(field));
+    let secret = change.object.is("", "Secret") && (data || change.path.is_empty());
+    let hide = |value: &Value| match value {
+        Value::Null => Value::Null,
+        _ if secret => Value::from(MASKED),
+        Value::String(text) => replace_passwords(text, |_| MASKED.to_owned()).into(),
+        other => other.clone(),
     };
     ShownChange {
         object: change.object.clone(),

@@ -13,6 +13,7 @@ use super::image::Prefix;
 use super::names::Maps;
 use super::text::words;
 use super::work::Work;
+use crate::diff::replace_passwords;
 use crate::object::{Object, pointer};
 
 /// How much text around a look-alike is shown, to each side, in bytes.
@@ -34,7 +35,7 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
                     excerpt: if masked {
                         "(in a Secret)".into()
                     } else {
-                        excerpt(text, at)
+                        replace_passwords(&excerpt(text, at), |_| "hidden".to_owned())
                     },
                 });
             }
