@@ -132,7 +132,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Runs(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,
         Command::Mover(command) => command.run(context).await,
-        Command::Completion(args) => Ok(args.run()),
+        Command::Completion(args) => Ok(args.run(context)),
     }
 }
 

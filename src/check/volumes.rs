@@ -1,9 +1,12 @@
 //! Claims whose data does not travel, and data with traps (W-7, T-8).
 
-use super::CheckInput;
+use super::{CheckInput, list};
 use crate::finding::{Finding, Verdict};
+use crate::object::ObjectId;
+use crate::plan::stamp::{DATA_ANNOTATION, DATA_PENDING};
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    kept(input, findings);
     let claims = input.capture.objects.iter().zip(input.objects());
     for (captured, object) in claims {
         if !object.is("", "PersistentVolumeClaim") {
@@ -45,6 +48,50 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Claims that are on the target with data of an earlier run keep it: nothing is ever written over data.
+/// Who rehearsed and now migrates for good must hear that today's data stays behind.
+fn kept(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    let claims: Vec<ObjectId> = input
+        .capture
+        .objects
+        .iter()
+        .zip(input.objects())
+        .filter_map(|(captured, object)| {
+            let id = captured.object.id();
+            let volume = input
+                .capture
+                .volumes
+                .iter()
+                .find(|volume| volume.claim == id)?;
+            let held = input
+                .target
+                .live
+                .get(&object.id())?
+                .annotation(DATA_ANNOTATION)?;
+            let wanted = volume
+                .saved
+                .as_ref()
+                .map(|saved| saved.proof.digest.as_str());
+            (held != DATA_PENDING && Some(held) != wanted).then(|| object.id())
+        })
+        .collect();
+    if claims.is_empty() {
+        return;
+    }
+    findings.push(
+        Finding::new(
+            Verdict::Warn,
+            "W-13",
+            "claims on the target keep the data an earlier run brought; the source's data of now is not brought",
+        )
+        .because(list(claims))
+        .remedy(
+            "to bring it, take the earlier run back with `ferry runs undo RUN --delete-data` \
+             (`ferry runs list` names it), or delete these claims and what mounts them on the target, and migrate again",
+        ),
+    );
 }
 
 /// Bytes of a Kubernetes quantity without fractions of a byte; `None` when it is none.

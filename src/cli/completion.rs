@@ -3,6 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
+use super::context::Context;
 use crate::cli::Cli;
 use crate::exit::Exit;
 
@@ -17,13 +18,10 @@ pub(super) struct CompletionArgs {
 }
 
 impl CompletionArgs {
-    pub(super) fn run(&self) -> Exit {
-        clap_complete::generate(
-            self.shell,
-            &mut Cli::command(),
-            "ferry",
-            &mut std::io::stdout(),
-        );
+    pub(super) fn run(&self, context: &Context) -> Exit {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "ferry", &mut script);
+        context.report.text(&String::from_utf8_lossy(&script));
         Exit::Done
     }
 }

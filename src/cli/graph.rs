@@ -153,6 +153,11 @@ impl GraphArgs {
         if let Some(name) = focus {
             graph = graph.focus(&find(&graph, &name)?, depth);
         }
+        let format = if context.report.is_json() {
+            Format::Json
+        } else {
+            format
+        };
         let text = match format {
             Format::Text => render::text(&graph),
             Format::Dot => render::dot(&graph),

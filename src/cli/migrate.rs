@@ -88,8 +88,12 @@ impl MigrateArgs {
         let choices = Choices { install_crds };
         let prepared =
             pipeline::prepare(capture, &target, &recipes, choices, &context.events).await?;
-        let Prepared { capture, plan, .. } = prepared;
-        let review = Review::new(&plan)?;
+        let Prepared {
+            capture,
+            transformed,
+            plan,
+        } = prepared;
+        let review = Review::new(&plan)?.with_lookalikes(&transformed.lookalikes);
         if let Some(folder) = &save_report {
             review.save(folder)?;
         }

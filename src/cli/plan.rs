@@ -97,7 +97,7 @@ impl PlanArgs {
         } = self;
         let prepared = input.prepare(context).await?;
         let plan = &prepared.plan;
-        let review = Review::new(plan)?;
+        let review = Review::new(plan)?.with_lookalikes(&prepared.transformed.lookalikes);
         context
             .report
             .data(&review.document(), || review.text(diff));

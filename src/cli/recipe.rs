@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::context::{Context, RecipeArgs, StoreArgs};
+use super::show::lookalikes;
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
 use crate::pipeline;
@@ -121,26 +122,7 @@ fn explain(explanation: &Explanation) -> String {
         }
     }
     let changes = render(&["RULE", "OBJECT", "PATH", "BEFORE", "AFTER"], &rows);
-    let alike: Vec<Vec<Cell>> = explanation
-        .lookalikes
-        .iter()
-        .map(|one| {
-            let object = Cell::new(Role::Name, one.object.to_string());
-            vec![
-                one.rule.clone().into(),
-                object,
-                one.path.clone().into(),
-                one.excerpt.clone().into(),
-            ]
-        })
-        .collect();
-    if alike.is_empty() {
-        return changes;
-    }
-    format!(
-        "{changes}\nlooks alike and stays:\n{}",
-        render(&["RULE", "OBJECT", "PATH", "TEXT"], &alike)
-    )
+    format!("{changes}{}", lookalikes(&explanation.lookalikes))
 }
 
 /// A value on one line, cut where a table would break.

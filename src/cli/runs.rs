@@ -44,7 +44,8 @@ pub(super) enum RunsCommand {
     Resume(ResumeArgs),
     /// Take back what a run wrote, in reverse order
     ///
-    /// What changed since, and what others made, is left alone and listed.
+    /// What the run made is deleted, as long as it is still the same object; what it changed gets its former
+    /// content back, unless that changed since. What others made is left alone and listed.
     Undo {
         /// Delete the claims the run made, with their data
         #[arg(long)]

@@ -13,12 +13,15 @@ use crate::graph::{Phase, render};
 use crate::object::ObjectId;
 use crate::plan::{Need, Plan};
 use crate::report::palette::{Role, paint};
+use crate::report::table::{Cell, render as table};
 use crate::report::{diff_view, plan_view};
 use crate::surface::ClusterIdentity;
+use crate::transform::Lookalike;
 
 /// A plan ready to be shown.
 pub(super) struct Review<'a> {
     plan: &'a Plan,
+    lookalikes: &'a [Lookalike],
     diffs: Vec<ObjectDiff>,
 }
 
@@ -34,6 +37,7 @@ pub(super) struct Document<'a> {
     blocked: bool,
     steps: Vec<ShownStep<'a>>,
     findings: &'a [Finding],
+    lookalikes: &'a [Lookalike],
     diff: &'a [ObjectDiff],
 }
 
@@ -55,8 +59,16 @@ impl<'a> Review<'a> {
         aws_lc_rs::rand::fill(&mut key).map_err(|error| Failure::plain(Exit::Internal, error))?;
         Ok(Self {
             plan,
+            lookalikes: &[],
             diffs: diff::plan(plan, &MaskKey::new(&key)),
         })
+    }
+
+    /// Adds what the recipes left alone though it looks like what they change (T-11).
+    #[must_use]
+    pub(super) fn with_lookalikes(mut self, lookalikes: &'a [Lookalike]) -> Self {
+        self.lookalikes = lookalikes;
+        self
     }
 
     /// The plan as JSON.
@@ -89,6 +101,7 @@ impl<'a> Review<'a> {
             blocked: self.plan.blocked(),
             steps: steps.iter().map(step).collect(),
             findings,
+            lookalikes: self.lookalikes,
             diff: &self.diffs,
         }
     }
@@ -101,6 +114,7 @@ impl<'a> Review<'a> {
         }
         out.push_str(&plan_view::table(self.plan));
         out.push_str(&plan_view::findings(&self.plan.findings));
+        out.push_str(&lookalikes(self.lookalikes));
         if self.plan.pending() == 0 && !self.plan.blocked() {
             let mark = paint(Role::Good, "✓");
             out.push_str(&format!(
@@ -131,4 +145,25 @@ impl<'a> Review<'a> {
         }
         Ok(())
     }
+}
+
+/// What looks like something a recipe changes and was left alone.
+pub(super) fn lookalikes(lookalikes: &[Lookalike]) -> String {
+    if lookalikes.is_empty() {
+        return String::new();
+    }
+    let row = |one: &Lookalike| -> Vec<Cell> {
+        let object = Cell::new(Role::Name, one.object.to_string());
+        vec![
+            one.rule.clone().into(),
+            object,
+            one.path.clone().into(),
+            one.excerpt.clone().into(),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = lookalikes.iter().map(row).collect();
+    format!(
+        "\nlooks alike and stays as it is:\n{}",
+        table(&["RULE", "OBJECT", "PATH", "TEXT"], &rows)
+    )
 }

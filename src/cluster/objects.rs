@@ -237,6 +237,26 @@ impl Cluster {
         object: &Object,
         options: &ApplyOptions<'_>,
     ) -> Result<Object, ClusterError> {
+        match self.apply_once(resource, object, options).await {
+            // A field Ferry gave back when it undid a run is Ferry's by `Update`, and the server takes
+            // that for another manager.
+            Err(error) if !options.force && only_with(&error, options.manager) => {
+                let options = ApplyOptions {
+                    force: true,
+                    ..*options
+                };
+                self.apply_once(resource, object, &options).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn apply_once(
+        &self,
+        resource: &ApiResource,
+        object: &Object,
+        options: &ApplyOptions<'_>,
+    ) -> Result<Object, ClusterError> {
         let place = Place::of(resource, object);
         let force = if options.force { "true" } else { "false" };
         let mut query = vec![
@@ -354,6 +374,20 @@ impl Cluster {
     pub(super) fn object(&self, call: &Call, value: Value) -> Result<Object, ClusterError> {
         Object::new(value).map_err(|source| self.malformed(call, source))
     }
+}
+
+/// Whether an apply was refused for conflicts with nobody but this very manager's earlier updates.
+fn only_with(error: &ClusterError, manager: &str) -> bool {
+    let Some(failure) = error.failure().filter(|_| error.is_conflict()) else {
+        return false;
+    };
+    // `conflict with "ferry" using v1: .data.a`; one such part for every manager.
+    let mut others = failure.message.split("with \"").skip(1).peekable();
+    others.peek().is_some()
+        && others.all(|rest| {
+            rest.split_once('"')
+                .is_some_and(|(name, _)| name == manager)
+        })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub fn json_lines() -> Events {
 }
 
 /// An object that is not ready is mentioned after this long, and again each time.
-const WAITING_EVERY: Duration = Duration::from_secs(10);
+const WAITING_EVERY: Duration = Duration::from_secs(15);
 
 /// Events as plain lines on stderr; volumes and waits report every few seconds.
 pub fn lines() -> Events {
@@ -107,11 +107,24 @@ pub(super) fn describe(event: &Event) -> Option<String> {
             format!("{} {action} {object}: {error}", paint(Role::Bad, "✗"))
         }
         Event::Waiting { object, message } => {
-            format!("{} waiting for {object}: {message}", paint(Role::Dim, "…"))
+            format!(
+                "{} waiting for {object}: {}",
+                paint(Role::Dim, "…"),
+                shortened(message)
+            )
         }
         Event::Notice { text } => format!("  {text}"),
         Event::Warning { text } => format!("{} {text}", paint(Role::Warn, "warning:")),
     })
+}
+
+/// The beginning of a long message: events of pods run to many lines.
+fn shortened(message: &str) -> String {
+    const LONGEST: usize = 200;
+    match message.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
 }
 
 pub(super) fn verb(direction: Direction) -> &'static str {

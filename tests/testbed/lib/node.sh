@@ -76,7 +76,7 @@ maxPods: 250
 kubeAPIQPS: 200
 kubeAPIBurst: 400
 evictionHard: {memory.available: "1%", nodefs.available: "1%", imagefs.available: "1%", nodefs.inodesFree: "1%"}
-imageGCHighThresholdPercent: 99
+imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 98
 YAML
 }
