@@ -110,17 +110,10 @@ fn versions(namespace: &str) -> BTreeMap<String, String> {
             "name",
         ],
     );
+    let others = ["events", "pods", "endpoints", "leases", "replicasets"];
     let wanted: Vec<&str> = kinds
         .lines()
-        .filter(|kind| {
-            !["events", "pods", "endpoints"].contains(kind) && !kind.contains('.')
-                || kind.contains("apps")
-                || kind.contains("batch")
-                || kind.contains("networking.k8s.io")
-                || kind.contains("rbac")
-                || kind.contains("openshift")
-                || kind.contains("shops")
-        })
+        .filter(|kind| !others.iter().any(|other| kind.starts_with(other)))
         .collect();
     let found = kubectl(
         "b",

@@ -218,6 +218,8 @@ impl Trip {
             ],
         );
         assert_eq!(found, "", "the namespace was made");
+        let runs = run(&mut self.ferry(&["runs", "list", "-o", "json"])).exits(0);
+        assert_eq!(runs.json(), Value::Array(Vec::new()), "a run has begun");
     }
 
     /// Asserts that no namespace, pod, snapshot or volume of Ferry's own work is left of a run.

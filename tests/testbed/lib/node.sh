@@ -75,9 +75,9 @@ registryPullQPS: 0
 maxPods: 250
 kubeAPIQPS: 200
 kubeAPIBurst: 400
-evictionHard: {memory.available: "1%", nodefs.available: "1%", imagefs.available: "1%", nodefs.inodesFree: "1%"}
+evictionHard: {memory.available: "1%", nodefs.available: "0%", imagefs.available: "0%", nodefs.inodesFree: "0%"}
 imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 98
+imageGCLowThresholdPercent: 99
 YAML
 }
 
