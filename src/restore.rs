@@ -76,6 +76,9 @@ pub struct RunContext<'a, M> {
     pub options: RunOptions,
 }
 
+/// How often a journal that somebody else wrote to meanwhile is read again before it is resumed.
+const REOPENS: u32 = 3;
+
 /// Name of a run's plan among its files.
 pub const PLAN_FILE: &str = "plan";
 
@@ -95,7 +98,8 @@ pub async fn execute<M: Movers>(
         run: context.run.into(),
         source,
     })?;
-    run(plan, context, &[]).await
+    let journal = open(context, &[]).await?;
+    run(plan, context, journal, &[]).await
 }
 
 /// Goes on with a run that was stopped, killed, or ended with failures.
@@ -105,13 +109,36 @@ pub async fn execute<M: Movers>(
 pub async fn resume<M: Movers>(context: &RunContext<'_, M>) -> Result<RunReport, RestoreError> {
     let plan = plan_of(&*context.files, context.run).await?;
     admit(&plan, context.target)?;
-    let records = journal::read(&*context.files, context.run).await?;
-    if records.iter().any(|record| record.entry == Entry::Undone) {
-        return Err(RestoreError::Undone {
-            run: context.run.into(),
-        });
-    }
-    run(&plan, context, &records).await
+    let mut tries = 0;
+    let (journal, records) = loop {
+        let records = journal::read(&*context.files, context.run).await?;
+        if records.iter().any(|record| record.entry == Entry::Undone) {
+            return Err(RestoreError::Undone {
+                run: context.run.into(),
+            });
+        }
+        match open(context, &records).await {
+            Ok(journal) => break (journal, records),
+            // The last write of a killed process may land after its successor has read the journal.
+            Err(_) if tries < REOPENS => tries += 1,
+            Err(error) => return Err(error),
+        }
+    };
+    run(&plan, context, journal, &records).await
+}
+
+/// Begins this process's part of the journal. Nothing is written on B before it succeeds.
+async fn open<M: Movers>(
+    context: &RunContext<'_, M>,
+    records: &[Record],
+) -> Result<Journal, RestoreError> {
+    let last = records.last().map_or(0, |record| record.seq);
+    let journal = Journal::open(context.files.clone(), context.run, last);
+    let opened = Entry::Opened {
+        ferry: env!("CARGO_PKG_VERSION").into(),
+    };
+    journal.intend(Record::of_run(opened)).await?;
+    Ok(journal)
 }
 
 /// The plan a run executes.
@@ -146,16 +173,11 @@ fn admit(plan: &Plan, target: &Cluster) -> Result<(), RestoreError> {
 async fn run<M: Movers>(
     plan: &Plan,
     context: &RunContext<'_, M>,
+    journal: Journal,
     records: &[Record],
 ) -> Result<RunReport, RestoreError> {
     context.events.started(Stage::Restore);
     let served = context.target.served().await?;
-    let last = records.last().map_or(0, |record| record.seq);
-    let journal = Journal::open(context.files.clone(), context.run, last);
-    let opened = Entry::Opened {
-        ferry: env!("CARGO_PKG_VERSION").into(),
-    };
-    journal.intend(Record::of_run(opened)).await?;
     let report = engine::Engine::new(plan, context, &journal, served, records)
         .run()
         .await;
