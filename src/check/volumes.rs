@@ -3,6 +3,7 @@
 use super::{CheckInput, list};
 use crate::finding::{Finding, Verdict};
 use crate::object::ObjectId;
+use crate::object::quantity::Quantity;
 use crate::plan::stamp::{DATA_ANNOTATION, DATA_PENDING};
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
@@ -31,7 +32,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
             ),
             Some(volume) => {
                 let asked = object.text("/spec/resources/requests/storage");
-                let size = asked.and_then(bytes);
+                let size = asked.and_then(Quantity::parse).map(Quantity::ceil);
                 if let Some(size) = size.filter(|size| *size < volume.capacity) {
                     findings.push(
                         Finding::new(
@@ -92,29 +93,6 @@ fn kept(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
              (`ferry runs list` names it), or delete these claims and what mounts them on the target, and migrate again",
         ),
     );
-}
-
-/// Bytes of a Kubernetes quantity without fractions of a byte; `None` when it is none.
-fn bytes(text: &str) -> Option<u64> {
-    let split = text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.'));
-    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
-    let factor: f64 = match unit {
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "Ki" => 1024.0,
-        "Mi" => f64::from(1 << 20),
-        "Gi" => f64::from(1 << 30),
-        "Ti" => 1024.0 * f64::from(1 << 30),
-        "Pi" => 1024.0 * 1024.0 * f64::from(1 << 30),
-        _ => return None,
-    };
-    let value = number.parse::<f64>().ok()? * factor;
-    // Beyond 2^53 bytes the last digits round; sizes are compared, not added up.
-    (value.is_finite() && value >= 0.0).then_some(value as u64)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::DataError;
 use super::api::{Api, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT};
 use super::names;
 use crate::object::Object;
+use crate::object::quantity::Quantity;
 
 /// How long a driver may take: large volumes flush first, clouds upload.
 const READY: Duration = Duration::from_secs(15 * 60);
@@ -255,29 +256,7 @@ pub(super) fn bytes(value: &Value) -> Option<u64> {
     if let Some(number) = value.as_u64() {
         return Some(number);
     }
-    let text = value.as_str()?;
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let power = |base: f64, exponent: i32| base.powi(exponent);
-    let factor = match unit {
-        "" => 1.0,
-        "m" => 0.001,
-        "k" => power(1000.0, 1),
-        "M" => power(1000.0, 2),
-        "G" => power(1000.0, 3),
-        "T" => power(1000.0, 4),
-        "P" => power(1000.0, 5),
-        "Ki" => power(1024.0, 1),
-        "Mi" => power(1024.0, 2),
-        "Gi" => power(1024.0, 3),
-        "Ti" => power(1024.0, 4),
-        "Pi" => power(1024.0, 5),
-        exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    // Whole numbers of bytes below 2^53 are exact; a size is rounded up, as the API server does.
-    Some((number.parse::<f64>().ok()? * factor).ceil() as u64)
+    Quantity::parse(value.as_str()?).map(Quantity::ceil)
 }
 
 #[cfg(test)]
