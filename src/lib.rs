@@ -17,6 +17,7 @@
 //! `object_store`, only `yaml` knows YAML.
 
 pub mod capture;
+mod causes;
 pub mod check;
 pub mod cli;
 pub mod cluster;

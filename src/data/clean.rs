@@ -13,6 +13,7 @@ use super::access::{back_to_normal, goes_with_claim};
 use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
 use super::names::{self, RECLAIM, ROLE, STAGE};
 use super::snapshot::remove_first;
+use crate::causes;
 use crate::cluster::Cluster;
 use crate::object::Object;
 
@@ -75,7 +76,7 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     fn note<T>(&mut self, result: Result<T, DataError>) -> Option<T> {
         result
-            .map_err(|error| self.refused.push(chain(&error)))
+            .map_err(|error| self.refused.push(causes::in_one_line(&error)))
             .ok()
     }
 
@@ -175,16 +176,4 @@ impl Sweep<'_> {
             }
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

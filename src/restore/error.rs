@@ -1,5 +1,6 @@
 //! Why a run, or one step of it, did not end well.
 
+use crate::causes;
 use crate::cluster::ClusterError;
 use crate::data::DataError;
 use crate::exit::Exit;
@@ -123,13 +124,7 @@ pub enum StepError {
 impl StepError {
     /// The message with all its causes: `failed to x: no route to host`.
     pub fn full(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        causes::in_one_line(self)
     }
 
     /// Whether the user, not a fault, ended the step.
