@@ -162,7 +162,8 @@ impl Follower<'_> {
                 }
             }
             let ended = matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
-            if told != Some(progress) && !ended {
+            // Told once at least, so that whoever listens knows that it began.
+            if told.is_none() || (told != Some(progress) && !ended) {
                 told = Some(progress);
                 let (claim, direction) = (self.api.claim.clone(), self.direction);
                 self.events.send(Event::Volume {
