@@ -12,6 +12,7 @@
 //! takes back what it made. It refuses to write an object that changed since the plan was made, and to
 //! take fields from other managers unless told to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +23,13 @@ use crate::data::Movers;
 use crate::event::{Events, Stage};
 use crate::journal::{self, Entry, Journal, Record, RunFiles};
 use crate::knowledge::Knowledge;
-use crate::plan::{Plan, file};
+use crate::plan::{Action, Plan, file};
 
 mod engine;
 mod error;
 mod evidence;
 mod gate;
+mod lease;
 mod moves;
 mod owners;
 mod past;
@@ -170,6 +172,38 @@ fn admit(plan: &Plan, target: &Cluster) -> Result<(), RestoreError> {
     Ok(())
 }
 
+/// Takes every namespace the run writes to, unless it has nothing to do there.
+async fn take_all(plan: &Plan, leases: &lease::Leases<'_>) -> Result<(), RestoreError> {
+    let pending = plan.steps.iter().filter(|step| step.action.pending());
+    let targets = pending.filter_map(|step| match &step.action {
+        Action::Snapshot(_) | Action::Save(_) => None,
+        _ => step.object.namespace.as_deref(),
+    });
+    for namespace in targets.collect::<BTreeSet<&str>>() {
+        leases.take(namespace).await.map_err(RestoreError::Busy)?;
+    }
+    Ok(())
+}
+
+/// Executes while the Leases are kept. When another run took a namespace over, this one stops as for the
+/// user: what it is writing it finishes, and it can be resumed.
+async fn drive<M: Movers>(
+    engine: &engine::Engine<'_, M>,
+    leases: &lease::Leases<'_>,
+    context: &RunContext<'_, M>,
+) -> Result<RunReport, RestoreError> {
+    let mut executed = std::pin::pin!(engine.run());
+    tokio::select! {
+        report = &mut executed => Ok(report),
+        lost = leases.keep() => {
+            let Err(error) = lost;
+            context.events.warning(error.full());
+            context.cancel.cancel();
+            Ok(executed.await)
+        }
+    }
+}
+
 async fn run<M: Movers>(
     plan: &Plan,
     context: &RunContext<'_, M>,
@@ -178,9 +212,19 @@ async fn run<M: Movers>(
 ) -> Result<RunReport, RestoreError> {
     context.events.started(Stage::Restore);
     let served = context.target.served().await?;
-    let report = engine::Engine::new(plan, context, &journal, served, records)
-        .run()
-        .await;
+    let leases = lease::Leases::new(context.target, context.run, context.events, &served);
+    let taken = tokio::select! {
+        taken = take_all(plan, &leases) => taken,
+        // The engine then starts nothing, and says so.
+        () = context.cancel.cancelled() => Ok(()),
+    };
+    let engine = engine::Engine::new(plan, context, &journal, &served, records, &leases);
+    let report = match taken {
+        Ok(()) => drive(&engine, &leases, context).await,
+        Err(error) => Err(error),
+    };
+    leases.release().await;
+    let report = report?;
     journal.note(Record::of_run(Entry::Closed {
         done: report.done(),
         open: report.open(),

@@ -44,12 +44,18 @@ pub(super) enum RunsCommand {
     Resume(ResumeArgs),
     /// Take back what a run wrote, in reverse order
     ///
-    /// What the run made is deleted, as long as it is still the same object; what it changed gets its former
-    /// content back, unless that changed since. What others made is left alone and listed.
+    /// What the run made is deleted, as long as it is still the same object and nobody edited it; what it
+    /// changed gets its former content back, unless that changed since. Everything else is left alone and
+    /// listed with the reason.
+    ///
+    /// Example: `ferry runs undo latest --delete-data`
     Undo {
         /// Delete the claims the run made, with their data
         #[arg(long)]
         delete_data: bool,
+        /// Delete also what somebody edited after the run made it
+        #[arg(long)]
+        delete_edited: bool,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -110,9 +116,16 @@ impl RunsCommand {
             }
             Self::Undo {
                 delete_data,
+                delete_edited,
                 yes,
                 run,
-            } => undo(context, run, delete_data, yes).await,
+            } => {
+                let options = UndoOptions {
+                    delete_data,
+                    delete_edited,
+                };
+                undo(context, run, options, yes).await
+            }
             Self::Verify(args) => verify(context, args).await,
         }
     }
@@ -291,7 +304,7 @@ fn line(record: &Record) -> String {
 async fn undo(
     context: &Context,
     args: ResumeArgs,
-    delete_data: bool,
+    options: UndoOptions,
     yes: bool,
 ) -> Result<Exit, Failure> {
     let (run, parts) = args.parts(context, false).await?;
@@ -311,11 +324,7 @@ async fn undo(
         return Ok(Exit::Done);
     }
     let movers = run::movers(context, &parts, &run, &plan);
-    let undone = restore::undo(
-        &run::run_context(context, &parts, &run, &movers),
-        UndoOptions { delete_data },
-    )
-    .await?;
+    let undone = restore::undo(&run::run_context(context, &parts, &run, &movers), options).await?;
     let failed = undone.left.iter().filter(|left| left.failed).count();
     context.report.data(&undone, || {
         let left: String = undone

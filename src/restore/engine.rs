@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::gate::Gated;
+use super::lease::Leases;
 use super::past::Past;
 use super::resource::Resources;
 use super::schedule::{Schedule, State};
@@ -22,7 +23,7 @@ use crate::data::Movers;
 use crate::event::{Event, Events};
 use crate::journal::{After, Entry, Journal, Record};
 use crate::object::{Object, ObjectId};
-use crate::plan::{Action, Class, Plan, Step, content, digest};
+use crate::plan::{Action, Class, Expect, Plan, Step, content, digest};
 use crate::surface::ApiResource;
 
 /// Object writes in flight at once: an API server with default flow control never refuses these (W-2).
@@ -69,6 +70,8 @@ pub(super) struct Engine<'a, M> {
     pub(super) uids: Mutex<BTreeMap<ObjectId, String>>,
     /// What was saved, by the claim on A.
     pub(super) saved: Mutex<BTreeMap<ObjectId, SavedVolume>>,
+    /// The namespaces that are this run's.
+    leases: &'a Leases<'a>,
 }
 
 struct Running<'b> {
@@ -85,19 +88,21 @@ impl<'a, M: Movers> Engine<'a, M> {
         plan: &'a Plan,
         context: &'a RunContext<'a, M>,
         journal: &'a Journal,
-        served: Vec<ApiResource>,
+        served: &[ApiResource],
         records: &[Record],
+        leases: &'a Leases<'a>,
     ) -> Self {
         Self {
             plan,
             context,
             journal,
-            resources: Resources::new(served, plan),
+            resources: Resources::new(served.to_vec(), plan),
             past: Past::new(records, context.run),
             watchers: Watchers::new(context.target.clone()),
             applies: plan.applies(),
             uids: Mutex::default(),
             saved: Mutex::default(),
+            leases,
         }
     }
 
@@ -178,7 +183,7 @@ impl<'a, M: Movers> Engine<'a, M> {
                 class: Class::Create | Class::Update,
                 expect,
                 ..
-            } => self.apply(step, body, expect).await,
+            } => self.apply_and_take(step, body, expect).await,
             Action::Release { holds, body } => self.release(step, holds, body).await,
             Action::Snapshot(volume) => self.snapshot(step, volume).await,
             Action::Save(volume) => self.save(step, volume).await,
@@ -196,6 +201,20 @@ impl<'a, M: Movers> Engine<'a, M> {
             });
         }
         result
+    }
+
+    /// Applies; a namespace that was just made is taken before anything is written to it.
+    async fn apply_and_take(
+        &self,
+        step: &Step,
+        body: &Object,
+        expect: &Expect,
+    ) -> Result<Executed, StepError> {
+        let executed = self.apply(step, body, expect).await?;
+        if step.object.is("", "Namespace") {
+            self.leases.take(&step.object.name).await?;
+        }
+        Ok(executed)
     }
 
     /// Keeps the UID of what is on B now, and links what was waiting for it.

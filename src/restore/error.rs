@@ -48,6 +48,9 @@ pub enum RestoreError {
     /// The journal failed.
     #[error("failed to keep the run's journal")]
     Journal(#[from] JournalError),
+    /// Another run works on a target namespace.
+    #[error("the run did not begin")]
+    Busy(#[source] StepError),
     /// Cluster B failed before any step.
     #[error("failed to ask cluster B")]
     Cluster(#[from] ClusterError),
@@ -62,7 +65,7 @@ impl RestoreError {
             | Self::NoRun { .. }
             | Self::Undone { .. }
             | Self::Plan(_) => Exit::Input,
-            Self::Files { .. } | Self::Journal(_) => Exit::Refused,
+            Self::Files { .. } | Self::Journal(_) | Self::Busy(_) => Exit::Refused,
             Self::Cluster(error) => error.exit(),
         }
     }
@@ -84,6 +87,17 @@ pub enum StepError {
     Conflict {
         /// The server's list of managers and fields.
         message: String,
+    },
+    /// Another run works on the namespace at this moment.
+    #[error(
+        "run {holder} works on namespace {namespace} now; wait until it ends (`ferry runs list`), then \
+         try again"
+    )]
+    Busy {
+        /// The namespace on B.
+        namespace: String,
+        /// The other run.
+        holder: String,
     },
     /// B does not serve the kind.
     #[error("cluster B does not serve {kind}")]

@@ -1,7 +1,7 @@
 //! Takes a run back, in reverse order of its writes (W-15).
 //!
-//! What the run made is deleted if it is still that very object; what it changed is given its former
-//! content back if nobody changed it since. Everything else is left alone and listed with the reason.
+//! What the run made is deleted if it is still that very object and nobody edited it; what it changed is given its
+//! former content back if nobody changed it since. Everything else is left alone and listed with the reason.
 //! Claims are data: they are only deleted when the user says so.
 
 use std::collections::BTreeSet;
@@ -22,6 +22,8 @@ use crate::plan::{Action, Plan, Step, content, digest};
 use crate::surface::ApiResource;
 use crate::target::RUN_LABEL;
 
+mod edited;
+
 /// Objects taken back at once.
 const PARALLEL: usize = 16;
 
@@ -33,6 +35,8 @@ const GONE: Duration = Duration::from_secs(60);
 pub struct UndoOptions {
     /// Deletes claims and volumes that the run made, with their data.
     pub delete_data: bool,
+    /// Deletes also what somebody edited after the run made it.
+    pub delete_edited: bool,
 }
 
 /// An object that was not taken back.
@@ -201,6 +205,10 @@ impl<M: Movers> Undo<'_, M> {
     /// Why an object this run made must stay nevertheless.
     async fn keeps(&self, live: &Object) -> Result<Option<String>, StepError> {
         let id = live.id();
+        if let Some(editor) = self.kept_for(live) {
+            let reason = format!("it was edited since by {editor}; --delete-edited removes it too");
+            return Ok(Some(reason));
+        }
         let data = id.is("", "PersistentVolumeClaim") || id.is("", "PersistentVolume");
         if data && !self.options.delete_data {
             return Ok(Some("it holds data; --delete-data removes it too".into()));
@@ -221,6 +229,11 @@ impl<M: Movers> Undo<'_, M> {
             return Ok((remaining > 0).then(|| format!("{remaining} {kind} object(s) remain")));
         }
         Ok(None)
+    }
+
+    /// Who edited an object so that it stays.
+    fn kept_for(&self, live: &Object) -> Option<String> {
+        edited::edited_by(live).filter(|_| !self.options.delete_edited)
     }
 
     async fn custom_objects(&self, group: &str, kind: &str) -> Result<usize, StepError> {
@@ -277,7 +290,8 @@ impl<M: Movers> Undo<'_, M> {
             return true;
         }
         let owned = object.pointer("/metadata/ownerReferences").is_some();
-        let ours = object.label(RUN_LABEL) == Some(self.context.run);
+        let ours =
+            object.label(RUN_LABEL) == Some(self.context.run) && self.kept_for(object).is_none();
         let born = BORN
             .iter()
             .any(|(kind, name)| id.is("", kind) && id.name == *name);

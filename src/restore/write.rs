@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::engine::{Engine, Executed};
 use super::{SCALE_MANAGER, StepError};
@@ -60,20 +60,55 @@ impl<M: Movers> Engine<'_, M> {
                 return Ok(Executed::of(live));
             }
         }
+        let mut tried = false;
         for _ in 0..ATTEMPTS {
             let live = self.target().get(Place::of(resource, body)).await?;
             if let Some(found) = self.found(step, live.as_ref()) {
                 return Ok(found);
             }
-            self.check(step, expect, live.as_ref())?;
             let sent = self.dress(&step.object, body, live.as_ref());
+            if let Err(error) = self.check(step, expect, live.as_ref()) {
+                return match live {
+                    // The answer to the write may have been lost, and its repetition refused.
+                    Some(live) if tried && self.is_written(resource, &sent, &live).await? => {
+                        Ok(Executed::of(live))
+                    }
+                    _ => Err(error),
+                };
+            }
             self.intend(step, live.as_ref(), &sent).await?;
             let answer = self.send(resource, served, &sent, live.as_ref()).await?;
             if let Sent::Accepted(live) = answer {
                 return Ok(Executed::of(live));
             }
+            tried = true;
         }
         Err(stale("it changes faster than it can be written"))
+    }
+
+    /// Whether the object is already what applying the body makes of it, and Ferry is among those who
+    /// wrote it.
+    async fn is_written(
+        &self,
+        resource: &ApiResource,
+        sent: &Object,
+        live: &Object,
+    ) -> Result<bool, StepError> {
+        let entries = live.pointer("/metadata/managedFields");
+        let mut entries = entries.and_then(Value::as_array).into_iter().flatten();
+        if !entries.any(|entry| entry["manager"] == MANAGER && entry["operation"] == "Apply") {
+            return Ok(false);
+        }
+        let options = ApplyOptions {
+            manager: MANAGER,
+            force: self.context.options.force_conflicts,
+            dry_run: true,
+        };
+        match self.target().apply(resource, sent, &options).await {
+            Ok(made) => Ok(content(&made) == content(live)),
+            Err(error) if error.is_conflict() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes the hold off (W-8): the replica count goes to the scale manager first; then the apply
@@ -158,8 +193,9 @@ impl<M: Movers> Engine<'_, M> {
         match (expect, live) {
             (Expect::Absent, None) => Ok(()),
             (Expect::Absent, Some(live)) => {
+                // An intent alone proves nothing: somebody else may have made it since.
                 let marked = live.label(RUN_LABEL) == Some(self.context.run);
-                if ours || marked || self.made_namespace_of(&step.object) {
+                if marked || self.made_namespace_of(&step.object) {
                     Ok(())
                 } else {
                     Err(stale("it was made after the plan"))

@@ -12,11 +12,13 @@
 )]
 
 mod bad_input;
+mod bench;
 mod capture;
 mod cases;
 mod checks;
 mod data;
 mod migrate;
+mod others;
 mod recipes;
 mod repository;
 mod restic_interop;

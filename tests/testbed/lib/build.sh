@@ -6,6 +6,17 @@ UNITS='kubernetes addons etcd registry minio cowcsi image'
 # Built only when "testbed sanity" asks for it.
 TEST_UNITS='sanity'
 
+# What each unit's binaries are compiled from.
+CSI=github.com/kubernetes-csi
+PACKAGES_kubernetes=$(echo k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy,kubectl})
+PACKAGES_addons="$CSI/external-provisioner/v6/cmd/csi-provisioner $CSI/external-resizer/v2/cmd/csi-resizer
+    $CSI/external-snapshotter/v8/cmd/csi-snapshotter $CSI/external-snapshotter/v8/cmd/snapshot-controller ./coredns"
+PACKAGES_etcd=go.etcd.io/etcd/server/v3
+PACKAGES_registry=.
+PACKAGES_minio=github.com/minio/minio
+PACKAGES_cowcsi=.
+PACKAGES_sanity=$CSI/csi-test/v5/cmd/csi-sanity
+
 # unit_dir UNIT: where its products are or will be.
 unit_dir() {
     local known=UNIT_DIR_$1
@@ -48,12 +59,26 @@ build_units() {
     mkdir -p "$CACHE/bin"
     exec 8>"$CACHE/lock"
     flock 8
+    fetch_sources "$1" &
     for unit in $1; do
         [ -f "$(unit_dir "$unit")/done" ] || step "build $unit" build_unit "$unit"
         touch "$(unit_dir "$unit")"
     done
+    wait $!
     find "$CACHE/bin" -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -rf {} +
     exec 8>&-
+}
+
+# fetch_sources UNITS: while the first unit compiles, the network brings the others' modules, in the
+# order of need and only what their packages import. What fails here is told by the build itself.
+fetch_sources() {
+    local unit packages
+    for unit in $1; do
+        packages=PACKAGES_$unit
+        if [ -z "${!packages:-}" ] || [ -f "$(unit_dir "$unit")/done" ]; then continue; fi
+        # shellcheck disable=SC2086
+        (cd "$TESTBED_HOME/go/$unit" && go_command list -deps ${!packages}) >/dev/null 2>&1 || true
+    done
 }
 
 build_unit() {
@@ -72,49 +97,53 @@ build_unit() {
     mv "$new" "$dir"
 }
 
-# go_build OUT LINKER-FLAGS PACKAGES...
-#
 # GOFLAGS is set here, so that a user's own does not change what is built, and
-# the toolchain is never downloaded. Three things make a cold build a quarter
-# cheaper: no cgo, no debugging information (stripped at the link anyway), and a
-# compiler that collects its garbage less often.
+# the toolchain is never downloaded.
+go_command() {
+    GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 GOGC=400 go "$@"
+}
+
+# go_build UNIT OUT [LINKER-FLAGS]
+#
+# Three things make a cold build a quarter cheaper: no cgo, no debugging
+# information (stripped at the link anyway), and a compiler that collects its
+# garbage less often.
 go_build() {
-    local out=$1 flags=$2
-    shift 2
-    GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 GOGC=400 go build -buildvcs=false \
-        -trimpath -pgo=off -gcflags all=-dwarf=false -ldflags "-s -w $flags" -o "$out/" "$@"
+    local packages=PACKAGES_$1
+    # shellcheck disable=SC2086
+    go_command build -buildvcs=false -trimpath -pgo=off -gcflags all=-dwarf=false \
+        -ldflags "-s -w ${3:-}" -o "$2/" ${!packages}
 }
 
 build_kubernetes() {
     # The version is not in the module: without this the API server says v0.0.0-master.
     local set="-X k8s.io/component-base/version" version
     version=$(sed -n 's/^require k8s.io\/kubernetes v//p' go.mod)
-    go_build "$1" "$set.gitVersion=v$version $set.gitMajor=${version%%.*} $set.gitMinor=$(cut -d. -f2 <<<"$version")" \
-        k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy,kubectl}
+    go_build kubernetes "$1" \
+        "$set.gitVersion=v$version $set.gitMajor=${version%%.*} $set.gitMinor=$(cut -d. -f2 <<<"$version")"
 }
 
 build_addons() {
-    local csi=github.com/kubernetes-csi module=external-snapshotter
-    go_build "$1" "" $csi/external-provisioner/v6/cmd/csi-provisioner $csi/external-resizer/v2/cmd/csi-resizer \
-        $csi/external-snapshotter/v8/cmd/{csi-snapshotter,snapshot-controller} ./coredns
+    local module=external-snapshotter
+    go_build addons "$1"
     # The roles and kinds that belong to exactly these versions. The
     # kustomization beside the kinds is no object, so files are named.
     mkdir -p "$1/manifests/crd" "$1/manifests/rbac"
-    cp "$(module_dir $csi/$module/client/v8)"/config/crd/*snapshot*.yaml "$1/manifests/crd/"
-    cp "$(module_dir $csi/external-provisioner/v6)/deploy/kubernetes/rbac.yaml" "$1/manifests/rbac/provisioner.yaml"
-    cp "$(module_dir $csi/external-resizer/v2)/deploy/kubernetes/rbac.yaml" "$1/manifests/rbac/resizer.yaml"
-    cp "$(module_dir $csi/$module/v8)"/deploy/kubernetes/{csi-snapshotter/rbac-csi-snapshotter,snapshot-controller/rbac-snapshot-controller}.yaml \
+    cp "$(module_dir $CSI/$module/client/v8)"/config/crd/*snapshot*.yaml "$1/manifests/crd/"
+    cp "$(module_dir $CSI/external-provisioner/v6)/deploy/kubernetes/rbac.yaml" "$1/manifests/rbac/provisioner.yaml"
+    cp "$(module_dir $CSI/external-resizer/v2)/deploy/kubernetes/rbac.yaml" "$1/manifests/rbac/resizer.yaml"
+    cp "$(module_dir $CSI/$module/v8)"/deploy/kubernetes/{csi-snapshotter/rbac-csi-snapshotter,snapshot-controller/rbac-snapshot-controller}.yaml \
         "$1/manifests/rbac/"
     chmod -R u+w "$1/manifests"
 }
-module_dir() { GOFLAGS=-mod=readonly GOTOOLCHAIN=local go list -m -f '{{.Dir}}' "$1"; }
+module_dir() { go_command list -m -f '{{.Dir}}' "$1"; }
 
 build_etcd() {
-    go_build "$1" "" go.etcd.io/etcd/server/v3
+    go_build etcd "$1"
     # A main package is named after its directory, here the module's "server".
     mv "$1/server" "$1/etcd"
 }
-build_registry() { go_build "$1" "" .; }
-build_minio() { go_build "$1" "" github.com/minio/minio; }
-build_cowcsi() { go_build "$1" "" .; }
-build_sanity() { go_build "$1" "" github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity; }
+build_registry() { go_build registry "$1"; }
+build_minio() { go_build minio "$1"; }
+build_cowcsi() { go_build cowcsi "$1"; }
+build_sanity() { go_build sanity "$1"; }
