@@ -8,7 +8,6 @@ use std::time::Duration;
 use ferry::capture::{Consistency, Owner, SavedVolume};
 use ferry::event::{Event, Events};
 use ferry::graph::Strength;
-use ferry::journal::RunFiles;
 use ferry::plan::{Action, stamp};
 use ferry::restore::{self};
 use ferry::target::RUN_LABEL;
