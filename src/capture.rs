@@ -5,7 +5,7 @@
 //!                                        └─▶ dropped, each with its rule and reason
 //! ```
 
-pub(crate) mod classify;
+mod classify;
 mod closure;
 mod error;
 pub(crate) mod listing;
@@ -15,6 +15,7 @@ mod take;
 mod user_set;
 mod volumes;
 
+pub use classify::{Sorted, classify};
 pub use error::CaptureError;
 pub use sanitise::sanitise;
 pub use take::{Selection, take};

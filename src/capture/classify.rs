@@ -11,13 +11,16 @@ use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
 
 /// What travels and what stays, both sorted by id.
-pub(crate) struct Sorted {
-    pub(crate) captured: Vec<Captured>,
-    pub(crate) dropped: Vec<Dropped>,
+#[derive(Clone, Debug)]
+pub struct Sorted {
+    /// What travels.
+    pub captured: Vec<Captured>,
+    /// What stays.
+    pub dropped: Vec<Dropped>,
 }
 
 /// Sorts objects that were listed together.
-pub(crate) fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
+pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
     let scene = Scene::new(&listed);
     let mut sorted = Sorted {
         captured: Vec::new(),

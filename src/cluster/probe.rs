@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::{ApplyOptions, Cluster, ClusterError, MANAGER, Place};
-use crate::capture::{classify, listing};
+use crate::capture::listing;
 use crate::event::Events;
 use crate::knowledge::Knowledge;
 use crate::object::{GroupKind, Object, ObjectId};
@@ -103,7 +103,7 @@ async fn namespace(
         .iter()
         .map(|object| (object.id(), object.clone()))
         .collect();
-    let content = classify::classify(listing.objects, table, surface).captured;
+    let content = crate::capture::classify(listing.objects, table, surface).captured;
     let mut state = (0, Vec::new(), BTreeSet::new());
     for captured in &content {
         state.0 += 1;
