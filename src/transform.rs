@@ -5,6 +5,8 @@
 //! lists what looks alike and was left alone (T-11).
 
 mod apply;
+pub mod builtin;
+pub mod cel;
 pub mod explain;
 pub mod fault;
 mod follow;
@@ -14,6 +16,7 @@ pub mod host;
 pub mod image;
 mod invariant;
 mod lint;
+mod load;
 mod lookalike;
 mod marks;
 mod names;
@@ -23,13 +26,17 @@ mod places;
 pub mod recipe;
 pub mod select;
 mod text;
+pub mod values;
+pub mod variables;
 mod work;
 
 pub use self::apply::apply;
 pub use self::explain::explain;
 pub use self::fault::{Fault, RecipeErrors, TransformErrors};
 pub use self::lint::lint;
+pub use self::load::load;
 pub use self::recipe::Recipe;
+pub use self::values::Values;
 
 use std::collections::BTreeMap;
 

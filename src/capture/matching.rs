@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::knowledge::sanitize::{Controller, Match, Test, glob};
+use crate::knowledge::sanitize::{Controller, Match, glob};
 use crate::object::{GroupKind, Object, ObjectId};
 
 /// The objects listed together, looked up by UID and by name.
@@ -70,7 +70,7 @@ pub(super) fn fits(
         && (names.is_empty() || names.iter().any(|name| like(name, object.name(), object)))
         && (labels.is_empty() || any_pair(labels, &object.labels()))
         && (annotations.is_empty() || any_pair(annotations, &object.annotations()))
-        && r#where.iter().all(|test| passes(test, object))
+        && r#where.iter().all(|test| test.passes(object))
         && controller
             .as_ref()
             .is_none_or(|controller| controlled(controller, object, scene))
@@ -106,23 +106,6 @@ fn any_pair(globs: &[String], pairs: &BTreeMap<&str, &str>) -> bool {
             .iter()
             .any(|pattern| glob(pattern, key) || glob(pattern, &pair))
     })
-}
-
-fn passes(test: &Test, object: &Object) -> bool {
-    let Test {
-        path,
-        r#in,
-        not_in,
-        exists,
-    } = test;
-    let found: Vec<&Value> = path
-        .find(object.value())
-        .iter()
-        .filter_map(|at| object.pointer(at))
-        .collect();
-    (r#in.is_empty() || found.iter().any(|value| r#in.contains(value)))
-        && !found.iter().any(|value| not_in.contains(value))
-        && exists.is_none_or(|exists| exists != found.is_empty())
 }
 
 fn controlled(controller: &Controller, object: &Object, scene: &Scene<'_>) -> bool {

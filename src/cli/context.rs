@@ -12,7 +12,7 @@ use crate::event::Events;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::store::{Password, Store};
-use crate::transform::Recipe;
+use crate::transform::{self, Recipe, Values};
 
 /// Handed to every command.
 #[derive(Debug)]
@@ -71,27 +71,35 @@ impl StoreArgs {
 /// The recipes of a command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RecipeArgs {
-    /// Recipe file; may be given several times
+    /// Recipe file, or one of Ferry's own as builtin:NAME; may be given several times
     #[arg(long = "recipe", short, value_name = "FILE")]
-    recipes: Vec<PathBuf>,
+    recipes: Vec<String>,
+    #[command(flatten)]
+    values: ValueArgs,
 }
 
 impl RecipeArgs {
     /// Reads every recipe, and tells the mistakes of all of them.
-    pub(crate) fn load(&self, context: &Context) -> Result<Vec<Recipe>, Failure> {
-        let mut loaded = Vec::new();
-        let mut wrong: Option<Failure> = None;
-        for file in &self.recipes {
-            match super::recipe::load(file) {
-                Ok(recipe) => loaded.push(recipe),
-                Err(failure) => {
-                    if let Some(earlier) = wrong.replace(failure) {
-                        context.report.error(&*earlier.error);
-                    }
-                }
-            }
-        }
-        wrong.map_or(Ok(loaded), Err)
+    pub(crate) fn load(&self) -> Result<Vec<Recipe>, Failure> {
+        Ok(transform::load(&self.recipes, &self.values.read()?)?)
+    }
+}
+
+/// What recipes' variables hold.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ValueArgs {
+    /// YAML file with values for the recipes' variables; later files win
+    #[arg(long, value_name = "FILE")]
+    values: Vec<PathBuf>,
+    /// Value of one variable of the recipes; wins over files
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+impl ValueArgs {
+    /// Reads the values.
+    pub(crate) fn read(&self) -> Result<Values, Failure> {
+        Ok(Values::read(&self.values, &self.set)?)
     }
 }
 

@@ -100,7 +100,7 @@ impl GraphArgs {
             store,
             password_file,
         } = self;
-        let recipes = recipes.load(context)?;
+        let recipes = recipes.load()?;
         let source = match &from {
             Some(from) => Some(context.cluster(from).await?),
             None => None,

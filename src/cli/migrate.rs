@@ -76,7 +76,7 @@ impl MigrateArgs {
             yes,
         } = self;
         // Everything the user gave is understood before any cluster is asked.
-        let recipes = recipes.load(context)?;
+        let recipes = recipes.load()?;
         let selection = Selection {
             namespaces,
             ..Selection::default()

@@ -61,7 +61,7 @@ struct PlanInputArgs {
 
 impl PlanInputArgs {
     async fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
-        let recipes = self.recipes.load(context)?;
+        let recipes = self.recipes.load()?;
         let store = self.store.open().await?;
         let target = context.cluster(&self.to).await?;
         let capture = store.load_capture(&self.capture).await?;

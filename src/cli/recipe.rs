@@ -1,13 +1,11 @@
 //! `ferry recipe`: check recipes before they meet a capture.
 
-use std::path::{Path, PathBuf};
-
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Failure;
-use super::context::{Context, RecipeArgs, StoreArgs};
+use super::context::{Context, RecipeArgs, StoreArgs, ValueArgs};
 use super::show::lookalikes;
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
@@ -15,8 +13,8 @@ use crate::pipeline;
 use crate::report::palette::{Role, paint};
 use crate::report::table::{Cell, render};
 use crate::report::units::plural;
+use crate::transform;
 use crate::transform::explain::Explanation;
-use crate::transform::{self, Recipe};
 
 /// Check recipes
 #[derive(Debug, Subcommand)]
@@ -27,7 +25,9 @@ pub(super) enum RecipeCommand {
     Lint {
         /// The recipe files
         #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
+        files: Vec<String>,
+        #[command(flatten)]
+        values: ValueArgs,
     },
     /// Show what recipes change in a capture, rule by rule, and what looks alike and stays
     ///
@@ -44,20 +44,20 @@ pub(super) enum RecipeCommand {
 
 #[derive(Serialize)]
 struct Linted {
-    file: PathBuf,
+    file: String,
     transforms: usize,
 }
 
 impl RecipeCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
-            Self::Lint { files } => lint(context, files),
+            Self::Lint { files, values } => lint(context, files, &values),
             Self::Explain {
                 capture,
                 recipes,
                 store,
             } => {
-                let recipes = recipes.load(context)?;
+                let recipes = recipes.load()?;
                 let capture = store.open().await?.load_capture(&capture).await?;
                 let knowledge = Knowledge::builtin();
                 let transformed =
@@ -70,22 +70,25 @@ impl RecipeCommand {
     }
 }
 
-fn lint(context: &Context, files: Vec<PathBuf>) -> Result<Exit, Failure> {
+fn lint(context: &Context, files: Vec<String>, values: &ValueArgs) -> Result<Exit, Failure> {
+    let values = values.read()?;
     let mut linted = Vec::new();
     let mut wrong = None;
     for file in files {
-        match load(&file) {
-            Ok(recipe) => {
-                for advice in transform::lint(&recipe, None, Knowledge::builtin()) {
-                    context.report.error(&advice);
+        match transform::load(std::slice::from_ref(&file), &values) {
+            Ok(recipes) => {
+                for recipe in &recipes {
+                    for advice in transform::lint(recipe, None, Knowledge::builtin()) {
+                        context.report.error(&advice);
+                    }
                 }
                 linted.push(Linted {
                     file,
-                    transforms: recipe.entries.len(),
+                    transforms: recipes.iter().map(|recipe| recipe.entries.len()).sum(),
                 });
             }
-            Err(failure) => {
-                if let Some(earlier) = wrong.replace(failure) {
+            Err(errors) => {
+                if let Some(earlier) = wrong.replace(Failure::from(errors)) {
                     context.report.error(&*earlier.error);
                 }
             }
@@ -97,11 +100,7 @@ fn lint(context: &Context, files: Vec<PathBuf>) -> Result<Exit, Failure> {
     context.report.data(&linted, || {
         let line = |recipe: &Linted| {
             let size = plural(recipe.transforms, "transform");
-            format!(
-                "{} {}: {size}\n",
-                paint(Role::Good, "✓"),
-                recipe.file.display()
-            )
+            format!("{} {}: {size}\n", paint(Role::Good, "✓"), recipe.file)
         };
         linted.iter().map(line).collect()
     });
@@ -136,15 +135,4 @@ fn short(value: &Value) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-/// Reads and parses one recipe file.
-pub(super) fn load(file: &Path) -> Result<Recipe, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::input(
-            format!("cannot read the recipe {}: {error}", file.display()),
-            "name a recipe file with -r",
-        )
-    })?;
-    Ok(Recipe::parse(&file.display().to_string(), &text)?)
 }

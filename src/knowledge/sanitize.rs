@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::capture::DropClass;
-use crate::object::GroupKind;
 use crate::object::path::PathPattern;
+use crate::object::{GroupKind, Object};
 
 /// The whole table.
 #[derive(Clone, Debug, Deserialize)]
@@ -69,6 +69,23 @@ pub struct Test {
     pub not_in: Vec<Value>,
     /// Whether something must be there (`true`) or nothing may (`false`).
     pub exists: Option<bool>,
+}
+
+impl Test {
+    /// Whether an object passes.
+    pub fn passes(&self, object: &Object) -> bool {
+        let Self {
+            path,
+            r#in,
+            not_in,
+            exists,
+        } = self;
+        let mut found = Vec::new();
+        path.visit(object.value(), &mut |_, value| found.push(value));
+        (r#in.is_empty() || found.iter().any(|value| r#in.contains(value)))
+            && !found.iter().any(|value| not_in.contains(value))
+            && exists.is_none_or(|exists| exists != found.is_empty())
+    }
 }
 
 /// The owner with `controller: true`.

@@ -57,6 +57,44 @@ fn json(error: &dyn Diagnostic) -> serde_json::Value {
         "error": error.to_string(),
         "causes": causes,
         "help": error.help().map(|help| help.to_string()),
+        "places": places(error),
         "related": error.related().into_iter().flatten().map(json).collect::<Vec<_>>(),
     })
+}
+
+/// Where an error's labels stand: file, line and column from 1, and what the label says.
+fn places(error: &dyn Diagnostic) -> Vec<serde_json::Value> {
+    let Some(source) = error.source_code() else {
+        return Vec::new();
+    };
+    let place = |label: miette::LabeledSpan| {
+        let start = source.read_span(label.inner(), 0, 0).ok()?;
+        Some(serde_json::json!({
+            "file": start.name(),
+            "line": start.line() + 1,
+            "column": start.column() + 1,
+            "label": label.label(),
+        }))
+    };
+    let labels = error.labels().into_iter().flatten();
+    labels.filter_map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::Recipe;
+
+    #[test]
+    fn an_error_in_json_keeps_file_line_and_column() {
+        let text = "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {nmae: x, name: t}\ntransforms: []\n";
+        let error = Recipe::parse("r.yaml", text).unwrap_err();
+        let shown = json(&error);
+        assert_eq!(
+            shown["related"][0]["places"],
+            serde_json::json!([
+                {"file": "r.yaml", "line": 3, "column": 12, "label": "not a key here"}
+            ])
+        );
+    }
 }

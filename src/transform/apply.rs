@@ -30,6 +30,10 @@ pub fn apply(
 ) -> Result<Transformed, TransformErrors> {
     let mut maps = Maps::join(recipes).map_err(|faults| TransformErrors { faults })?;
     let mut work = Work::new(objects, recipes);
+    let faults = work.select();
+    if !faults.is_empty() {
+        return Err(TransformErrors { faults });
+    }
     let mut faults = stages(&mut work, knowledge, &mut maps);
     helm::releases(&mut work, knowledge, &mut maps);
     faults.extend(invariant::selectors(&work));
@@ -94,11 +98,8 @@ fn scale(work: &mut Work<'_>, knowledge: &Knowledge) {
             continue;
         };
         let part = whole(recipe, entry);
-        for index in 0..work.objects.len() {
+        for index in work.selected(recipe, entry) {
             let object = &work.before[index];
-            if !scale.select.matches(object) {
-                continue;
-            }
             let mut rows = knowledge.targets.iter();
             let row = rows.find(|row| row.rewrites == Rewrites::Replicas && row.applies(object));
             if let Some((row, path)) = row.and_then(|row| Some((row, row.path.exact()?))) {

@@ -17,6 +17,17 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// A mistake with no place in a file.
+    pub(crate) fn general(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            labels: Vec::new(),
+            help: Some(help.into()),
+            severity: Severity::Error,
+            source: Arc::new(NamedSource::new("", String::new())),
+        }
+    }
+
     /// Bytes of the recipe the mistake is about.
     pub fn span(&self) -> Option<Range<usize>> {
         self.labels.first().map(|(span, _)| span.clone())
@@ -43,7 +54,7 @@ impl Diagnostic for Fault {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(self.source.as_ref())
+        (!self.labels.is_empty()).then_some(self.source.as_ref() as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -164,10 +175,38 @@ impl Faults {
         self
     }
 
-    /// The mistakes in file order.
+    /// The mistake just recorded, when there is to be only one.
+    pub(crate) fn into_one(mut self) -> Fault {
+        let last = self.list.pop();
+        last.unwrap_or_else(|| Fault::general("a mistake without words", "report this"))
+    }
+
+    /// How many there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Forgets mistakes after the first `keep` that only follow from an earlier one at the same place.
+    pub(crate) fn forget(&mut self, keep: usize, places: &[Range<usize>]) {
+        let mut number = 0;
+        self.list.retain(|fault| {
+            number += 1;
+            number <= keep || !fault.span().is_some_and(|span| places.contains(&span))
+        });
+    }
+
+    /// Takes over the mistakes of another file.
+    pub(crate) fn take(&mut self, other: Self) {
+        self.list.extend(other.into_list());
+    }
+
+    /// The mistakes in file order, those of other files last.
     pub(crate) fn into_list(mut self) -> Vec<Fault> {
-        self.list
-            .sort_by_key(|fault| fault.span().map_or(0, |span| span.start));
+        let own = &self.source;
+        self.list.sort_by_key(|fault| {
+            let other = !Arc::ptr_eq(&fault.source, own);
+            (other, fault.span().map_or(0, |span| span.start))
+        });
         self.list
     }
 }

@@ -102,6 +102,7 @@ fn manifest(
         documents.push(Document { text, object });
     }
     let mut inner = Work::new(&objects, work.recipes);
+    drop(inner.select());
     // What fails here fails on the live object too, where it is reported.
     drop(stages(&mut inner, knowledge, maps));
     let part = *inner.origins.first()?;

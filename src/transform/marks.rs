@@ -18,12 +18,10 @@ pub(super) fn apply(work: &mut Work<'_>, knowledge: &Knowledge) {
             _ => continue,
         };
         let part = whole(recipe, entry);
-        for index in 0..work.objects.len() {
-            if marks.select.matches(&work.before[index]) {
-                mark(work, index, "/metadata", key, marks, part);
-                if marks.pods {
-                    mark_pods(work, knowledge, index, key, marks, part);
-                }
+        for index in work.selected(recipe, entry) {
+            mark(work, index, "/metadata", key, marks, part);
+            if marks.pods {
+                mark_pods(work, knowledge, index, key, marks, part);
             }
         }
     }

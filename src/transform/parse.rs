@@ -7,15 +7,19 @@ mod fields;
 mod maps;
 mod patches;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::SHA256;
 use miette::NamedSource;
 
-use self::fields::{Fields, flag, in_words, text};
-use super::fault::{Faults, RecipeErrors};
-use super::recipe::{Entry, Marks, Recipe, Scale, Transform};
-use crate::yaml::located::{Located, Node, parse_located};
+pub(super) use self::fields::{Fields, entries_of, in_words, suggest, text};
+use self::fields::{flag, placed_texts};
+use super::fault::{Fault, Faults};
+use super::recipe::{Entry, Marks, Placed, Recipe, Scale, Transform};
+use super::values::{self, Values};
+use super::variables::{self, Variable};
+use crate::yaml::located::{Key, Located, Node, parse_located};
 
 const API_VERSION: &str = "ferry.dev/v1alpha1";
 
@@ -31,35 +35,201 @@ const TRANSFORMS: [&str; 8] = [
     "patch",
 ];
 
-/// Reads a recipe or says everything that is wrong with it.
-pub(super) fn recipe(file: &str, source: &str) -> Result<Recipe, RecipeErrors> {
-    let named = Arc::new(NamedSource::new(file, source.to_owned()).with_language("yaml"));
-    let mut faults = Faults::new(Arc::clone(&named));
-    let found = match parse_located(source) {
-        Ok(tree) => document(&tree, &mut faults),
+/// Keys under which an entry's variables are not put in: an expression has them as its own values.
+const EXPRESSION: [&str; 2] = ["select", "cel"];
+
+/// What a recipe's text says.
+pub(super) struct Read {
+    /// The recipe, when it could be read so far.
+    pub(super) recipe: Option<Recipe>,
+    /// The recipes it includes, in order.
+    pub(super) includes: Vec<Include>,
+    /// Everything wrong with it, in file order.
+    pub(super) faults: Vec<Fault>,
+}
+
+/// One recipe that another includes.
+#[derive(Clone, Debug)]
+pub(super) struct Include {
+    /// A path as seen from the including recipe, or `builtin:NAME`.
+    pub(super) target: Placed<String>,
+    /// Values for its variables; the user's win over them.
+    pub(super) values: Values,
+}
+
+/// Reads a recipe and says everything that is wrong with it. `includer` are the values that a
+/// recipe gives one that it includes.
+pub(super) fn read(source: &Arc<NamedSource<String>>, user: &Values, includer: &Values) -> Read {
+    let mut faults = Faults::new(Arc::clone(source));
+    let mut includes = Vec::new();
+    let recipe = match parse_located(source.inner()) {
+        Ok(mut tree) => Document {
+            source,
+            user,
+            includer,
+        }
+        .read(&mut tree, &mut includes, &mut faults),
         Err(error) => {
             faults.add("the file is not valid YAML", &error.span, &error.message);
             None
         }
     };
-    let list = faults.into_list();
-    match found {
-        Some((name, entries)) if list.is_empty() => Ok(Recipe {
-            name,
-            digest: hex::encode(aws_lc_rs::digest::digest(&SHA256, source.as_bytes())),
-            entries,
-            source: named,
-        }),
-        _ => Err(RecipeErrors {
-            name: file.to_owned(),
-            faults: list,
-        }),
+    Read {
+        recipe,
+        includes,
+        faults: faults.into_list(),
     }
 }
 
-fn document(tree: &Located, faults: &mut Faults) -> Option<(String, Vec<Entry>)> {
-    let known = ["apiVersion", "kind", "metadata", "transforms"];
-    let fields = Fields::read(tree, &tree.span, "a recipe", &known, faults)?;
+/// What a document is read with.
+struct Document<'d> {
+    source: &'d Arc<NamedSource<String>>,
+    user: &'d Values,
+    includer: &'d Values,
+}
+
+impl Document<'_> {
+    fn read(
+        &self,
+        tree: &mut Located,
+        includes: &mut Vec<Include>,
+        faults: &mut Faults,
+    ) -> Option<Recipe> {
+        let (mut variables, open) = self.put_in_variables(tree, faults);
+        let told = faults.len();
+        let known = [
+            "apiVersion",
+            "kind",
+            "metadata",
+            "variables",
+            "include",
+            "transforms",
+        ];
+        let fields = Fields::read(tree, &tree.span, "a recipe", &known, faults)?;
+        header(&fields, faults);
+        let name = fields
+            .required("metadata", faults)
+            .and_then(|node| metadata(node, faults));
+        if let Some(node) = fields.get("include") {
+            includes.extend(self.includes(node, faults));
+        }
+        let node = match fields.get("include") {
+            Some(_) => fields.get("transforms"),
+            None => fields.required("transforms", faults),
+        };
+        let entries = node
+            .map(|node| entries(node, &mut variables, faults))
+            .unwrap_or_default();
+        maps::contradictions(&entries, faults);
+        faults.forget(told, &open);
+        Some(Recipe {
+            name: name?,
+            digest: self.digest(&variables),
+            entries,
+            variables,
+            source: Arc::clone(self.source),
+        })
+    }
+
+    /// Gives the variables their values and puts them into everything below `include` and
+    /// `transforms`.
+    fn put_in_variables(
+        &self,
+        tree: &mut Located,
+        faults: &mut Faults,
+    ) -> (Vec<Variable>, Vec<Range<usize>>) {
+        let mut open = Vec::new();
+        let Node::Map(keys) = &mut tree.node else {
+            return (Vec::new(), open);
+        };
+        let declared = keys.iter().find(|(key, _)| key.text == "variables");
+        let mut variables = declared
+            .map(|(_, node)| variables::declare(node, self.user, self.includer, faults))
+            .unwrap_or_default();
+        for (key, node) in keys {
+            if ["include", "transforms"].contains(&key.text.as_str()) {
+                let mut kept = Vec::new();
+                expressions(node, &mut |text| kept.push(std::mem::take(text)));
+                open.extend(variables::put_in(node, &mut variables, faults));
+                let mut kept = kept.into_iter();
+                expressions(node, &mut |text| *text = kept.next().unwrap_or_default());
+            }
+        }
+        (variables, open)
+    }
+
+    /// What a plan was computed from: the text and the values of its variables.
+    fn digest(&self, variables: &[Variable]) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&SHA256);
+        context.update(self.source.inner().as_bytes());
+        for variable in variables {
+            let value = variable.value.clone().unwrap_or_default();
+            context.update(format!("\0{}={value}", variable.name).as_bytes());
+        }
+        hex::encode(context.finish())
+    }
+
+    fn includes(&self, node: &Located, faults: &mut Faults) -> Vec<Include> {
+        let Node::List(items) = &node.node else {
+            faults
+                .add(
+                    format!("`include` must be a list, found {}", node.describe()),
+                    &node.span,
+                    "expected a list",
+                )
+                .help("write `include: [base.yaml]`");
+            return Vec::new();
+        };
+        let read = |item: &Located| {
+            let (node, values) = match &item.node {
+                Node::Map(_) => {
+                    let known = ["recipe", "values"];
+                    let fields = Fields::read(item, &item.span, "an include", &known, faults)?;
+                    let values = values::of_include(&fields, self.source, faults);
+                    (fields.required("recipe", faults)?, values)
+                }
+                _ => (item, Values::default()),
+            };
+            let target = Placed {
+                value: text(node, faults)?,
+                span: node.span.clone(),
+            };
+            Some(Include { target, values })
+        };
+        items.iter().filter_map(read).collect()
+    }
+}
+
+/// Visits the text of every `select: {cel: …}` of a list of transforms.
+fn expressions(transforms: &mut Located, visit: &mut dyn FnMut(&mut String)) {
+    let Node::List(entries) = &mut transforms.node else {
+        return;
+    };
+    let mut below = |node: &mut Located| {
+        let [select, cel] = EXPRESSION;
+        if let Some(Node::Scalar(serde_json::Value::String(text))) = child(node, select)
+            .and_then(|select| child(select, cel))
+            .map(|cel| &mut cel.node)
+        {
+            visit(text);
+        }
+    };
+    for entry in entries {
+        if let Node::Map(keys) = &mut entry.node {
+            keys.iter_mut().for_each(|(_, body)| below(body));
+        }
+    }
+}
+
+fn child<'n>(node: &'n mut Located, wanted: &str) -> Option<&'n mut Located> {
+    let Node::Map(entries) = &mut node.node else {
+        return None;
+    };
+    let mut entries = entries.iter_mut();
+    entries.find_map(|(key, node): &mut (Key, Located)| (key.text == wanted).then_some(node))
+}
+
+fn header(fields: &Fields<'_>, faults: &mut Faults) {
     for (key, wanted) in [("apiVersion", API_VERSION), ("kind", "Recipe")] {
         let given = fields
             .required(key, faults)
@@ -76,15 +246,6 @@ fn document(tree: &Located, faults: &mut Faults) -> Option<(String, Vec<Entry>)>
                 .help(format!("write `{key}: {wanted}`"));
         }
     }
-    let name = fields
-        .required("metadata", faults)
-        .and_then(|node| metadata(node, faults));
-    let entries = fields
-        .required("transforms", faults)
-        .map(|node| entries(node, faults))
-        .unwrap_or_default();
-    maps::contradictions(&entries, faults);
-    Some((name?, entries))
 }
 
 fn metadata(node: &Located, faults: &mut Faults) -> Option<String> {
@@ -106,7 +267,7 @@ fn metadata(node: &Located, faults: &mut Faults) -> Option<String> {
     Some(name)
 }
 
-fn entries(node: &Located, faults: &mut Faults) -> Vec<Entry> {
+fn entries(node: &Located, variables: &mut [Variable], faults: &mut Faults) -> Vec<Entry> {
     let Node::List(items) = &node.node else {
         faults
             .add(
@@ -118,7 +279,13 @@ fn entries(node: &Located, faults: &mut Faults) -> Vec<Entry> {
         return Vec::new();
     };
     let read = |(number, item)| entry(number, item, faults);
-    items.iter().enumerate().filter_map(read).collect()
+    let mut entries: Vec<Entry> = items.iter().enumerate().filter_map(read).collect();
+    for entry in &mut entries {
+        if let Some(expression) = entry.transform.select_mut().and_then(|s| s.cel.as_mut()) {
+            patches::give_variables(expression, variables, faults);
+        }
+    }
+    entries
 }
 
 fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
@@ -167,7 +334,7 @@ fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
 fn transform(
     key: &str,
     body: &Located,
-    span: &std::ops::Range<usize>,
+    span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Transform> {
     Some(match key {
@@ -182,7 +349,7 @@ fn transform(
     })
 }
 
-fn scale(body: &Located, span: &std::ops::Range<usize>, faults: &mut Faults) -> Option<Scale> {
+fn scale(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Scale> {
     let fields = Fields::read(body, span, "scale", &["select", "replicas"], faults)?;
     let select = fields
         .get("select")
@@ -209,7 +376,7 @@ fn scale(body: &Located, span: &std::ops::Range<usize>, faults: &mut Faults) -> 
 
 fn marks(
     body: &Located,
-    span: &std::ops::Range<usize>,
+    span: &Range<usize>,
     what: &'static str,
     faults: &mut Faults,
 ) -> Option<Marks> {
@@ -230,7 +397,7 @@ fn marks(
         .unwrap_or_default();
     let remove = fields
         .get("remove")
-        .map(|node| fields::placed_texts(node, faults))
+        .map(|node| placed_texts(node, faults))
         .unwrap_or_default();
     let pods = fields
         .get("pods")
@@ -271,7 +438,7 @@ mod tests {
 
     /// Every mistake's message with the text its first label covers.
     fn mistakes(text: &str) -> Vec<(String, String)> {
-        let error = recipe("r.yaml", text).expect_err("a mistake");
+        let error = Recipe::parse("r.yaml", text).expect_err("a mistake");
         let shown = |fault: &crate::transform::fault::Fault| {
             let span = fault.span().expect("a place");
             (fault.to_string(), text[span].to_owned())
@@ -305,7 +472,7 @@ mod tests {
 - patch: {select: {kind: Service}, merge: {spec: {type: null}}}
 ",
         );
-        let recipe = recipe("r.yaml", &text).expect("a recipe");
+        let recipe = Recipe::parse("r.yaml", &text).expect("a recipe");
         assert_eq!(recipe.entries.len(), 9);
         assert!(recipe.entries[0].optional);
         assert_eq!(recipe.entries[0].name.as_deref(), Some("classes"));
@@ -342,7 +509,7 @@ transforms:
     #[test]
     fn an_unknown_key_gets_a_suggestion() {
         let error =
-            recipe("r.yaml", &with("- storageclass: {map: {a: b}}\n")).expect_err("mistake");
+            Recipe::parse("r.yaml", &with("- storageclass: {map: {a: b}}\n")).expect_err("mistake");
         let help = miette::Diagnostic::help(&error.faults[0])
             .expect("help")
             .to_string();
@@ -456,9 +623,11 @@ transforms:
                 true => with(block),
                 false => block.to_owned(),
             };
-            if let Err(error) = recipe("guide.yaml", &text) {
-                panic!("{block}: {:?}", error.faults);
-            }
+            let source = Arc::new(NamedSource::new("guide.yaml", text));
+            let set = ["domain=staging.example".to_owned()];
+            let values = Values::read(&[] as &[&str], &set).expect("values");
+            let found = read(&source, &values, &Values::default());
+            assert!(found.faults.is_empty(), "{block}: {:?}", found.faults);
         }
     }
 }

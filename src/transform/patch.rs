@@ -19,10 +19,8 @@ pub(super) fn apply(work: &mut Work<'_>) -> Vec<Fault> {
             continue;
         };
         let mut faults = Faults::new(recipes[recipe].source.clone());
-        for index in 0..work.objects.len() {
-            if patch.select.matches(&work.before[index]) {
-                apply_one(work, index, recipe, entry, patch, &mut faults);
-            }
+        for index in work.selected(recipe, entry) {
+            apply_one(work, index, recipe, entry, patch, &mut faults);
         }
         all.extend(faults.into_list());
     }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use miette::NamedSource;
 use serde_json::Value;
 
-use super::fault::RecipeErrors;
+use super::fault::{Faults, RecipeErrors};
 use super::host::HostPattern;
 use super::image::Prefix;
+use super::parse;
 use super::select::Select;
+use super::values::Values;
+use super::variables::Variable;
 
 /// A value and the bytes of the recipe where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +37,12 @@ pub struct Mapping<T> {
 pub struct Recipe {
     /// `metadata.name`.
     pub name: String,
-    /// SHA-256 of the text as hex: what a plan was computed from.
+    /// SHA-256 of the text and the values of its variables as hex: what a plan was computed from.
     pub digest: String,
     /// The entries of `transforms`, in order.
     pub entries: Vec<Entry>,
+    /// Its variables and what they hold, in order.
+    pub variables: Vec<Variable>,
     pub(crate) source: Arc<NamedSource<String>>,
 }
 
@@ -132,6 +137,25 @@ impl Transform {
         }
     }
 
+    /// Which objects it is about, for those transforms that select.
+    pub fn select(&self) -> Option<&Select> {
+        match self {
+            Self::Scale(scale) => Some(&scale.select),
+            Self::Labels(marks) | Self::Annotations(marks) => Some(&marks.select),
+            Self::Patch(patch) => Some(&patch.select),
+            Self::StorageClass(_) | Self::Registry(_) | Self::Namespace(_) | Self::Host(_) => None,
+        }
+    }
+
+    pub(super) fn select_mut(&mut self) -> Option<&mut Select> {
+        match self {
+            Self::Scale(scale) => Some(&mut scale.select),
+            Self::Labels(marks) | Self::Annotations(marks) => Some(&mut marks.select),
+            Self::Patch(patch) => Some(&mut patch.select),
+            Self::StorageClass(_) | Self::Registry(_) | Self::Namespace(_) | Self::Host(_) => None,
+        }
+    }
+
     /// Its rule in the rule book; patches have none.
     pub fn rule(&self) -> &'static str {
         match self {
@@ -147,12 +171,34 @@ impl Transform {
 }
 
 impl Recipe {
-    /// Reads a recipe. `file` is what the user calls it and is shown in errors.
+    /// Reads a recipe that stands alone: nothing is included, and variables have their defaults.
+    /// `file` is what the user calls it and is shown in errors.
     ///
     /// # Errors
     /// Every mistake in the file at once: not YAML, unknown or missing keys, wrong types, names no
     /// cluster would accept, one source mapped to two targets.
     pub fn parse(file: &str, text: &str) -> Result<Self, RecipeErrors> {
-        super::parse::recipe(file, text)
+        let source = NamedSource::new(file, text.to_owned()).with_language("yaml");
+        let source = Arc::new(source);
+        let read = parse::read(&source, &Values::default(), &Values::default());
+        let mut faults = Faults::new(source);
+        for include in &read.includes {
+            faults
+                .add(
+                    "a recipe that stands alone includes no other",
+                    &include.target.span,
+                    "included here",
+                )
+                .help("read it from its file");
+        }
+        let mut list = read.faults;
+        list.extend(faults.into_list());
+        match read.recipe {
+            Some(recipe) if list.is_empty() => Ok(recipe),
+            _ => Err(RecipeErrors {
+                name: file.to_owned(),
+                faults: list,
+            }),
+        }
     }
 }

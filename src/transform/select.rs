@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
+use super::cel::{Expression, ExpressionError};
+use crate::knowledge::sanitize::Test;
 use crate::object::Object;
 
 /// A selection; empty parts select everything.
@@ -22,19 +24,28 @@ pub struct Select {
     pub namespaces: Vec<Glob>,
     /// Labels that must be there with these values.
     pub labels: BTreeMap<String, String>,
+    /// What must be in fields.
+    pub fields: Vec<Test>,
+    /// An expression that must be true; asked last, about what the other parts select.
+    pub cel: Option<Expression>,
 }
 
 impl Select {
     /// Whether the object, as it is on A, is selected.
-    pub fn matches(&self, object: &Object) -> bool {
+    ///
+    /// # Errors
+    /// When the expression gives no answer about this object.
+    pub fn matches(&self, object: &Object) -> Result<bool, ExpressionError> {
         let Self {
             groups,
             kinds,
             names,
             namespaces,
             labels,
+            fields,
+            cel,
         } = self;
-        one_of(groups, |group| group == object.group())
+        let fits = one_of(groups, |group| group == object.group())
             && one_of(kinds, |kind| kind == object.kind())
             && one_of(names, |glob| glob.matches(object.name()))
             && one_of(namespaces, |glob| {
@@ -43,6 +54,11 @@ impl Select {
             && labels
                 .iter()
                 .all(|(key, value)| object.label(key) == Some(value))
+            && fields.iter().all(|test| test.passes(object));
+        match cel {
+            Some(expression) if fits => expression.matches(object),
+            _ => Ok(fits),
+        }
     }
 }
 
@@ -90,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_empty_selection_takes_everything() {
-        assert!(Select::default().matches(&web()));
+        assert!(Select::default().matches(&web()).unwrap());
     }
 
     #[test]
@@ -101,13 +117,14 @@ mod tests {
             names: vec![Glob::new("web-?").unwrap()],
             namespaces: vec![Glob::new("sh*").unwrap()],
             labels: [("tier".into(), "front".into())].into(),
+            ..Select::default()
         };
-        assert!(select.matches(&web()));
+        assert!(select.matches(&web()).unwrap());
         let other = Select {
             labels: [("tier".into(), "back".into())].into(),
             ..select
         };
-        assert!(!other.matches(&web()));
+        assert!(!other.matches(&web()).unwrap());
     }
 
     #[test]

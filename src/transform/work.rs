@@ -1,10 +1,11 @@
 //! The objects while they are being changed, and the record of every change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::recipe::Recipe;
+use super::fault::{Fault, Faults};
+use super::recipe::{Entry, Recipe};
 use super::{Change, Lookalike};
 use crate::object::{Object, ObjectId, pointer};
 
@@ -42,6 +43,8 @@ pub(super) struct Work<'a> {
     pub(super) origins: Vec<Part>,
     pub(super) lookalikes: Vec<Lookalike>,
     used: BTreeSet<Part>,
+    /// Indices of the objects each entry selects, by recipe and entry.
+    selected: BTreeMap<(usize, usize), Vec<usize>>,
 }
 
 impl<'a> Work<'a> {
@@ -55,7 +58,46 @@ impl<'a> Work<'a> {
             origins: Vec::new(),
             lookalikes: Vec::new(),
             used: BTreeSet::new(),
+            selected: BTreeMap::new(),
         }
+    }
+
+    /// Decides which objects each entry selects. Expressions that give no answer come back as faults.
+    pub(super) fn select(&mut self) -> Vec<Fault> {
+        let mut all = Vec::new();
+        for (number, recipe) in self.recipes.iter().enumerate() {
+            let mut faults = Faults::new(recipe.source.clone());
+            for entry in &recipe.entries {
+                let Some(select) = entry.transform.select() else {
+                    continue;
+                };
+                let mut selected = Vec::new();
+                for (index, object) in self.before.iter().enumerate() {
+                    match select.matches(object) {
+                        Ok(true) => selected.push(index),
+                        Ok(false) => {}
+                        Err(error) => {
+                            faults
+                                .add(
+                                    format!("the expression fails on {}", self.ids[index]),
+                                    &error.span,
+                                    error.reason,
+                                )
+                                .help("ask `has(object.…)` first, or narrow `select` with `kind`");
+                        }
+                    }
+                }
+                self.selected.insert((number, entry.number), selected);
+            }
+            all.extend(faults.into_list());
+        }
+        all
+    }
+
+    /// The objects an entry selects, by index, in order.
+    pub(super) fn selected(&self, recipe: usize, entry: &Entry) -> Vec<usize> {
+        let found = self.selected.get(&(recipe, entry.number));
+        found.cloned().unwrap_or_default()
     }
 
     /// The object's name on A.

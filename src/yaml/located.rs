@@ -51,6 +51,34 @@ pub struct LocatedError {
 }
 
 impl Located {
+    /// A plain value of which every part stands at one place.
+    pub fn from_value(value: &Value, span: &Range<usize>) -> Self {
+        let node = match value {
+            Value::Array(items) => Node::List(
+                items
+                    .iter()
+                    .map(|item| Self::from_value(item, span))
+                    .collect(),
+            ),
+            Value::Object(map) => Node::Map(
+                map.iter()
+                    .map(|(key, value)| {
+                        let key = Key {
+                            text: key.clone(),
+                            span: span.clone(),
+                        };
+                        (key, Self::from_value(value, span))
+                    })
+                    .collect(),
+            ),
+            scalar => Node::Scalar(scalar.clone()),
+        };
+        Self {
+            span: span.clone(),
+            node,
+        }
+    }
+
     /// The plain value, without places.
     pub fn value(&self) -> Value {
         match &self.node {

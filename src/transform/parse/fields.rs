@@ -12,7 +12,7 @@ use crate::yaml::located::{Key, Located, Node};
 const ALIKE: f64 = 0.8;
 
 /// The keys of one map, checked against the known ones.
-pub(super) struct Fields<'a> {
+pub(in crate::transform) struct Fields<'a> {
     entries: &'a [(Key, Located)],
     span: Range<usize>,
     what: &'static str,
@@ -21,23 +21,15 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads a map; unknown keys are recorded. `owner` is where to point when there is nothing to see.
-    pub(super) fn read(
+    pub(in crate::transform) fn read(
         node: &'a Located,
         owner: &Range<usize>,
         what: &'static str,
         known: &[&str],
         faults: &mut Faults,
     ) -> Option<Self> {
-        let Node::Map(entries) = &node.node else {
-            let span = visible(&node.span, owner);
-            let found = node.describe();
-            faults
-                .add(
-                    format!("{what} must be a map, found {found}"),
-                    span,
-                    "expected a map",
-                )
-                .help(format!("its keys are {}", in_words(known)));
+        let Some(entries) = entries_of(node, owner, what, faults) else {
+            faults.help(format!("its keys are {}", in_words(known)));
             return None;
         };
         let mut unknown = false;
@@ -52,7 +44,10 @@ impl<'a> Fields<'a> {
                     &key.span,
                     "not a key here",
                 )
-                .help(suggestion(&key.text, known));
+                .help(
+                    suggest(&key.text, known)
+                        .unwrap_or_else(|| format!("the keys here are {}", in_words(known))),
+                );
         }
         let span = match entries.is_empty() {
             true => owner.clone(),
@@ -67,13 +62,17 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of a key, if it is there.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Located> {
+    pub(in crate::transform) fn get(&self, key: &str) -> Option<&'a Located> {
         let mut entries = self.entries.iter();
         entries.find_map(|(name, node)| (name.text == key).then_some(node))
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required(&self, key: &str, faults: &mut Faults) -> Option<&'a Located> {
+    pub(in crate::transform) fn required(
+        &self,
+        key: &str,
+        faults: &mut Faults,
+    ) -> Option<&'a Located> {
         let found = self.get(key);
         if found.is_none() {
             let message = format!("{} lacks `{key}`", self.what);
@@ -85,17 +84,17 @@ impl<'a> Fields<'a> {
     }
 
     /// All keys with their values.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &'a (Key, Located)> {
+    pub(in crate::transform) fn entries(&self) -> impl Iterator<Item = &'a (Key, Located)> {
         self.entries.iter()
     }
 
     /// Whether a key was not known.
-    pub(super) fn had_unknown(&self) -> bool {
+    pub(in crate::transform) fn had_unknown(&self) -> bool {
         self.unknown
     }
 
     /// Where to point for the map as a whole.
-    pub(super) fn span(&self) -> &Range<usize> {
+    pub(in crate::transform) fn span(&self) -> &Range<usize> {
         &self.span
     }
 }
@@ -105,21 +104,35 @@ fn visible<'a>(span: &'a Range<usize>, owner: &'a Range<usize>) -> &'a Range<usi
     if span.is_empty() { owner } else { span }
 }
 
-fn suggestion(key: &str, known: &[&str]) -> String {
+/// The entries of a map, the one place where a map is expected.
+pub(in crate::transform) fn entries_of<'a>(
+    node: &'a Located,
+    owner: &Range<usize>,
+    what: &str,
+    faults: &mut Faults,
+) -> Option<&'a [(Key, Located)]> {
+    if let Node::Map(entries) = &node.node {
+        return Some(entries);
+    }
+    let message = format!("{what} must be a map, found {}", node.describe());
+    faults.add(message, visible(&node.span, owner), "expected a map");
+    None
+}
+
+/// `did you mean …?` when a known name is much like this one.
+pub(in crate::transform) fn suggest(key: &str, known: &[&str]) -> Option<String> {
     let lower = key.to_ascii_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&lower, &known.to_ascii_lowercase());
     let best = known
         .iter()
         .map(|known| (likeness(known), known))
         .max_by(|left, right| left.0.total_cmp(&right.0));
-    match best {
-        Some((score, known)) if score >= ALIKE => format!("did you mean `{known}`?"),
-        _ => format!("the keys here are {}", in_words(known)),
-    }
+    let (score, known) = best?;
+    (score >= ALIKE).then(|| format!("did you mean `{known}`?"))
 }
 
 /// `a`, `b` and `c`.
-pub(super) fn in_words(names: &[&str]) -> String {
+pub(in crate::transform) fn in_words(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
@@ -129,7 +142,7 @@ pub(super) fn in_words(names: &[&str]) -> String {
 }
 
 /// A string.
-pub(super) fn text(node: &Located, faults: &mut Faults) -> Option<String> {
+pub(in crate::transform) fn text(node: &Located, faults: &mut Faults) -> Option<String> {
     if let Node::Scalar(Value::String(text)) = &node.node {
         return Some(text.clone());
     }
@@ -142,7 +155,7 @@ pub(super) fn text(node: &Located, faults: &mut Faults) -> Option<String> {
 }
 
 /// `true` or `false`.
-pub(super) fn flag(node: &Located, faults: &mut Faults) -> Option<bool> {
+pub(in crate::transform) fn flag(node: &Located, faults: &mut Faults) -> Option<bool> {
     if let Node::Scalar(Value::Bool(flag)) = &node.node {
         return Some(*flag);
     }
@@ -152,7 +165,7 @@ pub(super) fn flag(node: &Located, faults: &mut Faults) -> Option<bool> {
 }
 
 /// A string, or a list of strings.
-pub(super) fn texts(node: &Located, faults: &mut Faults) -> Vec<String> {
+pub(in crate::transform) fn texts(node: &Located, faults: &mut Faults) -> Vec<String> {
     let placed = match &node.node {
         Node::List(_) => placed_texts(node, faults),
         _ => return text(node, faults).into_iter().collect(),
@@ -161,7 +174,10 @@ pub(super) fn texts(node: &Located, faults: &mut Faults) -> Vec<String> {
 }
 
 /// A list of strings, each with its place.
-pub(super) fn placed_texts(node: &Located, faults: &mut Faults) -> Vec<Placed<String>> {
+pub(in crate::transform) fn placed_texts(
+    node: &Located,
+    faults: &mut Faults,
+) -> Vec<Placed<String>> {
     let Node::List(items) = &node.node else {
         let message = format!("expected a list of strings, found {}", node.describe());
         faults.add(message, &node.span, "expected a list");
@@ -177,15 +193,13 @@ pub(super) fn placed_texts(node: &Located, faults: &mut Faults) -> Vec<Placed<St
 }
 
 /// A map of strings, keys and values with their places.
-pub(super) fn text_map(
+pub(in crate::transform) fn text_map(
     node: &Located,
     owner: &Range<usize>,
     what: &str,
     faults: &mut Faults,
 ) -> Vec<(Placed<String>, Placed<String>)> {
-    let Node::Map(entries) = &node.node else {
-        let message = format!("{what} must be a map, found {}", node.describe());
-        faults.add(message, visible(&node.span, owner), "expected a map");
+    let Some(entries) = entries_of(node, owner, what, faults) else {
         return Vec::new();
     };
     if entries.is_empty() {

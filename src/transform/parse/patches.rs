@@ -2,18 +2,32 @@
 
 use std::ops::Range;
 
-use super::fields::{Fields, in_words, text, text_map, texts};
+use serde_json::Value;
+
+use super::fields::{Fields, entries_of, flag, in_words, text, text_map, texts};
+use crate::knowledge::sanitize::Test;
+use crate::object::path::PathPattern;
+use crate::transform::cel::Expression;
 use crate::transform::fault::Faults;
 use crate::transform::recipe::{Patch, PatchChange, Placed};
 use crate::transform::select::{Glob, Select};
-use crate::yaml::located::{Located, Node};
+use crate::transform::variables::{Variable, mark_used};
+use crate::yaml::located::{Key, Located, Node};
 
 /// Operations of RFC 6902.
 const OPERATIONS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
 
 /// Reads a selection. An empty one is a mistake: it would select everything by accident.
 pub(super) fn select(node: &Located, faults: &mut Faults) -> Option<Select> {
-    let known = ["group", "kind", "name", "namespace", "labels"];
+    let known = [
+        "group",
+        "kind",
+        "name",
+        "namespace",
+        "labels",
+        "fields",
+        "cel",
+    ];
     let fields = Fields::read(node, &node.span, "select", &known, faults)?;
     if fields.entries().next().is_none() {
         faults
@@ -23,7 +37,7 @@ pub(super) fn select(node: &Located, faults: &mut Faults) -> Option<Select> {
                 "selects nothing in particular",
             )
             .help(
-                "name a group, kind, name, namespace or labels, as in `select: {kind: Deployment}`",
+                "name a group, kind, name, namespace, labels, fields or cel, as in `select: {kind: Deployment}`",
             );
     }
     let mut list = |key| {
@@ -44,7 +58,140 @@ pub(super) fn select(node: &Located, faults: &mut Faults) -> Option<Select> {
         names: globs(names),
         namespaces: globs(namespaces),
         labels: labels.unwrap_or_default(),
+        fields: fields
+            .get("fields")
+            .map(|node| field_tests(node, faults))
+            .unwrap_or_default(),
+        cel: fields.get("cel").and_then(|node| expression(node, faults)),
     })
+}
+
+/// `path: value`, `path: [one, of, these]`, or `path: {in: […], notIn: […], exists: true}`.
+fn field_tests(node: &Located, faults: &mut Faults) -> Vec<Test> {
+    let Some(entries) = entries_of(node, &node.span, "`fields`", faults) else {
+        faults.help("write `fields: {/spec/type: LoadBalancer}`");
+        return Vec::new();
+    };
+    let read = |(key, node): &(Key, Located)| {
+        let path = path(&key.text, &key.span, faults)?;
+        let mut test = Test {
+            path,
+            r#in: Vec::new(),
+            not_in: Vec::new(),
+            exists: None,
+        };
+        match &node.node {
+            Node::Scalar(Value::Null) => {
+                faults
+                    .add("a field is never null", &key.span, "selects nothing")
+                    .help("write `{exists: false}` for a field that is not there");
+                return None;
+            }
+            Node::Scalar(value) => test.r#in.push(value.clone()),
+            Node::List(items) => test.r#in = items.iter().map(Located::value).collect(),
+            Node::Map(_) => {
+                let known = ["in", "notIn", "exists"];
+                let fields = Fields::read(node, &key.span, "the test of a field", &known, faults)?;
+                let mut values = |key: &str| -> Vec<Value> {
+                    match fields.get(key) {
+                        Some(Located {
+                            node: Node::List(items),
+                            ..
+                        }) => items.iter().map(Located::value).collect(),
+                        Some(other) => {
+                            let message =
+                                format!("`{key}` must be a list, found {}", other.describe());
+                            faults.add(message, &other.span, "expected a list");
+                            Vec::new()
+                        }
+                        None => Vec::new(),
+                    }
+                };
+                test.r#in = values("in");
+                test.not_in = values("notIn");
+                test.exists = fields.get("exists").and_then(|node| flag(node, faults));
+            }
+        }
+        Some(test)
+    };
+    entries.iter().filter_map(read).collect()
+}
+
+/// A path of rule book §7.
+pub(super) fn path(text: &str, span: &Range<usize>, faults: &mut Faults) -> Option<PathPattern> {
+    match PathPattern::parse(text) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            faults
+                .add(
+                    format!("`{text}` is not a path"),
+                    span,
+                    format!("{} at character {}", error.reason, error.at),
+                )
+                .help("write it as `/spec/ports[]/port`; `[]` is every element, `*` every key");
+            None
+        }
+    }
+}
+
+fn expression(node: &Located, faults: &mut Faults) -> Option<Expression> {
+    let text = text(node, faults)?;
+    if text.contains("${") {
+        faults
+            .add(
+                "no variable is put into an expression",
+                &node.span,
+                "`${…}` here",
+            )
+            .help("an expression has the recipe's variables as `vars.name`");
+        return None;
+    }
+    match Expression::parse(&text, &node.span) {
+        Ok(expression) => Some(expression),
+        Err(errors) => {
+            for (line, column, reason) in errors {
+                faults.add(
+                    format!("not a CEL expression: {reason}"),
+                    &node.span,
+                    format!("line {line}, column {column} of the expression"),
+                );
+            }
+            None
+        }
+    }
+}
+
+/// Gives an expression its variables; names that mean nothing are mistakes.
+pub(super) fn give_variables(
+    expression: &mut Expression,
+    variables: &mut [Variable],
+    faults: &mut Faults,
+) {
+    let names = expression.names();
+    for name in &names.unknown {
+        faults
+            .add(
+                format!("`{name}` means nothing in an expression"),
+                expression.span(),
+                "unknown name",
+            )
+            .help("an expression has `object` and `vars`");
+    }
+    for name in mark_used(variables, names.variables.iter().map(String::as_str)) {
+        faults
+            .add(
+                format!("undefined variable `{name}`"),
+                expression.span(),
+                format!("uses `vars.{name}`"),
+            )
+            .help(format!(
+                "declare it under `variables:` as `{name}: {{type: string}}`"
+            ));
+    }
+    let values = variables
+        .iter()
+        .filter_map(|one| Some((one.name.as_str(), one.value.as_ref()?)));
+    expression.set_variables(values);
 }
 
 /// Reads a patch.
