@@ -85,7 +85,7 @@ fn later_values_win_and_files_keep_their_types() {
     let first = folder.write("1.yaml", "count: 2\n");
     let second = folder.write("2.yaml", "count: 3\n");
     let read = |set: &[String]| Values::read(&[&first, &second], set).unwrap();
-    let three = load(&[name.clone()], &read(&[])).unwrap();
+    let three = load(std::slice::from_ref(&name), &read(&[])).unwrap();
     assert_eq!(replicas(&three), [3]);
     let four = load(&[name], &read(&["count=4".to_owned()])).unwrap();
     assert_eq!(replicas(&four), [4]);
