@@ -17,6 +17,7 @@ mod capture;
 mod cases;
 mod checks;
 mod data;
+mod golden;
 mod migrate;
 mod others;
 mod recipes;
