@@ -80,7 +80,7 @@ enum Command {
     Captures(capture::CapturesCommand),
     /// Draw what refers to what
     Graph(graph::GraphArgs),
-    /// Check and explain recipes
+    /// Check, test and explain recipes
     #[command(subcommand)]
     Recipe(recipe::RecipeCommand),
     /// Check whether a cluster can take a capture

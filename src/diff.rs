@@ -102,6 +102,32 @@ pub fn objects(
     }
 }
 
+/// Compares two states of one object to the letter, nothing normalised away.
+pub fn exact(
+    before: Option<&Object>,
+    after: Option<&Object>,
+    knowledge: &Knowledge,
+    key: &MaskKey,
+) -> ObjectDiff {
+    let text =
+        |object: Option<&Object>| object.map(|object| mask::shown_whole(object, knowledge, key));
+    ObjectDiff {
+        before: before.map(Object::id),
+        after: after.map(Object::id),
+        class: String::new(),
+        notes: Vec::new(),
+        lines: text_lines(
+            &text(before).unwrap_or_default(),
+            &text(after).unwrap_or_default(),
+        ),
+    }
+}
+
+/// Compares two texts line by line.
+pub fn text_lines(before: &str, after: &str) -> Vec<Line> {
+    lines::unified(before, after, &[])
+}
+
 /// What an apply would change on B: the live object against what B's dry run answered.
 pub fn drift(live: &Object, dry_run: &Object, knowledge: &Knowledge, key: &MaskKey) -> ObjectDiff {
     objects(Some(live), Some(dry_run), knowledge, key)

@@ -9,6 +9,7 @@ pub mod builtin;
 pub mod cel;
 pub mod explain;
 pub mod fault;
+pub mod fixture;
 mod follow;
 mod form;
 mod helm;
@@ -39,6 +40,7 @@ pub use self::recipe::Recipe;
 pub use self::values::Values;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +79,21 @@ pub struct Lookalike {
     pub excerpt: String,
 }
 
+/// One rule that must match on its own: a line of a `map`, or a whole entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Index among the recipes.
+    pub recipe: usize,
+    /// Position in that recipe's `transforms` list.
+    pub entry: usize,
+    /// What it is called in words, as in "the registry rule for `quay.io`".
+    pub name: String,
+    /// Its bytes in the recipe.
+    pub span: Range<usize>,
+    /// Whether it found anything.
+    pub matched: bool,
+}
+
 /// What recipes made of the captured objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transformed {
@@ -86,6 +103,8 @@ pub struct Transformed {
     pub changes: Vec<Change>,
     /// What looks like something that moved and was left alone.
     pub lookalikes: Vec<Lookalike>,
+    /// Every rule of every recipe, in order.
+    pub rules: Vec<Rule>,
     /// Objects that are called something else on B: their names on A and on B.
     pub renamed: BTreeMap<ObjectId, ObjectId>,
     /// Every captured namespace and what it is called on B, changed or not.

@@ -73,6 +73,7 @@ told!(
     crate::capture::CaptureError,
     crate::cluster::ClusterError,
     crate::store::StoreError,
+    crate::transform::fixture::FixtureError,
 );
 
 impl From<crate::pipeline::PipelineError> for Failure {

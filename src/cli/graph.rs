@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, RecipeArgs, StoreArgs};
+use super::show;
 use crate::capture::{self, Selection};
 use crate::exit::Exit;
 use crate::graph::{Edge, Graph, Link, render};
@@ -178,47 +179,9 @@ impl GraphArgs {
     }
 }
 
-/// The object a user means by `KIND/NAME` or `KIND/NAMESPACE/NAME`; kinds in any case.
 fn find(graph: &Graph, wanted: &str) -> Result<ObjectId, Failure> {
-    let parts: Vec<&str> = wanted.split('/').collect();
-    let (kind, namespace, name) = match parts.as_slice() {
-        [kind, name] => (*kind, None, *name),
-        [kind, namespace, name] => (*kind, Some(*namespace), *name),
-        _ => {
-            return Err(Failure::input(
-                format!("{wanted:?} names no object"),
-                "write KIND/NAME or KIND/NAMESPACE/NAME, as in Deployment/web",
-            ));
-        }
-    };
-    let meant = |id: &&ObjectId| {
-        let named = id.kind.eq_ignore_ascii_case(kind)
-            || id.group_kind().to_string().eq_ignore_ascii_case(kind);
-        named && id.name == name && (namespace.is_none() || id.namespace.as_deref() == namespace)
-    };
-    let found: Vec<&ObjectId> = graph
-        .nodes
-        .iter()
-        .map(|node| &node.id)
-        .filter(meant)
-        .collect();
-    match found.as_slice() {
-        [id] => Ok((*id).clone()),
-        [] => Err(Failure::input(
-            format!("the graph has no {wanted}"),
-            "`ferry graph` without options lists what it has",
-        )),
-        many => Err(Failure::input(
-            format!(
-                "{wanted} may be any of: {}",
-                many.iter()
-                    .map(|id| id.to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-            "add the namespace, as KIND/NAMESPACE/NAME, or the group, as KIND.GROUP/NAME",
-        )),
-    }
+    let ids = graph.nodes.iter().map(|node| &node.id);
+    show::find(ids, wanted, "the graph").cloned()
 }
 
 fn explain(id: &ObjectId, answer: &Answer<'_>) -> String {

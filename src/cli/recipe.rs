@@ -1,22 +1,20 @@
-//! `ferry recipe`: check recipes before they meet a capture.
+//! `ferry recipe`: everything about recipes but using them.
+
+mod explain;
+mod test;
 
 use clap::Subcommand;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Failure;
-use super::context::{Context, RecipeArgs, StoreArgs, ValueArgs};
-use super::show::lookalikes;
+use super::context::{Context, ValueArgs};
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
-use crate::pipeline;
 use crate::report::palette::{Role, paint};
-use crate::report::table::{Cell, render};
 use crate::report::units::plural;
 use crate::transform;
-use crate::transform::explain::Explanation;
 
-/// Check recipes
+/// Check, test and explain recipes
 #[derive(Debug, Subcommand)]
 pub(super) enum RecipeCommand {
     /// Read recipes and report every mistake with its line
@@ -29,17 +27,16 @@ pub(super) enum RecipeCommand {
         #[command(flatten)]
         values: ValueArgs,
     },
+    /// Run recipes on their fixtures and compare with what is expected of them
+    ///
+    /// Exits with 0 when all cases pass, 3 when one fails, 5 when there is nothing to run.
+    ///
+    /// Example: `ferry recipe test recipes/`
+    Test(test::TestArgs),
     /// Show what recipes change in a capture, rule by rule, and what looks alike and stays
     ///
-    /// Example: `ferry recipe explain latest -r recipe.yaml`
-    Explain {
-        /// The capture's id, or `latest`
-        capture: String,
-        #[command(flatten)]
-        recipes: RecipeArgs,
-        #[command(flatten)]
-        store: StoreArgs,
-    },
+    /// Example: `ferry recipe explain latest -r recipe.yaml --object Deployment/web`
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Serialize)]
@@ -52,20 +49,8 @@ impl RecipeCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Self::Lint { files, values } => lint(context, files, &values),
-            Self::Explain {
-                capture,
-                recipes,
-                store,
-            } => {
-                let recipes = recipes.load()?;
-                let capture = store.open().await?.load_capture(&capture).await?;
-                let knowledge = Knowledge::builtin();
-                let transformed =
-                    pipeline::transformed(&capture, &recipes, knowledge, &context.events)?;
-                let explanation = transform::explain(&transformed);
-                context.report.data(&explanation, || explain(&explanation));
-                Ok(Exit::Done)
-            }
+            Self::Test(args) => args.run(context),
+            Self::Explain(args) => args.run(context).await,
         }
     }
 }
@@ -105,34 +90,4 @@ fn lint(context: &Context, files: Vec<String>, values: &ValueArgs) -> Result<Exi
         linted.iter().map(line).collect()
     });
     Ok(Exit::Done)
-}
-
-fn explain(explanation: &Explanation) -> String {
-    let mut rows: Vec<Vec<Cell>> = Vec::new();
-    for rule in &explanation.rules {
-        for change in &rule.changes {
-            rows.push(vec![
-                rule.rule.clone().into(),
-                Cell::new(Role::Name, change.object.to_string()),
-                change.path.clone().into(),
-                Cell::new(Role::Bad, short(&change.before)),
-                Cell::new(Role::Good, short(&change.after)),
-            ]);
-        }
-    }
-    let changes = render(&["RULE", "OBJECT", "PATH", "BEFORE", "AFTER"], &rows);
-    format!("{changes}{}", lookalikes(&explanation.lookalikes))
-}
-
-/// A value on one line, cut where a table would break.
-fn short(value: &Value) -> String {
-    const WIDTH: usize = 48;
-    let text = value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-        .replace('\n', "⏎");
-    match text.char_indices().nth(WIDTH) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

@@ -52,15 +52,13 @@ struct ShownStep<'a> {
 }
 
 impl<'a> Review<'a> {
-    /// Prepares a plan to be shown. Secrets are masked with a key of this process's own, so that equal
-    /// values look equal here and tell nothing elsewhere.
+    /// Prepares a plan to be shown.
     pub(super) fn new(plan: &'a Plan) -> Result<Self, Failure> {
-        let mut key = [0; 32];
-        aws_lc_rs::rand::fill(&mut key).map_err(|error| Failure::plain(Exit::Internal, error))?;
+        let key = MaskKey::random().map_err(|error| Failure::plain(Exit::Internal, error))?;
         Ok(Self {
             plan,
             lookalikes: &[],
-            diffs: diff::plan(plan, &MaskKey::new(&key)),
+            diffs: diff::plan(plan, &key),
         })
     }
 
@@ -166,4 +164,44 @@ pub(super) fn lookalikes(lookalikes: &[Lookalike]) -> String {
         "\nlooks alike and stays as it is:\n{}",
         table(&["RULE", "OBJECT", "PATH", "TEXT"], &rows)
     )
+}
+
+/// The object a user means by `KIND/NAME` or `KIND/NAMESPACE/NAME`; kinds in any case. `place` is
+/// where the objects are, as in "the graph".
+pub(super) fn find<'a>(
+    ids: impl Iterator<Item = &'a ObjectId>,
+    wanted: &str,
+    place: &str,
+) -> Result<&'a ObjectId, Failure> {
+    let parts: Vec<&str> = wanted.split('/').collect();
+    let (kind, namespace, name) = match parts.as_slice() {
+        [kind, name] => (*kind, None, *name),
+        [kind, namespace, name] => (*kind, Some(*namespace), *name),
+        _ => {
+            return Err(Failure::input(
+                format!("{wanted:?} names no object"),
+                "write KIND/NAME or KIND/NAMESPACE/NAME, as in Deployment/web",
+            ));
+        }
+    };
+    let meant = |id: &&ObjectId| {
+        let named = id.kind.eq_ignore_ascii_case(kind)
+            || id.group_kind().to_string().eq_ignore_ascii_case(kind);
+        named && id.name == name && (namespace.is_none() || id.namespace.as_deref() == namespace)
+    };
+    let found: Vec<&ObjectId> = ids.filter(meant).collect();
+    match found.as_slice() {
+        [id] => Ok(id),
+        [] => Err(Failure::input(
+            format!("{place} has no {wanted}"),
+            "run the command without naming an object to see what there is",
+        )),
+        many => {
+            let many: Vec<String> = many.iter().map(ToString::to_string).collect();
+            Err(Failure::input(
+                format!("{wanted} may be any of: {}", many.join(", ")),
+                "add the namespace, as KIND/NAMESPACE/NAME, or the group, as KIND.GROUP/NAME",
+            ))
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,17 @@ impl MaskKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
+    /// A key of this process's own: equal values look equal in what it shows, and tell nothing
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn random() -> Result<Self, Unspecified> {
+        let mut bytes = [0; 32];
+        aws_lc_rs::rand::fill(&mut bytes)?;
+        Ok(Self::new(&bytes))
+    }
+
     /// `sha256-1a2b3c4d len=12`: what stands for a value (D-2).
     pub fn mask(&self, value: &[u8]) -> String {
         let digest = hmac::sign(&self.0, value);
@@ -42,9 +54,17 @@ impl std::fmt::Debug for MaskKey {
     }
 }
 
-/// The object as YAML, fit to be shown.
+/// The object as YAML, in the form in which it is compared, fit to be shown.
 pub(super) fn shown(object: &Object, knowledge: &Knowledge, key: &MaskKey) -> String {
-    let mut value = normalise(object, knowledge);
+    masked(object, normalise(object, knowledge), knowledge, key)
+}
+
+/// The object as YAML, every field of it, fit to be shown.
+pub(super) fn shown_whole(object: &Object, knowledge: &Knowledge, key: &MaskKey) -> String {
+    masked(object, object.value().clone(), knowledge, key)
+}
+
+fn masked(object: &Object, mut value: Value, knowledge: &Knowledge, key: &MaskKey) -> String {
     let rows = Rows::of(object, knowledge);
     for row in &rows.rows {
         for mask in &row.mask {

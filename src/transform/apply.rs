@@ -13,7 +13,7 @@ use super::follow::{self, Done};
 use super::names::Maps;
 use super::recipe::{Entry, Recipe, Transform};
 use super::work::{Part, Work};
-use super::{Transformed, helm, invariant, lookalike, marks, patch, places, text};
+use super::{Rule, Transformed, helm, invariant, lookalike, marks, patch, places, text};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites};
 use crate::object::Object;
@@ -258,7 +258,29 @@ fn advice(entry: &Entry, maps: &Maps) -> String {
     }
 }
 
+/// Every rule with its name, and whether it found something.
+fn rules(work: &Work<'_>) -> Vec<Rule> {
+    let mut all = Vec::new();
+    for (recipe, entry) in entries(work.recipes) {
+        for (index, (name, span)) in rules_of(entry).into_iter().enumerate() {
+            let part = Part {
+                part: index,
+                ..whole(recipe, entry)
+            };
+            all.push(Rule {
+                recipe,
+                entry: entry.number,
+                name: described(entry, name.as_deref()),
+                span,
+                matched: work.is_used(part),
+            });
+        }
+    }
+    all
+}
+
 fn result(work: Work<'_>, maps: &Maps) -> Transformed {
+    let rules = rules(&work);
     let mut renamed = BTreeMap::new();
     let mut namespaces = BTreeMap::new();
     for (before, after) in work.before.iter().zip(&work.objects) {
@@ -279,6 +301,7 @@ fn result(work: Work<'_>, maps: &Maps) -> Transformed {
         objects: work.objects,
         changes: work.changes,
         lookalikes: work.lookalikes,
+        rules,
         renamed,
         namespaces,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Change, Lookalike, Transformed};
+use super::{Change, Lookalike, Recipe, Transformed};
 use crate::diff::replace_passwords;
 use crate::object::ObjectId;
 
@@ -19,7 +19,11 @@ pub struct RuleUse {
     pub recipe: String,
     /// Position in its `transforms` list.
     pub entry: usize,
-    /// The rule, as in `T-4`, or the name of a patch.
+    /// The transform, as written in the recipe.
+    pub transform: &'static str,
+    /// The entry's own name, if it has one.
+    pub name: Option<String>,
+    /// The rule, as in `T-4`; `patch` for a patch.
     pub rule: String,
     /// What it changed, in order.
     pub changes: Vec<ShownChange>,
@@ -38,17 +42,28 @@ pub struct ShownChange {
     pub after: Value,
 }
 
+/// An optional rule that found nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Idle {
+    /// The recipe's name.
+    pub recipe: String,
+    /// What the rule is called, as in "the registry rule for `quay.io`".
+    pub rule: String,
+}
+
 /// What recipes did, rule by rule.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// By recipe, entry and rule.
     pub rules: Vec<RuleUse>,
+    /// Optional rules that found nothing.
+    pub idle: Vec<Idle>,
     /// What looks like something that moved and was left alone.
     pub lookalikes: Vec<Lookalike>,
 }
 
 /// Sorts the changes by the rule that made them.
-pub fn explain(transformed: &Transformed) -> Explanation {
+pub fn explain(transformed: &Transformed, recipes: &[Recipe]) -> Explanation {
     let mut rules: BTreeMap<(&str, usize, &str), Vec<ShownChange>> = BTreeMap::new();
     for change in &transformed.changes {
         rules
@@ -56,17 +71,42 @@ pub fn explain(transformed: &Transformed) -> Explanation {
             .or_default()
             .push(shown(change));
     }
-    let rules = rules
-        .into_iter()
-        .map(|((recipe, entry, rule), changes)| RuleUse {
-            recipe: recipe.to_owned(),
+    let rules = rules.into_iter().map(|((name, entry, rule), changes)| {
+        let recipe = recipes.iter().find(|recipe| recipe.name == name);
+        let written = recipe.and_then(|recipe| recipe.entries.get(entry));
+        RuleUse {
+            recipe: name.to_owned(),
             entry,
+            transform: written.map_or("", |entry| entry.transform.key()),
+            name: written.and_then(|entry| entry.name.clone()),
             rule: rule.to_owned(),
             changes,
-        });
+        }
+    });
+    let idle = transformed.rules.iter().filter(|rule| !rule.matched);
     Explanation {
         rules: rules.collect(),
+        idle: idle
+            .map(|rule| Idle {
+                recipe: recipes[rule.recipe].name.clone(),
+                rule: rule.name.clone(),
+            })
+            .collect(),
         lookalikes: transformed.lookalikes.clone(),
+    }
+}
+
+impl Explanation {
+    /// Only what is about one object, by its name on A.
+    #[must_use]
+    pub fn of(mut self, object: &ObjectId) -> Self {
+        for rule in &mut self.rules {
+            rule.changes.retain(|change| change.object == *object);
+        }
+        self.rules.retain(|rule| !rule.changes.is_empty());
+        self.lookalikes.retain(|look| look.object == *object);
+        self.idle.clear();
+        self
     }
 }
 
@@ -108,7 +148,7 @@ mod tests {
             changes: vec![change("Secret"), change("ConfigMap")],
             ..Transformed::default()
         };
-        let explained = explain(&done);
+        let explained = explain(&done, &[]);
         let values: Vec<_> = explained.rules[0]
             .changes
             .iter()

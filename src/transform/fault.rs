@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
+use serde::Serialize;
 
 /// One mistake: what, where, and what to do.
 #[derive(Clone, Debug)]
@@ -32,6 +33,56 @@ impl Fault {
     pub fn span(&self) -> Option<Range<usize>> {
         self.labels.first().map(|(span, _)| span.clone())
     }
+}
+
+/// Where something stands in a file, as editors count: from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spot {
+    /// The file, as the user named it.
+    pub file: String,
+    /// First line.
+    pub line: usize,
+    /// First column.
+    pub column: usize,
+    /// Last line.
+    pub end_line: usize,
+    /// The column after the last one.
+    pub end_column: usize,
+    /// What is to be said of the place.
+    pub label: String,
+}
+
+impl Fault {
+    /// Every place the mistake is about, the first one first.
+    pub fn spots(&self) -> Vec<Spot> {
+        let text = self.source.inner();
+        let spot = |(span, label): &(Range<usize>, String)| {
+            let (line, column) = line_and_column(text, span.start);
+            let (end_line, end_column) = line_and_column(text, span.end);
+            Spot {
+                file: self.source.name().to_owned(),
+                line,
+                column,
+                end_line,
+                end_column,
+                label: label.clone(),
+            }
+        };
+        self.labels.iter().map(spot).collect()
+    }
+}
+
+/// Line and column of a byte, both from 1; the column counts characters.
+pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..byte.min(text.len())];
+    let start = before
+        .iter()
+        .rposition(|letter| *letter == b'\n')
+        .map_or(0, |at| at + 1);
+    let line = before.iter().filter(|letter| **letter == b'\n').count() + 1;
+    let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+    (line, column)
 }
 
 impl fmt::Display for Fault {
@@ -208,5 +259,19 @@ impl Faults {
             (other, fault.span().map_or(0, |span| span.start))
         });
         self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_characters_from_one() {
+        let text = "a: é\n  bb: c\n";
+        assert_eq!(line_and_column(text, 0), (1, 1));
+        assert_eq!(line_and_column(text, 5), (1, 5));
+        assert_eq!(line_and_column(text, 8), (2, 3));
+        assert_eq!(line_and_column(text, 99), (3, 1));
     }
 }
