@@ -7,6 +7,7 @@ mod apply;
 mod capture;
 mod completion;
 mod context;
+mod data;
 mod failure;
 mod graph;
 mod migrate;
@@ -92,6 +93,9 @@ enum Command {
     /// List, show, resume, undo and verify runs
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// Save, restore and verify a folder or a device of this machine
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Make and check stores
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -130,6 +134,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Plan(args) => args.run(context).await,
         Command::Apply(args) => args.run(context).await,
         Command::Runs(command) => command.run(context).await,
+        Command::Data(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,
         Command::Mover(command) => command.run(context).await,
         Command::Completion(args) => Ok(args.run(context)),

@@ -9,10 +9,11 @@
 //! written to the store first, where a later run finds it, then to the pod's termination message,
 //! which the kubelet keeps, and only then to the log.
 
-mod engine;
+pub(crate) mod engine;
 mod job;
 mod outcome;
 mod report;
+mod trouble;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::repository::Progress;
 pub(crate) use job::{Job, StoreAccess, Task};
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use report::{Line, read_line};
+pub(crate) use trouble::Trouble;
 
 /// Where a pod finds its job.
 pub(crate) const JOB: &str = "/job/job.json";
@@ -123,7 +125,8 @@ fn leave(path: &Path, outcome: &Outcome) {
     }
 }
 
-fn snapshot(progress: &Progress) -> VolumeProgress {
+/// The figures of this moment.
+pub(crate) fn snapshot(progress: &Progress) -> VolumeProgress {
     use std::sync::atomic::Ordering::Relaxed;
     let some = |count: u64| Some(count).filter(|count| *count > 0);
     VolumeProgress {

@@ -66,7 +66,7 @@ mod verify;
 mod writer;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
@@ -79,7 +79,7 @@ use key::KeyFile;
 use read::Window;
 
 #[cfg(target_os = "linux")]
-pub use backup::{BackupOptions, BackupResult, Problem, ProblemKind, Totals};
+pub use backup::{BackupOptions, BackupResult, INCOMPLETE, Problem, ProblemKind, Totals};
 pub use crypto::MasterKey;
 #[cfg(target_os = "linux")]
 pub use device::DeviceVerification;
@@ -91,7 +91,7 @@ pub use lock::RepositoryLock;
 pub use node::{Node, NodeKind, Time, Xattr};
 pub use progress::Progress;
 #[cfg(target_os = "linux")]
-pub use restore::{Loss, LossClass, RestoreOptions, RestoreResult};
+pub use restore::{ExpectedLoss, Loss, LossClass, RestoreOptions, RestoreResult};
 pub use snapshot::{Snapshot, SnapshotInfo};
 #[cfg(target_os = "linux")]
 pub use verify::{Difference, DifferenceClass, TreeDigest, Verification, VerifyOptions};
@@ -251,6 +251,11 @@ impl Repository {
         &self.inner.config.id
     }
 
+    /// The name of the machine this process runs on, as its snapshots and locks say it.
+    pub fn host_name(&self) -> &str {
+        self.host()
+    }
+
     /// The key to hand to a mover.
     pub fn master_key(&self) -> MasterKey {
         self.inner.master.clone()
@@ -312,6 +317,44 @@ impl Repository {
     /// An index file we wrote ourselves need not be read.
     fn note_index(&self, id: Id) {
         self.known_indexes().insert(id);
+    }
+
+    /// An index file we removed ourselves, whose content is in another, is not missed.
+    fn drop_index(&self, id: &Id) {
+        self.known_indexes().remove(id);
+    }
+
+    /// What a reader does first: as [`Repository::refresh_index`], unless a run of this process is under way, whose
+    /// index is as fresh as its lock.
+    fn index_to_read(&self) -> Result<()> {
+        match self.inner.writing.try_lock() {
+            Ok(writing) => self.refresh_index(&writing),
+            Err(TryLockError::Poisoned(poisoned)) => self.refresh_index(&poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.load_index(),
+        }
+    }
+
+    /// Makes the index what the store says it is: what a writer must know before it counts on a blob. A process that
+    /// lives long may remember packs that somebody has pruned since; when an index file it read is gone, it forgets all
+    /// of them and reads anew. Packs of a failed run that are in no index file are forgotten too: adoption finds them
+    /// again if they still exist. Only with the writer's guard: of a run under way nothing may be forgotten.
+    fn refresh_index(&self, _writing: &MutexGuard<'_, ()>) -> Result<()> {
+        let backend = self.backend();
+        let listed: BTreeSet<Id> = backend
+            .wait(backend.list_ids(Kind::Index))?
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
+        let mut known = self.known_indexes();
+        let mut unindexed = self.unindexed();
+        if !known.is_subset(&listed) || !unindexed.is_empty() {
+            tracing::debug!("the index changed under us and is read anew");
+            self.index().clear();
+            known.clear();
+            unindexed.clear();
+        }
+        drop((known, unindexed));
+        self.load_index()
     }
 
     /// Reads the index files not read yet.

@@ -120,6 +120,10 @@ pub(crate) struct MoverArgs {
         hide_default_value = true
     )]
     parallel_volumes: usize,
+    /// Save files of a live volume that change while they are read as they were found; without it,
+    /// they fail the save
+    #[arg(long)]
+    accept_torn: bool,
 }
 
 impl MoverArgs {
@@ -151,6 +155,7 @@ impl MoverArgs {
             relay: self.relay,
             namespaces: namespaces.to_vec(),
             parallel: self.parallel_volumes,
+            accept_torn: self.accept_torn,
         }
     }
 }

@@ -45,6 +45,17 @@ impl Failure {
         )
     }
 
+    /// What a job of the mover's, or of `ferry data`, failed with.
+    pub(super) fn job(trouble: crate::mover::Trouble, help: impl Into<String>) -> Self {
+        Self::new(
+            trouble.exit,
+            Said {
+                message: trouble.reason,
+                help: help.into(),
+            },
+        )
+    }
+
     /// Attaches an exit code to an error that has no hint of its own.
     pub fn plain(exit: Exit, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::new(exit, Plain(error))

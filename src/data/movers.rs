@@ -366,6 +366,7 @@ impl ClusterMovers {
                         format!("pvc={}", api.claim),
                     ],
                     consistency,
+                    accept_torn: self.settings.accept_torn,
                 },
             })
             .await?;

@@ -55,4 +55,6 @@ pub struct MoverSettings {
     pub namespaces: Vec<String>,
     /// Movers at work at one time; 0 for the default.
     pub parallel: usize,
+    /// Whether files that change while a live volume is read are saved as they were found.
+    pub accept_torn: bool,
 }

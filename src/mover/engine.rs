@@ -1,70 +1,83 @@
 //! What the repository engine is asked to do, and when its answer counts as success.
 //!
 //! The engine reports; here is decided. A volume that could not be read whole is not saved, and one that
-//! did not take everything is not loaded: each says what and where, so that the user can act.
+//! did not take everything is not loaded: each says what and where, so that the user can act. Movers beside
+//! volumes and `ferry data` on a folder call the same functions.
 
 use std::path::Path;
 
-use super::work::Trouble;
+use super::trouble::Trouble;
 use crate::capture::{Consistency, Proof, SavedVolume, VolumeMode};
 use crate::exit::Exit;
 use crate::repository::{
-    BackupOptions, Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, TreeDigest,
-    VerifyOptions,
+    BackupOptions, BackupResult, Difference, ExpectedLoss, INCOMPLETE, Loss, LossClass, Problem,
+    Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, TreeDigest, VerifyOptions,
 };
 
 /// The node of a snapshot that stands for the volume's root.
-const ROOT: &str = "data";
+pub(crate) const ROOT: &str = "data";
 /// Entries named in a failure; the rest is counted.
 const NAMED: usize = 5;
 
 /// What is saved.
-pub(super) struct Source<'a> {
-    pub(super) path: &'a Path,
-    pub(super) mode: VolumeMode,
-    pub(super) consistency: Consistency,
+pub(crate) struct Source<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) mode: VolumeMode,
+    pub(crate) consistency: Consistency,
+    /// Where the data is from, as the snapshot's host.
+    pub(crate) host: &'a str,
+    /// The snapshot's tags. The last one names the source: any earlier state of it makes this one quick.
+    pub(crate) tags: &'a [String],
+    /// Whether files that change while they are read are saved as they were found.
+    pub(crate) accept_torn: bool,
 }
 
-/// Saves a volume as one snapshot that carries the tags, and removes what earlier attempts at the same
-/// left behind.
-pub(super) fn save(
+/// A volume in the store.
+pub(crate) struct Saved {
+    pub(crate) volume: SavedVolume,
+    pub(crate) result: BackupResult,
+}
+
+/// Saves a volume as one snapshot.
+pub(crate) fn save(
     repository: &Repository,
     source: &Source<'_>,
-    host: &str,
-    tags: &[String],
     progress: &Progress,
-) -> Result<SavedVolume, Trouble> {
+) -> Result<Saved, Trouble> {
     let info = SnapshotInfo {
-        hostname: host.into(),
-        tags: tags.to_vec(),
+        hostname: source.host.into(),
+        tags: source.tags.to_vec(),
     };
     let mut options = BackupOptions::new(ROOT, info);
-    // The tag of the claim comes last; any earlier state of it makes this one quick.
-    let claim = tags.last().map(std::slice::from_ref).unwrap_or_default();
+    options.accept_torn = source.accept_torn;
+    let claim = source
+        .tags
+        .last()
+        .map(std::slice::from_ref)
+        .unwrap_or_default();
     options.parent = repository
         .snapshots(claim)?
         .into_iter()
         .rev()
-        .find(|snapshot| snapshot.hostname == host && !snapshot.has_tags(&["incomplete"]));
+        .find(|snapshot| snapshot.hostname == source.host && !snapshot.has_tags(&[INCOMPLETE]));
     let result = match source.mode {
         VolumeMode::Filesystem => repository.backup_directory(source.path, &options, progress)?,
         VolumeMode::Block => repository.backup_device(source.path, &options, progress)?,
     };
-    if !result.problems.is_empty() {
-        let lines = result
-            .problems
+    let missing: Vec<&Problem> = result
+        .problems
+        .iter()
+        .filter(|problem| !options.accepts(problem))
+        .collect();
+    if !missing.is_empty() {
+        let lines = missing
             .iter()
             .map(|problem| (problem.path.as_str(), problem.cause.as_str()));
-        let listed = list(lines, result.problems.len());
+        let listed = list(lines, missing.len());
         return Err(Trouble::new(
             Exit::Incomplete,
             format!("it could not be read whole: {listed}"),
         ));
-    }
-    for old in repository.snapshots(tags)? {
-        if let Some(id) = old.id.filter(|id| Some(*id) != result.snapshot.id) {
-            repository.forget(&id)?;
-        }
     }
     let id = result
         .snapshot
@@ -76,26 +89,217 @@ pub(super) fn save(
         repository.digest(&result.snapshot, ROOT)?,
         result.totals.bytes,
     );
-    Ok(SavedVolume {
+    let volume = SavedVolume {
         snapshot: id,
         consistency: source.consistency,
         proof,
+    };
+    Ok(Saved { volume, result })
+}
+
+/// Removes what earlier attempts at the same left behind: other snapshots with the very same tags.
+pub(super) fn forget_earlier(
+    repository: &Repository,
+    tags: &[String],
+    saved: &Saved,
+) -> Result<(), Trouble> {
+    for old in repository.snapshots(tags)? {
+        if let Some(id) = old.id.filter(|id| Some(*id) != saved.result.snapshot.id) {
+            repository.forget(&id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a snapshot goes, or what it is compared with.
+pub(crate) struct Target<'a> {
+    pub(crate) path: &'a Path,
+    /// What may be lost on the way.
+    pub(crate) accept: &'a [LossClass],
+    /// Whether entries that the snapshot does not have are deleted.
+    pub(crate) delete_extra: bool,
+}
+
+/// A volume that holds what was saved.
+pub(crate) struct Loaded {
+    pub(crate) proof: Proof,
+    /// What it did not take, all of it accepted.
+    pub(crate) losses: Vec<Loss>,
+    /// Bytes that were there already.
+    pub(crate) reused: u64,
+    pub(crate) written: u64,
+}
+
+/// Loads a volume, then reads it back and compares. A target that does not take what the snapshot has is refused
+/// before the first write, unless that loss is accepted.
+pub(crate) fn load(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    target: &Target<'_>,
+    progress: &Progress,
+) -> Result<Loaded, Trouble> {
+    let mut options = RestoreOptions::new(ROOT);
+    options.delete_extra = target.delete_extra;
+    if repository.device_size(snapshot, ROOT)?.is_some() {
+        let result = repository.restore_device(snapshot, target.path, &options, progress)?;
+        let proof = compare_device(repository, snapshot, target.path, &Progress::default())?;
+        return Ok(Loaded {
+            proof,
+            losses: Vec::new(),
+            reused: result.bytes_reused,
+            written: result.bytes_written,
+        });
+    }
+    let expected = unaccepted(
+        expected_losses(repository, snapshot, target)?,
+        target.accept,
+    );
+    if !expected.is_empty() {
+        return Err(refusal(&expected));
+    }
+    let result = repository.restore_directory(snapshot, target.path, &options, progress)?;
+    let lost: Vec<&Loss> = result
+        .losses
+        .iter()
+        .filter(|loss| !target.accept.contains(&loss.class))
+        .collect();
+    if !lost.is_empty() {
+        let lines = lost
+            .iter()
+            .map(|loss| (loss.path.as_str(), loss.cause.as_str()));
+        let reason = format!(
+            "the volume did not take everything: {}",
+            list(lines, lost.len())
+        );
+        return Err(Trouble::new(Exit::Incomplete, reason));
+    }
+    // What counts is not what was written but what is there.
+    let compared = compare(repository, snapshot, target, &Progress::default())?;
+    if let Some(reason) = compared.reason() {
+        return Err(Trouble::new(Exit::Incomplete, reason));
+    }
+    Ok(Loaded {
+        proof: compared.proof,
+        losses: result.losses,
+        reused: result.bytes_reused,
+        written: result.bytes_written,
     })
 }
 
-/// Loads a volume, then reads it back and compares.
-pub(super) fn load(
+/// What the target would not take of what the snapshot has, asked of the target itself. Nothing for a device.
+pub(crate) fn expected_losses(
     repository: &Repository,
+    snapshot: &Snapshot,
+    target: &Target<'_>,
+) -> Result<Vec<ExpectedLoss>, Trouble> {
+    if repository.device_size(snapshot, ROOT)?.is_some() {
+        return Ok(Vec::new());
+    }
+    Ok(repository.expected_losses(snapshot, ROOT, target.path)?)
+}
+
+fn unaccepted(losses: Vec<ExpectedLoss>, accept: &[LossClass]) -> Vec<ExpectedLoss> {
+    let not = |loss: &ExpectedLoss| !accept.contains(&loss.class);
+    losses.into_iter().filter(not).collect()
+}
+
+fn refusal(losses: &[ExpectedLoss]) -> Trouble {
+    let lines: Vec<String> = losses.iter().map(in_words).collect();
+    let mut classes: Vec<String> = losses.iter().map(|loss| loss.class.to_string()).collect();
+    classes.dedup();
+    let reason = format!(
+        "the target does not take {}; nothing was written; give another target, more rights, or accept it with \
+         --accept-loss {}",
+        lines.join("; "),
+        classes.join(" --accept-loss "),
+    );
+    Trouble::new(Exit::Blocked, reason)
+}
+
+/// `POSIX ACLs (3 entries, such as `/a`: not supported)`.
+pub(crate) fn in_words(loss: &ExpectedLoss) -> String {
+    let entries = crate::report::units::plural(loss.entries as usize, "entry");
+    format!(
+        "{} ({entries}, such as `/{}`: {})",
+        loss.what, loss.example, loss.cause
+    )
+}
+
+/// A folder held against a snapshot.
+pub(crate) struct Compared {
+    pub(crate) proof: Proof,
+    /// What differs, without what was accepted.
+    pub(crate) differences: Vec<Difference>,
+}
+
+impl Compared {
+    /// What differs, in one line; `None` when nothing does.
+    pub(crate) fn reason(&self) -> Option<String> {
+        if self.differences.is_empty() {
+            return None;
+        }
+        let lines = self
+            .differences
+            .iter()
+            .map(|found| (found.path.as_str(), found.detail.as_str()));
+        Some(format!(
+            "the volume differs from what was saved: {}",
+            list(lines, self.differences.len())
+        ))
+    }
+}
+
+/// Compares every entry, attribute and byte of a folder with a snapshot.
+pub(crate) fn compare(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    target: &Target<'_>,
+    progress: &Progress,
+) -> Result<Compared, Trouble> {
+    let options = VerifyOptions::new(ROOT);
+    let found = repository.verify_directory(snapshot, target.path, &options, progress)?;
+    let equal = found.is_equal_except(target.accept);
+    let proof = proof(
+        VolumeMode::Filesystem,
+        found.found,
+        found.found.totals.bytes,
+    );
+    let differences: Vec<Difference> = found
+        .differences
+        .into_iter()
+        .filter(|difference| !difference.is_accepted(target.accept))
+        .collect();
+    if !equal && differences.is_empty() {
+        let reason = "the digest of the volume differs, and no entry does: a defect of Ferry's";
+        return Err(Trouble::new(Exit::Internal, reason));
+    }
+    Ok(Compared { proof, differences })
+}
+
+/// Compares every block of a device with a snapshot.
+pub(crate) fn compare_device(
+    repository: &Repository,
+    snapshot: &Snapshot,
     target: &Path,
-    mode: VolumeMode,
-    saved: &SavedVolume,
     progress: &Progress,
 ) -> Result<Proof, Trouble> {
-    let snapshot = repository.snapshot(&saved.snapshot)?;
-    match mode {
-        VolumeMode::Filesystem => load_directory(repository, &snapshot, target, progress),
-        VolumeMode::Block => load_device(repository, &snapshot, target, progress),
+    let found = repository.verify_device(snapshot, target, ROOT, progress)?;
+    if found.found != found.expected {
+        let offsets: Vec<String> = found
+            .different
+            .iter()
+            .map(|at| format!("byte {at}"))
+            .collect();
+        let lines = offsets.iter().map(|at| (at.as_str(), "differs"));
+        let reason = format!(
+            "the device differs from what was saved: {}",
+            list(lines, offsets.len())
+        );
+        return Err(Trouble::new(Exit::Incomplete, reason));
     }
+    // Every block was found to be the snapshot's, so the snapshot's digest is the device's.
+    let digest = repository.digest(snapshot, ROOT)?;
+    Ok(proof(VolumeMode::Block, digest, found.bytes))
 }
 
 /// What is counted and digested: a device is one thing, whatever its extents are.
@@ -112,73 +316,6 @@ fn proof(mode: VolumeMode, tree: TreeDigest, bytes: u64) -> Proof {
     }
 }
 
-fn load_directory(
-    repository: &Repository,
-    snapshot: &Snapshot,
-    target: &Path,
-    progress: &Progress,
-) -> Result<Proof, Trouble> {
-    let result =
-        repository.restore_directory(snapshot, target, &RestoreOptions::new(ROOT), progress)?;
-    if !result.losses.is_empty() {
-        let lines = result
-            .losses
-            .iter()
-            .map(|loss| (loss.path.as_str(), loss.cause.as_str()));
-        let reason = format!(
-            "the volume did not take everything: {}",
-            list(lines, result.losses.len())
-        );
-        return Err(Trouble::new(Exit::Incomplete, reason));
-    }
-    // What counts is not what was written but what is there.
-    let options = VerifyOptions::new(ROOT);
-    let found = repository.verify_directory(snapshot, target, &options, &Progress::default())?;
-    let differences = &found.differences;
-    if !differences.is_empty() {
-        let lines = differences
-            .iter()
-            .map(|found| (found.path.as_str(), found.detail.as_str()));
-        let reason = format!(
-            "the volume differs from what was saved: {}",
-            list(lines, differences.len())
-        );
-        return Err(Trouble::new(Exit::Incomplete, reason));
-    }
-    Ok(proof(
-        VolumeMode::Filesystem,
-        found.found,
-        found.found.totals.bytes,
-    ))
-}
-
-fn load_device(
-    repository: &Repository,
-    snapshot: &Snapshot,
-    target: &Path,
-    progress: &Progress,
-) -> Result<Proof, Trouble> {
-    let result =
-        repository.restore_device(snapshot, target, &RestoreOptions::new(ROOT), progress)?;
-    let found = repository.verify_device(snapshot, target, ROOT, &Progress::default())?;
-    if found.found != found.expected {
-        let offsets: Vec<String> = found
-            .different
-            .iter()
-            .map(|at| format!("byte {at}"))
-            .collect();
-        let lines = offsets.iter().map(|at| (at.as_str(), "differs"));
-        let reason = format!(
-            "the device differs from what was saved: {}",
-            list(lines, offsets.len())
-        );
-        return Err(Trouble::new(Exit::Incomplete, reason));
-    }
-    // Every block was found to be the snapshot's, so the snapshot's digest is the device's.
-    let digest = repository.digest(snapshot, ROOT)?;
-    Ok(proof(VolumeMode::Block, digest, result.totals.bytes))
-}
-
 /// The first few of a list, and how many there are.
 fn list<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>, count: usize) -> String {
     let mut text = String::new();
@@ -186,7 +323,7 @@ fn list<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>, count: usize) -> St
         if !text.is_empty() {
             text.push_str("; ");
         }
-        text.push_str(&format!("`/{path}` {cause}"));
+        text.push_str(&format!("`/{}` {cause}", path.trim_start_matches('/')));
     }
     if count > NAMED {
         text.push_str(&format!("; and {} more", count - NAMED));

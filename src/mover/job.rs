@@ -50,6 +50,9 @@ pub(crate) enum Task {
         tags: Vec<String>,
         /// What moment the volume shows.
         consistency: Consistency,
+        /// Whether files that change while they are read are saved as they were found.
+        #[serde(default)]
+        accept_torn: bool,
     },
     /// Write a snapshot into the volume, then read the volume back and compare.
     Load {
@@ -95,6 +98,7 @@ mod tests {
                 host: "a".into(),
                 tags: vec!["capture=c".into()],
                 consistency: Consistency::Live,
+                accept_torn: false,
             },
             mode: VolumeMode::Filesystem,
             path: "/volume".into(),

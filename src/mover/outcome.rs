@@ -55,10 +55,12 @@ impl Outcome {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Done(_) => Exit::Done,
-            Self::Failed { exit, .. } => [Exit::Incomplete, Exit::Input, Exit::Refused]
-                .into_iter()
-                .find(|known| *known as u8 == *exit)
-                .unwrap_or(Exit::Internal),
+            Self::Failed { exit, .. } => {
+                [Exit::Blocked, Exit::Incomplete, Exit::Input, Exit::Refused]
+                    .into_iter()
+                    .find(|known| *known as u8 == *exit)
+                    .unwrap_or(Exit::Internal)
+            }
         }
     }
 

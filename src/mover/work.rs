@@ -10,54 +10,11 @@ use tokio::runtime::Handle;
 use super::engine;
 use super::job::{Job, StoreAccess, Task};
 use super::outcome::{Done, Outcome};
+use super::trouble::Trouble;
 use crate::data::relay::{Pool, RelayStore};
 use crate::exit::Exit;
-use crate::repository::{Error, MasterKey, Progress, Repository};
+use crate::repository::{MasterKey, Progress, Repository};
 use crate::store::Location;
-
-/// Why a job failed, with the exit code that says whose fault it is.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) exit: Exit,
-    pub(super) reason: String,
-}
-
-impl Trouble {
-    pub(super) fn new(exit: Exit, reason: impl Into<String>) -> Self {
-        Self {
-            exit,
-            reason: reason.into(),
-        }
-    }
-
-    /// An error with its causes, in one line.
-    fn caused(exit: Exit, error: &dyn std::error::Error) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some libraries repeat their cause in their own words.
-            if !reason.contains(&text) {
-                reason.push_str(": ");
-                reason.push_str(&text);
-            }
-            cause = error.source();
-        }
-        Self { exit, reason }
-    }
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        let exit = match &error {
-            Error::NotARepository { .. } | Error::Store { .. } | Error::StoreFull { .. } => {
-                Exit::Refused
-            }
-            _ => Exit::Incomplete,
-        };
-        Self::caused(exit, &error)
-    }
-}
 
 /// Does the job.
 pub(super) async fn run(job: Job, progress: Arc<Progress>) -> Outcome {
@@ -108,16 +65,28 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
             host,
             tags,
             consistency,
+            accept_torn,
         } => {
             let source = engine::Source {
                 path,
                 mode: job.mode,
                 consistency: *consistency,
+                host,
+                tags,
+                accept_torn: *accept_torn,
             };
-            Done::Saved(engine::save(&repository, &source, host, tags, progress)?)
+            let saved = engine::save(&repository, &source, progress)?;
+            engine::forget_earlier(&repository, tags, &saved)?;
+            Done::Saved(saved.volume)
         }
         Task::Load { saved } => {
-            Done::Loaded(engine::load(&repository, path, job.mode, saved, progress)?)
+            let snapshot = repository.snapshot(&saved.snapshot)?;
+            let target = engine::Target {
+                path,
+                accept: &[],
+                delete_extra: false,
+            };
+            Done::Loaded(engine::load(&repository, &snapshot, &target, progress)?.proof)
         }
     };
     let json = serde_json::to_vec(&Outcome::Done(done.clone()))

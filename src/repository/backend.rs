@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ use super::crypto::{NONCE, Sealer};
 use super::error::{Error, Result};
 use super::id::Id;
 
-/// Tries per call, on top of what the cloud clients of `object_store` retry by themselves.
+/// Tries per call, on top of what the cloud clients of `object_store` retry by themselves. A store that never answered
+/// is not asked again on top of that: whoever mistyped its address would wait for minutes.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Version byte of a compressed unpacked object. Plain JSON starts with `{` or `[` instead.
@@ -65,11 +67,17 @@ pub(super) const CONFIG: &str = "repo/config";
 pub(super) struct Backend {
     store: Arc<dyn ObjectStore>,
     runtime: Handle,
+    /// Whether the store has answered anything yet.
+    reached: Arc<AtomicBool>,
 }
 
 impl Backend {
     pub(super) fn new(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
-        Backend { store, runtime }
+        Backend {
+            store,
+            runtime,
+            reached: Arc::default(),
+        }
     }
 
     pub(super) fn runtime(&self) -> &Handle {
@@ -94,10 +102,18 @@ impl Backend {
         let mut tries = 1;
         loop {
             let error = match call().await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.reached.store(true, Ordering::Relaxed);
+                    return Ok(value);
+                }
                 Err(error) => Error::store(operation, object, error),
             };
-            if tries == TRIES || !error.retryable() {
+            let answered = !matches!(error, Error::Store { .. });
+            if answered {
+                self.reached.store(true, Ordering::Relaxed);
+            }
+            let hopeless = !self.reached.load(Ordering::Relaxed);
+            if tries == TRIES || hopeless || !error.retryable() {
                 return Err(error);
             }
             tracing::debug!(operation, object, tries, %error, "retrying");

@@ -30,6 +30,7 @@ use super::chunker::{Chunker, LARGE, NORMAL};
 use super::error::{Error, Result};
 use super::id::Id;
 use super::local;
+use super::lock::RepositoryLock;
 use super::node::{Node, NodeKind};
 use super::pack::BlobKind;
 use super::pool::Pool;
@@ -43,6 +44,10 @@ pub(super) use walk::{Batch, Item, Part};
 
 /// Threads that read large files while the workers hash them.
 const READERS: usize = 2;
+/// Tag of a snapshot that lacks something.
+pub const INCOMPLETE: &str = "incomplete";
+/// Tag of a snapshot in which files may be as they never were, by agreement.
+const TORN: &str = "torn";
 /// Promises between walker and assembler: bounds what is walked but not yet written.
 const ITEMS: usize = 256;
 
@@ -59,6 +64,9 @@ pub struct BackupOptions {
     pub write: WriteOptions,
     /// Whether packs a killed run left behind are looked for and used.
     pub adopt: bool,
+    /// Whether files that change or go while they are read are no reason to call the snapshot incomplete: what a live
+    /// copy of a volume at work cannot avoid.
+    pub accept_torn: bool,
 }
 
 impl BackupOptions {
@@ -70,14 +78,20 @@ impl BackupOptions {
             parent: None,
             write: WriteOptions::default(),
             adopt: true,
+            accept_torn: false,
         }
+    }
+
+    /// Whether a problem is one that was agreed to.
+    pub fn accepts(&self, problem: &Problem) -> bool {
+        self.accept_torn && matches!(problem.kind, ProblemKind::Torn | ProblemKind::Vanished)
     }
 }
 
 /// Why an entry is not in the snapshot as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemKind {
-    /// It could not be opened or read: it is missing from the snapshot.
+    /// It could not be opened or read, or became something else: it is missing from the snapshot.
     Unreadable,
     /// It was listed and then gone: it is missing from the snapshot.
     Vanished,
@@ -119,7 +133,7 @@ pub struct Totals {
 #[derive(Debug)]
 #[must_use = "the problems say what is missing"]
 pub struct BackupResult {
-    /// The snapshot; tagged `incomplete` if there are problems.
+    /// The snapshot; tagged `incomplete` if there are problems, or `torn` if all of them are accepted.
     pub snapshot: Snapshot,
     /// What it holds.
     pub totals: Totals,
@@ -286,10 +300,22 @@ impl Repository {
         progress: &Progress,
         run: impl FnOnce(&Shared<'_>) -> Result<Id>,
     ) -> Result<BackupResult> {
-        let _writing = self.writing();
-        let lock = self.lock()?;
-        self.load_index()?;
-        let writer = Writer::new(self, options.write);
+        let writing = self.writing();
+        self.locked(|lock| {
+            self.refresh_index(&writing)?;
+            self.run_locked(options, progress, lock, run)
+        })
+    }
+
+    fn run_locked(
+        &self,
+        options: &BackupOptions,
+        progress: &Progress,
+        lock: &RepositoryLock,
+        run: impl FnOnce(&Shared<'_>) -> Result<Id>,
+    ) -> Result<BackupResult> {
+        let sent = Arc::clone(&progress.bytes_transferred);
+        let writer = Writer::counting(self, options.write, sent);
         let (packs_adopted, bytes_adopted) = if options.adopt {
             self.adopt_orphans(&writer)?
         } else {
@@ -310,15 +336,16 @@ impl Repository {
         let parent = options.parent.as_ref().and_then(|parent| parent.id);
         let paths = vec![format!("/{}", options.name)];
         let mut snapshot = Snapshot::new(tree, paths, &options.info, parent);
-        if !problems.is_empty() {
-            snapshot.tags.push("incomplete".into());
+        if problems.iter().any(|problem| !options.accepts(problem)) {
+            snapshot.tags.push(INCOMPLETE.into());
+        } else if !problems.is_empty() {
+            snapshot.tags.push(TORN.into());
         }
         let snapshot = self.commit(snapshot)?;
         if lock.alone()? {
             writer.merge_indexes()?;
         }
         let bytes_added = writer.bytes();
-        lock.release()?;
         Ok(BackupResult {
             snapshot,
             totals,

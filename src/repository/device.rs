@@ -25,7 +25,6 @@ use super::backup::{
 };
 use super::error::{Error, Result};
 use super::id::{Hasher, Id};
-use super::lock::RepositoryLock;
 use super::node::{Node, NodeKind};
 use super::progress::Progress;
 use super::restore::window::{Part, Target, Window, Worker};
@@ -88,8 +87,17 @@ impl Repository {
         options: &RestoreOptions,
         progress: &Progress,
     ) -> Result<RestoreResult> {
-        let lock = self.lock_to_read()?;
-        self.load_index()?;
+        self.locked_to_read(|| self.write_device(snapshot, target, options, progress))
+    }
+
+    fn write_device(
+        &self,
+        snapshot: &Snapshot,
+        target: &Path,
+        options: &RestoreOptions,
+        progress: &Progress,
+    ) -> Result<RestoreResult> {
+        self.index_to_read()?;
         let layout = Layout::read(self, snapshot, &options.path)?;
         let (file, size) = open(target, true)?;
         let path = target.display().to_string();
@@ -111,10 +119,15 @@ impl Repository {
         });
         shared.outcome()?;
         device.file.sync_all().map_err(device.failed("flush"))?;
-        lock.map_or(Ok(()), RepositoryLock::release)?;
         let mut result = shared.finish();
         result.totals.bytes = layout.size;
         Ok(result)
+    }
+
+    /// The size in bytes of the device that was captured as `path`; `None` when that is a directory.
+    pub fn device_size(&self, snapshot: &Snapshot, path: &str) -> Result<Option<u64>> {
+        let size = self.find_node(snapshot, path)?.device_size;
+        Ok(Some(size).filter(|size| *size > 0))
     }
 
     /// Compares a device with a captured one, block by block. What `target` has beyond its size does not count.
@@ -125,7 +138,7 @@ impl Repository {
         path: &str,
         progress: &Progress,
     ) -> Result<DeviceVerification> {
-        self.load_index()?;
+        self.index_to_read()?;
         let layout = Layout::read(self, snapshot, path)?;
         let (file, size) = open(target, false)?;
         let name = target.display().to_string();

@@ -115,24 +115,23 @@ impl Repository {
         let paths: Vec<String> = paths
             .map(|name| format!("/{}", String::from_utf8_lossy(name)))
             .collect();
-        let _writing = self.writing();
-        let lock = self.lock()?;
-        self.load_index()?;
-        let options = WriteOptions {
-            compression: 3,
-            uploads: 2,
-            ..WriteOptions::default()
-        };
-        let writer = Writer::new(self, options);
-        let saved = self.save_root(&writer, root);
-        // An upload's failure is the cause of whatever the saver met after it.
-        writer.take_error()?;
-        let tree = saved?;
-        writer.finish()?;
-        lock.check()?;
-        let snapshot = self.commit(Snapshot::new(tree, paths, info, None))?;
-        lock.release()?;
-        Ok(snapshot)
+        let writing = self.writing();
+        self.locked(|lock| {
+            self.refresh_index(&writing)?;
+            let options = WriteOptions {
+                compression: 3,
+                uploads: 2,
+                ..WriteOptions::default()
+            };
+            let writer = Writer::new(self, options);
+            let saved = self.save_root(&writer, root);
+            // An upload's failure is the cause of whatever the saver met after it.
+            writer.take_error()?;
+            let tree = saved?;
+            writer.finish()?;
+            lock.check()?;
+            self.commit(Snapshot::new(tree, paths, info, None))
+        })
     }
 
     fn save_root(&self, writer: &Writer, root: Directory) -> Result<Id> {

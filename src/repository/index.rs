@@ -265,6 +265,17 @@ impl Index {
         }
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            *lock(shard) = Shard::default();
+        }
+        self.packs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     /// The packs known, sorted.
     pub(super) fn packs(&self) -> Vec<Id> {
         let known = self.packs.read().unwrap_or_else(PoisonError::into_inner);

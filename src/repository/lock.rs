@@ -140,9 +140,22 @@ impl Repository {
         self.acquire(true)
     }
 
+    /// Works under a non-exclusive lock and gives it back whatever came of the work: a process that fails must not keep
+    /// others from pruning until its lock is stale.
+    pub(super) fn locked<T>(&self, work: impl FnOnce(&RepositoryLock) -> Result<T>) -> Result<T> {
+        let lock = self.lock()?;
+        settled(work(&lock), lock.release())
+    }
+
+    /// As [`Repository::locked`], for work that only reads.
+    pub(super) fn locked_to_read<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let lock = self.lock_to_read()?;
+        settled(work(), lock.map_or(Ok(()), RepositoryLock::release))
+    }
+
     /// A lock for reading, or none when the credentials may only read: then nobody can be kept from pruning, and
     /// a blob that is pruned meanwhile is an error, not a wrong result.
-    pub(super) fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
+    fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
         match self.lock() {
             Err(Error::Store {
                 source:
@@ -209,6 +222,12 @@ impl Repository {
         load.await?;
         Ok(others)
     }
+}
+
+/// What came of the work; only when it went well does the lock's own end count.
+fn settled<T>(work: Result<T>, released: Result<()>) -> Result<T> {
+    let value = work?;
+    released.map(|()| value)
 }
 
 async fn write(repository: &Repository, exclusive: bool) -> Result<Id> {

@@ -1,5 +1,6 @@
 //! What a running operation tells while it runs, and how it is asked to stop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub struct Progress {
     /// Bytes known so far.
     pub bytes_total: AtomicU64,
     /// Bytes sent to or received from the store.
-    pub bytes_transferred: AtomicU64,
+    pub bytes_transferred: Arc<AtomicU64>,
     cancelled: AtomicBool,
 }
 

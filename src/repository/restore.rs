@@ -16,6 +16,7 @@
 mod apply;
 mod file;
 mod plan;
+mod probe;
 pub(super) mod window;
 
 use std::os::fd::OwnedFd;
@@ -25,16 +26,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::bounded;
 use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 use super::Repository;
 use super::backup::Totals;
 use super::error::{Error, Result};
 use super::local;
-use super::lock::RepositoryLock;
 use super::node::{Node, NodeKind, Time};
 use super::progress::Progress;
 use super::snapshot::Snapshot;
 pub(super) use plan::list;
+pub use probe::ExpectedLoss;
 
 /// How a snapshot is restored.
 #[derive(Clone, Debug)]
@@ -71,7 +73,20 @@ impl RestoreOptions {
 }
 
 /// What the target did not take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum LossClass {
     /// Owner or group.
     Owner,
@@ -93,6 +108,23 @@ pub enum LossClass {
     HardLink,
     /// A name the target cannot hold, or an entry in the way that cannot be removed.
     Name,
+}
+
+impl std::fmt::Display for LossClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LossClass::Owner => "owner",
+            LossClass::Mode => "mode",
+            LossClass::Times => "times",
+            LossClass::Xattr => "xattr",
+            LossClass::Acl => "acl",
+            LossClass::Capability => "capability",
+            LossClass::Selinux => "selinux",
+            LossClass::Special => "special",
+            LossClass::HardLink => "hard-link",
+            LossClass::Name => "name",
+        })
+    }
 }
 
 /// One thing the target did not take.
@@ -272,15 +304,15 @@ impl Repository {
         progress: &Progress,
     ) -> Result<RestoreResult> {
         local::raise_file_limit();
-        let lock = self.lock_to_read()?;
-        self.load_index()?;
-        let root = self.find_node(snapshot, &options.path)?;
-        let fd = open_target(target)?;
-        let shared = Shared::new(self, options, progress);
-        run(&shared, root, fd)?;
-        shared.outcome()?;
-        lock.map_or(Ok(()), RepositoryLock::release)?;
-        Ok(shared.finish())
+        self.locked_to_read(|| {
+            self.index_to_read()?;
+            let root = self.find_node(snapshot, &options.path)?;
+            let fd = open_target(target)?;
+            let shared = Shared::new(self, options, progress);
+            run(&shared, root, fd)?;
+            shared.outcome()?;
+            Ok(shared.finish())
+        })
     }
 }
 

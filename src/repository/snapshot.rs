@@ -143,10 +143,10 @@ impl Repository {
 
     /// Removes the snapshot. The data only it uses stays until somebody prunes; that it is gone already is success.
     pub fn forget(&self, id: &Id) -> Result<()> {
-        let lock = self.lock()?;
-        self.backend()
-            .wait(self.backend().delete(&Kind::Snapshot.path(id)))?;
-        lock.release()
+        self.locked(|_| {
+            self.backend()
+                .wait(self.backend().delete(&Kind::Snapshot.path(id)))
+        })
     }
 
     /// Writes the snapshot: from now on it exists.

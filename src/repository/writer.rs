@@ -92,10 +92,20 @@ struct Uploads {
     failed: AtomicBool,
     error: Mutex<Option<Error>>,
     bytes: AtomicU64,
+    sent: Arc<AtomicU64>,
 }
 
 impl Writer {
     pub(super) fn new(repository: &Repository, options: WriteOptions) -> Self {
+        Self::counting(repository, options, Arc::default())
+    }
+
+    /// A writer that also adds the bytes it sent to `sent`.
+    pub(super) fn counting(
+        repository: &Repository,
+        options: WriteOptions,
+        sent: Arc<AtomicU64>,
+    ) -> Self {
         let uploads = Uploads {
             repository: repository.clone(),
             permits: Arc::new(Semaphore::new(options.uploads.max(1) as usize)),
@@ -104,6 +114,7 @@ impl Writer {
             failed: AtomicBool::new(false),
             error: Mutex::default(),
             bytes: AtomicU64::new(0),
+            sent,
         };
         let pool = Pool::new(options.pack_size + PACK_SLACK);
         Writer {
@@ -194,6 +205,7 @@ impl Writer {
             }
             for id in small {
                 backend.delete(&Kind::Index.path(&id)).await?;
+                repository.drop_index(&id);
             }
             Ok(())
         })
@@ -259,6 +271,7 @@ impl Uploads {
             .put(&object, Bytes::from_owner(pack))
             .await?;
         self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.sent.fetch_add(size, Ordering::Relaxed);
         self.repository.index().add_pack(id, &blobs);
         self.repository.unindexed().push(IndexPack { id, blobs });
         self.flush_index(false).await

@@ -95,6 +95,7 @@ impl Pair {
             relay: false,
             namespaces: vec![self.on_a.name.clone()],
             parallel: 0,
+            accept_torn: false,
         };
         let (a, b) = (Some(self.a.clone()), Some(self.b.clone()));
         ClusterMovers::new(a, b, store.clone(), settings, events, cancel)

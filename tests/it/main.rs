@@ -18,6 +18,7 @@ mod cases;
 mod checks;
 mod data;
 mod golden;
+mod data_command;
 mod migrate;
 mod others;
 mod recipes;

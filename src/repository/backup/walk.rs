@@ -218,6 +218,7 @@ pub(super) fn walk(
     // The root is what was asked for: that it cannot be listed is a failure, not a problem.
     let names = Names::list(&root).map_err(unreadable)?;
     let node = walker.directory_node(&root, &stat);
+    Progress::add(&shared.progress.files_total, 1);
     walker.enter(root, node, names, tree)?;
     while walker.step()? {}
     walker.send(Item::End)
@@ -291,6 +292,7 @@ impl Walker<'_> {
 
     fn descend(&mut self, above: Arc<Dir>, name: Vec<u8>, old: Option<&[u8]>) -> Result<()> {
         if above.above.is_none() && is_file_systems_own(&above, &name) {
+            Progress::add(&self.shared.progress.files_done, 1);
             return Ok(());
         }
         let path = above.path(&name);

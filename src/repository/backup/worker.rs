@@ -147,7 +147,7 @@ impl Worker<'_> {
             NodeKind::Directory => {
                 let cause = "it became a directory after it was listed";
                 self.shared
-                    .problem(dir.path(name), ProblemKind::Torn, cause);
+                    .problem(dir.path(name), ProblemKind::Unreadable, cause);
                 Ok(Outcome::Nothing)
             }
             _ => Ok(self.other(dir, name, kind, &stat)),

@@ -1,6 +1,7 @@
 //! Metadata, in the only order that works: owner, mode (a change of owner clears setuid), ACLs and attributes,
 //! capabilities (cleared by a change of owner too), times. Each refusal of the target is a loss by class.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -202,10 +203,39 @@ pub(super) fn link(shared: &Shared<'_>, root: &OwnedFd, link: &Link) {
     match try_link(root, link) {
         Ok(()) => shared.count(&link.node),
         Err(error) => {
-            let path = local::display(&link.parts.join(&b'/'));
-            shared.loss(path, LossClass::HardLink, error);
+            let path = || local::display(&link.parts.join(&b'/'));
+            shared.loss(path(), LossClass::HardLink, error);
+            // The link is lost, its content must not be.
+            match copy(shared, root, link, &path) {
+                Ok(()) => shared.count(&link.node),
+                Err(error) => shared.loss(path(), LossClass::Name, error),
+            }
         }
     }
+}
+
+/// Makes a file of its own where a hard link cannot be.
+fn copy(
+    shared: &Shared<'_>,
+    root: &OwnedFd,
+    link: &Link,
+    path: &dyn Fn() -> String,
+) -> io::Result<()> {
+    let (dir, name) = open_parent(root, &link.parts)?;
+    let (first_dir, first_name) = open_parent(root, &link.first)?;
+    let mut from = File::from(local::open_at(
+        first_dir.as_fd(),
+        first_name,
+        OFlags::empty(),
+    )?);
+    remove(dir.as_fd(), name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o600))?;
+    let mut to = File::from(fd);
+    io::copy(&mut from, &mut to)?;
+    to_fd(shared, to.as_fd(), &link.node, false, path);
+    let (atime, mtime) = link.directory_times;
+    Ok(rustix::fs::futimens(&dir, &timestamps(atime, mtime))?)
 }
 
 fn try_link(root: &OwnedFd, link: &Link) -> io::Result<()> {

@@ -79,6 +79,7 @@ pub(super) fn run(
         linked: BTreeMap::new(),
         links: Vec::new(),
     };
+    Progress::add(&shared.progress.files_total, 1);
     planner.enter(Dir {
         fd,
         node: root,

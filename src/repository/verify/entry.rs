@@ -66,8 +66,15 @@ impl Worker<'_> {
         let stat = match local::stat_at(dir.fd.as_fd(), &expected.name) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.shared
-                    .differs(path(), DifferenceClass::Missing, expected.kind.as_str());
+                let class = match expected.kind {
+                    NodeKind::File | NodeKind::Directory | NodeKind::Symlink => {
+                        DifferenceClass::Missing
+                    }
+                    // What a target may refuse to make.
+                    _ => DifferenceClass::Attribute(LossClass::Special),
+                };
+                let detail = format!("missing: {}", expected.kind.as_str());
+                self.shared.differs(path(), class, detail);
                 return Ok(None);
             }
             Err(error) => {
