@@ -3,9 +3,11 @@
 //! Nodes are objects, edges are typed references found by the rules of `transforms/builtin/edges.yaml`
 //! (rule book §1). The order of everything that follows comes from here; no list of kinds decides it.
 
+mod alike;
 mod build;
 mod known;
 mod order;
+mod policies;
 mod query;
 pub mod references;
 pub mod render;

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use super::alike::Alike;
 use super::known::{Known, products};
 use super::order::{Arc, Arcs, Order, order};
+use super::policies::{Need, Policies};
 use super::references::{Reference, References};
 use super::{DroppedEdge, Edge, Graph, Node, Presence, Strength, selectors};
 use crate::capture::{Dropped, Owner};
@@ -216,12 +218,19 @@ impl<'a> Drawing<'a> {
         let mut bound: BTreeMap<ObjectId, BTreeSet<ObjectId>> = BTreeMap::new();
         let versions = aggregated(self.input.objects);
         let claims = captured_claims(self.input.objects);
+        let policies = Policies::new(self.input.objects);
+        let alike = Alike::new(self.input.objects);
         for object in self.input.objects {
             let id = object.id();
             self.belongings(object, &id, &versions);
             self.made(object, &id);
             self.claims(object, &id, &claims);
-            for reference in self.references.find(object) {
+            self.policies(object, &id, &policies);
+            let references = self.references.find(object);
+            if self.references.is_unknown(&object.group_kind()) {
+                self.alike(object, &id, &alike, &references);
+            }
+            for reference in references {
                 match reference.rule.as_str() {
                     "E-PT1" => accounts
                         .entry(reference.target.clone())
@@ -321,6 +330,38 @@ impl<'a> Drawing<'a> {
                 let claim = ObjectId::namespaced("", "PersistentVolumeClaim", namespace, claim);
                 let path = format!("/spec/volumeClaimTemplates/{index}");
                 self.add(id, &claim, Strength::H, "E-15", &path);
+            }
+        }
+    }
+
+    /// E-43: what a policy or its binding needs.
+    fn policies(&mut self, object: &Object, id: &ObjectId, policies: &Policies<'_>) {
+        let Some((need, strength, path)) = policies.need(object) else {
+            return;
+        };
+        let target = match need {
+            Need::Definition(kind) => self.known.definition(&kind).cloned(),
+            Need::Object(target) => Some(target),
+        };
+        if let Some(target) = target {
+            self.add(id, &target, strength, "E-43", path);
+        }
+    }
+
+    /// E-G8: names found by nothing better.
+    fn alike(
+        &mut self,
+        object: &Object,
+        id: &ObjectId,
+        alike: &Alike<'_>,
+        references: &[Reference],
+    ) {
+        for (target, pointer) in alike.find(object) {
+            let known = references
+                .iter()
+                .any(|reference| reference.target == target);
+            if !known {
+                self.add(id, &target, Strength::N, "E-G8", &pointer);
             }
         }
     }

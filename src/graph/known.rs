@@ -6,6 +6,8 @@ use super::roots::crd_kind;
 use super::{Presence, Strength};
 use crate::capture::{DropClass, Dropped};
 use crate::knowledge::Knowledge;
+use crate::knowledge::produces::ProducesRow;
+use crate::object::path::PathPattern;
 use crate::object::{GroupKind, Object, ObjectId};
 
 /// How many makers are followed to the first one that travels: an owner's owner's owner …
@@ -56,9 +58,7 @@ impl<'a> Known<'a> {
                 (None, DropClass::Mapped | DropClass::Excluded) => {}
             }
         }
-        for object in objects {
-            makers.extend(products(object, knowledge));
-        }
+        makers.extend(made(objects, knowledge));
         let definitions = crds.iter().chain(objects).filter_map(|crd| {
             let kind = crd_kind(crd)?;
             Some((kind, crd.id()))
@@ -111,20 +111,30 @@ impl<'a> Known<'a> {
     }
 }
 
+/// What the objects' controllers make. Of two makers of one product (an Ingress and the Certificate
+/// made for it) the one that knows when it need not is asked, then the first by id.
+fn made(objects: &[Object], knowledge: &Knowledge) -> HashMap<ObjectId, Maker> {
+    let mut makers: HashMap<ObjectId, Maker> = HashMap::new();
+    for (product, maker) in objects.iter().flat_map(|one| products(one, knowledge)) {
+        let rank = |maker: &Maker| (maker.preseed.is_none(), maker.id.clone());
+        match makers.get(&product) {
+            Some(known) if rank(known) <= rank(&maker) => {}
+            _ => {
+                makers.insert(product, maker);
+            }
+        }
+    }
+    makers
+}
+
 /// What the controller of one object makes.
 pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId, Maker)> {
     let (group, kind) = (object.group(), object.kind());
     let mut found = Vec::new();
     for row in &knowledge.produces {
-        if !row.kinds.iter().any(|pattern| pattern.matches(group, kind)) {
-            continue;
-        }
-        let named = row
-            .path
-            .iter()
-            .flat_map(|path| path.find(object.value()))
-            .find_map(|pointer| object.text(&pointer).filter(|text| !text.is_empty()));
-        let (Some(named), Some(makes)) = (named, row.makes.exact()) else {
+        let applies = row.kinds.iter().any(|pattern| pattern.matches(group, kind))
+            && row.when.iter().all(|when| when.holds(object.value()));
+        let Some(makes) = row.makes.exact().filter(|_| applies) else {
             continue;
         };
         // A Namespace's products live in it, all others beside their maker.
@@ -133,14 +143,30 @@ pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId,
             None if object.is("", "Namespace") => object.name(),
             None => continue,
         };
-        let name = row.name.replace("{}", named);
-        let id = ObjectId::namespaced(&makes.group, &makes.kind, namespace, &name);
-        let maker = Maker {
-            id: object.id(),
-            rule: row.id.clone(),
-            preseed: row.preseed,
-        };
-        found.push((id, maker));
+        for named in names(row, object) {
+            let name = row.name.replace("{}", &named);
+            let id = ObjectId::namespaced(&makes.group, &makes.kind, namespace, &name);
+            let maker = Maker {
+                id: object.id(),
+                rule: row.id.clone(),
+                preseed: row.preseed,
+            };
+            found.push((id, maker));
+        }
     }
     found
+}
+
+/// What a producer calls its products: the texts at the first path that has any.
+fn names(row: &ProducesRow, object: &Object) -> Vec<String> {
+    let texts = |path: &PathPattern| -> Vec<String> {
+        let mut texts = Vec::new();
+        path.visit(object.value(), &mut |_, value| {
+            texts.extend(value.as_str().map(str::to_owned));
+        });
+        texts.retain(|text| !text.is_empty());
+        texts
+    };
+    let mut all = row.path.iter().map(texts);
+    all.find(|texts| !texts.is_empty()).unwrap_or_default()
 }

@@ -13,9 +13,12 @@
 
 mod form;
 mod guess;
+mod scopes;
 mod spot;
 
 pub use spot::{Spot, rewrite};
+
+use scopes::Scopes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -23,10 +26,9 @@ use std::sync::{Arc, RwLock};
 use serde_json::Value;
 
 use super::Strength;
-use super::roots::{Root, Roots, containers_of_pod, crd_kind};
+use super::roots::{Root, Roots, containers_of_pod};
 use crate::knowledge::Knowledge;
-use crate::knowledge::edges::{Base, EdgeRow, Expand, Form, TargetFrom};
-use crate::knowledge::kinds::Kinds;
+use crate::knowledge::edges::{Base, EdgeRow, Expand, Form, TargetFrom, text_at};
 use crate::knowledge::roots::RootKind;
 use crate::object::path::PathPattern;
 use crate::object::{GroupKind, Object, ObjectId};
@@ -94,18 +96,10 @@ impl<'k> References<'k> {
         knowledge: &'k Knowledge,
         crds: impl IntoIterator<Item = &'o Object> + Clone,
     ) -> Self {
-        let custom = crds.clone().into_iter().filter_map(|crd| {
-            let cluster_wide = crd.text("/spec/scope") == Some("Cluster");
-            Some((crd_kind(crd)?, cluster_wide))
-        });
-        let scopes = Scopes {
-            kinds: &knowledge.kinds,
-            custom: custom.collect(),
-        };
         Self {
             knowledge,
+            scopes: Scopes::new(knowledge, crds.clone()),
             roots: Roots::new(knowledge, crds),
-            scopes,
             compiled: RwLock::default(),
         }
     }
@@ -133,7 +127,7 @@ impl<'k> References<'k> {
     }
 
     /// Whether no row of the table is about this kind: a custom resource nobody described.
-    fn is_unknown(&self, kind: &GroupKind) -> bool {
+    pub(super) fn is_unknown(&self, kind: &GroupKind) -> bool {
         let built_in = !kind.group.contains('.')
             || (kind.group.ends_with(".k8s.io") && !self.scopes.custom.contains_key(kind));
         !built_in
@@ -215,10 +209,7 @@ impl<'k> References<'k> {
             place,
             node,
         } = site;
-        if !row.when.iter().all(|when| {
-            let text = text_at(node, &when.path).unwrap_or_default();
-            (when.one_of.is_empty() || when.one_of.contains(&text)) && !when.none_of.contains(&text)
-        }) {
+        if !row.when.iter().all(|when| when.holds(node)) {
             return;
         }
         let Some(kind) = target_kind(row, node) else {
@@ -250,7 +241,11 @@ impl<'k> References<'k> {
             backing: row.backing,
             confidence: 100,
         };
-        for named in names(row, place, node) {
+        let named = match row.form {
+            Form::RoleRule => self.scopes.of_role_rule(place, node),
+            _ => names(row, object, place, node),
+        };
+        for named in named {
             for named in expand(row, object, named) {
                 found.extend(self.complete(site, &base, named));
             }
@@ -302,21 +297,6 @@ impl<'k> References<'k> {
     }
 }
 
-/// Which kinds are cluster-wide: those of the table, and custom ones whose CRD says so.
-#[derive(Debug)]
-struct Scopes<'k> {
-    kinds: &'k Kinds,
-    /// Custom kinds, and whether they are cluster-wide.
-    custom: BTreeMap<GroupKind, bool>,
-}
-
-impl Scopes<'_> {
-    fn is_cluster_wide(&self, kind: &GroupKind) -> bool {
-        let custom = self.custom.get(kind).copied();
-        custom.unwrap_or_else(|| self.kinds.is_cluster_wide(kind))
-    }
-}
-
 /// What a row's path stands under, for an object with these roots.
 fn bases(base: Base, roots: &[Root]) -> Vec<PathPattern> {
     let pods = || roots.iter().filter(|root| root.kind == RootKind::Pod);
@@ -343,7 +323,8 @@ fn target_kind(row: &EdgeRow, node: &Value) -> Option<GroupKind> {
     }) = &row.target_from
     else {
         // A form may name the kind itself.
-        return fixed.or_else(|| (row.form == Form::DependsOn).then(|| GroupKind::new("", "")));
+        let names_it = matches!(row.form, Form::DependsOn | Form::RoleRule);
+        return fixed.or_else(|| names_it.then(|| GroupKind::new("", "")));
     };
     let Some(named) = kind.as_ref().and_then(|path| text_at(node, path)) else {
         return fixed;
@@ -364,7 +345,7 @@ fn group_of(api_version: &str) -> &str {
 }
 
 /// The names a row finds at a node, each with its place.
-fn names(row: &EdgeRow, place: Place<'_>, node: &Value) -> Vec<form::Named> {
+fn names(row: &EdgeRow, object: &Object, place: Place<'_>, node: &Value) -> Vec<form::Named> {
     if let Some((before, after)) = &row.key {
         return form::from_key(place.pointer, before, after)
             .into_iter()
@@ -379,7 +360,7 @@ fn names(row: &EdgeRow, place: Place<'_>, node: &Value) -> Vec<form::Named> {
             .find_map(|path| string_below(node, place, path))
     };
     match (text, &row.default) {
-        (Some((text, whole)), _) => form::split(row.form, &text, &whole),
+        (Some((text, whole)), _) => form::split(row.form, object.namespace(), &text, &whole),
         (None, Some(name)) => vec![form::Named::implied(name)],
         (None, None) => Vec::new(),
     }
@@ -398,21 +379,6 @@ fn expand(row: &EdgeRow, object: &Object, named: form::Named) -> Vec<form::Named
                 .collect()
         }
     }
-}
-
-/// The text at the first place of a pattern below a node; a boolean or number reads as its text.
-fn text_at(node: &Value, path: &PathPattern) -> Option<String> {
-    let mut text = None;
-    path.visit(node, &mut |_, value| {
-        if text.is_none() {
-            text = match value {
-                Value::String(text) => Some(text.clone()),
-                Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-                _ => None,
-            };
-        }
-    });
-    text
 }
 
 /// The first string of a pattern below a node that is not empty, and its place.

@@ -1,13 +1,16 @@
-//! Which objects choose which by labels (E-16): the engine over `selectors.yaml`.
+//! Which objects choose which by labels (E-16): the engine over `selectors.yaml`, and the selectors in
+//! custom resources that nobody described (E-G7).
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::references::References;
 use crate::knowledge::Knowledge;
 use crate::knowledge::selectors::SelectorForm;
-use crate::object::Object;
+use crate::object::path::PathPattern;
+use crate::object::{Object, pointer};
 
 type Labels<'o> = BTreeMap<&'o str, &'o str>;
 
@@ -135,8 +138,37 @@ pub(super) fn choices<'k>(
                 }));
             });
         }
+        if references.is_unknown(&object.group_kind())
+            && let Some(pool) = pools.get(object.namespace(), None)
+        {
+            guessed(object, &mut |pointer, value| {
+                let chosen = pool.chosen(&Selector::read(SelectorForm::Selector, value));
+                choices.extend(chosen.into_iter().map(|to| Choice {
+                    rule: "E-G7",
+                    from,
+                    pointer: pointer.to_owned(),
+                    to,
+                }));
+            });
+        }
     }
     choices
+}
+
+/// Calls `visit` for what looks like a label selector: under such a key, and of that shape.
+fn guessed<'o>(object: &'o Object, visit: &mut dyn FnMut(&str, &'o Value)) {
+    static ANYWHERE: LazyLock<PathPattern> = LazyLock::new(|| {
+        PathPattern::parse("/spec/**").expect("a constant that a unit test reads")
+    });
+    ANYWHERE.visit(object.value(), &mut |at, value| {
+        let key = pointer::split(at).map(|(_, key)| key.to_lowercase());
+        let called_so = key.is_some_and(|key| key.ends_with("selector"));
+        if called_so
+            && (value.get("matchLabels").is_some() || value.get("matchExpressions").is_some())
+        {
+            visit(at, value);
+        }
+    });
 }
 
 /// Pods (under `None`) and the kinds that rows select, by namespace.
@@ -181,6 +213,18 @@ fn pod_labels<'o>(object: &'o Object, references: &References<'_>) -> Vec<Labels
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn e_g7_a_selector_is_known_by_key_and_shape() {
+        let object = Object::new(json!({"apiVersion": "example.com/v1", "kind": "Widget",
+            "metadata": {"name": "w"}, "spec": {
+                "podSelector": {"matchLabels": {"app": "web"}},
+                "selector": "app=web",
+                "labels": {"matchLabels": {"app": "web"}}}}));
+        let mut found = Vec::new();
+        guessed(&object.unwrap(), &mut |at, _| found.push(at.to_owned()));
+        assert_eq!(found, ["/spec/podSelector"]);
+    }
 
     #[test]
     fn e_16_selectors_choose_as_the_api_server_does() {

@@ -4,6 +4,7 @@
 //! kind they name. `graph::references` is the engine.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::kinds::KindPattern;
 use crate::graph::Strength;
@@ -47,6 +48,8 @@ pub enum Form {
     Host,
     /// `group/namespaces/namespace/Kind/name` or `group/Kind/name`, comma-separated.
     DependsOn,
+    /// No text but a rule of a role: the objects its `resourceNames` name (E-25).
+    RoleRule,
 }
 
 /// What the name found is turned into.
@@ -82,6 +85,29 @@ pub struct When {
     /// The string there must be none of these.
     #[serde(default, rename = "not")]
     pub none_of: Vec<String>,
+}
+
+impl When {
+    /// Whether the condition holds at a node.
+    pub fn holds(&self, node: &Value) -> bool {
+        let text = text_at(node, &self.path).unwrap_or_default();
+        (self.one_of.is_empty() || self.one_of.contains(&text)) && !self.none_of.contains(&text)
+    }
+}
+
+/// The text at the first place of a pattern below a node; a boolean or number reads as its text.
+pub fn text_at(node: &Value, path: &PathPattern) -> Option<String> {
+    let mut text = None;
+    path.visit(node, &mut |_, value| {
+        if text.is_none() {
+            text = match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+                _ => None,
+            };
+        }
+    });
+    text
 }
 
 /// One row.

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
+use super::edges::When;
 use super::kinds::KindPattern;
 use crate::graph::Strength;
 use crate::object::path::PathPattern;
 
-/// One row: the controller of `kinds` makes `makes`, named after the first string at `path`.
+/// One row: the controller of `kinds` makes one `makes` for each string at `path`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProducesRow {
@@ -14,7 +15,10 @@ pub struct ProducesRow {
     pub id: String,
     /// The producers.
     pub kinds: Vec<KindPattern>,
-    /// Where the producer says what to call the product; the first place that exists.
+    /// Conditions on the producer; all must hold.
+    #[serde(default)]
+    pub when: Vec<When>,
+    /// Where the producer says what to call its products; the first of these that exists.
     pub path: Vec<PathPattern>,
     /// Kind of the product.
     pub makes: KindPattern,

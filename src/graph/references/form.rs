@@ -40,8 +40,8 @@ impl Named {
     }
 }
 
-/// Reads the names in a text; `whole` is where the text stands.
-pub(super) fn split(form: Form, text: &str, whole: &Spot) -> Vec<Named> {
+/// Reads the names in a text; `whole` is where the text stands, `own` the namespace it stands in.
+pub(super) fn split(form: Form, own: Option<&str>, text: &str, whole: &Spot) -> Vec<Named> {
     match form {
         Form::Plain => vec![Named::at(text, whole, 0..text.len(), None)],
         Form::Slash => vec![slash(text, whole, 0..text.len())],
@@ -57,7 +57,7 @@ pub(super) fn split(form: Form, text: &str, whole: &Spot) -> Vec<Named> {
             })
             .collect(),
         Form::Traefik => pieces(text)
-            .filter_map(|bytes| traefik(text, whole, bytes))
+            .filter_map(|bytes| traefik(text, own, whole, bytes))
             .collect(),
         Form::ServiceAccountUser => {
             let prefix = "system:serviceaccount:";
@@ -88,6 +88,8 @@ pub(super) fn split(form: Form, text: &str, whole: &Spot) -> Vec<Named> {
         Form::DependsOn => pieces(text)
             .filter_map(|bytes| depends_on(text, whole, bytes))
             .collect(),
+        // No text has this form.
+        Form::RoleRule => Vec::new(),
     }
 }
 
@@ -129,11 +131,16 @@ fn slash(text: &str, whole: &Spot, bytes: Range<usize>) -> Named {
     }
 }
 
-/// `<namespace>-<name>@kubernetescrd`: both may hold dashes, so the first dash is a guess that the
-/// graph can only confirm when the target is known.
-fn traefik(text: &str, whole: &Spot, bytes: Range<usize>) -> Option<Named> {
+/// `<namespace>-<name>@kubernetescrd`: both may hold dashes. The object's own namespace is the likely
+/// one; for others the first dash is a guess that the graph can only confirm when the target is known.
+fn traefik(text: &str, own: Option<&str>, whole: &Spot, bytes: Range<usize>) -> Option<Named> {
     let piece = text[bytes.clone()].strip_suffix("@kubernetescrd")?;
-    let middle = bytes.start + piece.find('-')?;
+    let is_own = |own: &&str| {
+        piece
+            .strip_prefix(own)
+            .is_some_and(|rest| rest.starts_with('-'))
+    };
+    let middle = bytes.start + own.filter(is_own).map_or(piece.find('-')?, str::len);
     let end = bytes.start + piece.len();
     Some(Named::at(
         text,
