@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::matching::{Scene, fits};
 use super::sanitise::sanitise;
 use super::{Captured, DropClass, Dropped, Owner};
-use crate::knowledge::sanitize::Sanitize;
+use crate::knowledge::sanitize::{Sanitize, Skip};
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
 
@@ -27,6 +27,19 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
         dropped: Vec::new(),
     };
     for object in &listed {
+        // Never listed on a cluster; in a folder of files there may be some.
+        let kind = object.group_kind();
+        let never = |row: &&Skip| row.kinds.iter().any(|glob| glob.fits(&kind));
+        if let Some(row) = table.skip.iter().find(never) {
+            sorted.dropped.push(Dropped {
+                id: object.id(),
+                rule: row.id.clone(),
+                reason: row.why.clone(),
+                class: DropClass::Generated,
+                produced_by: None,
+            });
+            continue;
+        }
         if object.pointer("/metadata/deletionTimestamp").is_some() {
             sorted.dropped.push(Dropped {
                 id: object.id(),

@@ -1,4 +1,5 @@
-//! Leaves on A what the server and A's controllers own of an object (rule book §2.2).
+//! Leaves on A what the server and A's controllers own of an object, and puts right what would do harm
+//! on B (rule book §2.2).
 //!
 //! A small engine over the `fields` rows of `transforms/builtin/sanitize.yaml`. Every condition looks
 //! at the object as A gave it, so the rows do not depend on each other's order, and sanitising twice
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::matching::{Scene, fits, like};
 use super::user_set::user_set;
-use crate::knowledge::sanitize::{DropFields, Items, Keys, Raise, Sanitize, glob};
+use crate::knowledge::sanitize::{DropFields, Items, Keys, Raise, Sanitize, Set, glob};
 use crate::object::quantity::Quantity;
 use crate::object::{Object, pointer};
 
@@ -33,6 +34,7 @@ fn apply(row: &DropFields, raw: &Object, object: &mut Object) {
         keys,
         items,
         raise,
+        set,
         unless_user_set,
         why: _,
     } = row;
@@ -53,6 +55,9 @@ fn apply(row: &DropFields, raw: &Object, object: &mut Object) {
     for items in items {
         apply_items(items, raw, object);
     }
+    for set in set {
+        apply_set(set, object);
+    }
     for path in empty {
         for at in path.find(object.value()).iter().rev() {
             if object.pointer(at).is_some_and(is_empty) {
@@ -68,6 +73,17 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
         _ => false,
+    }
+}
+
+fn apply_set(set: &Set, object: &mut Object) {
+    let Set { of, key, value } = set;
+    for path in of {
+        for at in path.find(object.value()) {
+            if let Some(Value::Object(map)) = object.value_mut().pointer_mut(&at) {
+                map.insert(key.clone(), value.clone());
+            }
+        }
     }
 }
 

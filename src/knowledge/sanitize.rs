@@ -20,7 +20,7 @@ pub struct Sanitize {
     pub fields: Vec<DropFields>,
 }
 
-/// Resources that are never listed.
+/// Resources that are never listed. Their objects stay when they are given all the same.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {
@@ -147,11 +147,26 @@ pub struct DropFields {
     pub items: Vec<Items>,
     /// A quantity to raise to another.
     pub raise: Option<Raise>,
+    /// Values to put in the place of A's.
+    #[serde(default)]
+    pub set: Vec<Set>,
     /// Whether a value the user set stays (S-60).
     #[serde(default)]
     pub unless_user_set: bool,
     /// Why.
     pub why: String,
+}
+
+/// A value to write under a key of maps that are there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// The maps.
+    pub of: Vec<PathPattern>,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
 }
 
 /// Keys to remove from maps.
