@@ -1,27 +1,33 @@
 //! Stage 1: an immutable record of one or more namespaces at one time.
 //!
 //! ```text
-//! cluster A ── list ──▶ objects ── sanitise (rule book §2) ──▶ Capture ──▶ store
+//! cluster A ── list ──▶ objects ── sanitise (rule book §2) ──▶ choose ──▶ Capture ──▶ store
 //!                                        └─▶ dropped, each with its rule and reason
 //! ```
 
+mod assemble;
 mod classify;
 mod closure;
 mod error;
+mod labels;
 pub(crate) mod listing;
 mod matching;
 mod sanitise;
+mod selection;
 mod take;
 mod user_set;
 mod volumes;
 
 pub use classify::{Sorted, classify};
 pub use error::CaptureError;
+pub use labels::{LabelSelector, LabelSelectorError};
 pub use sanitise::sanitise;
-pub use take::{Selection, take};
+pub use selection::{ObjectGlob, ObjectGlobError, Selection};
+pub use take::take;
 
 use serde::{Deserialize, Serialize};
 
+use crate::finding::Finding;
 use crate::object::{Object, ObjectId};
 use crate::surface::Surface;
 
@@ -162,6 +168,9 @@ pub struct Capture {
     pub volumes: Vec<Volume>,
     /// What A offers.
     pub surface: Surface,
+    /// What is not in the capture though it may be on A, and what was chosen and needs what was not.
+    /// Those about the capture as a whole name no object.
+    pub findings: Vec<Finding>,
 }
 
 #[cfg(test)]

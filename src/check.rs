@@ -71,6 +71,13 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     ownership::check(input, &mut findings);
     missing::check(input, &mut findings);
     dry_run::check(input, &mut findings);
+    // Those about one object are of what A needs; what B lacks of that, `missing` knows.
+    let whole = input
+        .capture
+        .findings
+        .iter()
+        .filter(|finding| finding.object.is_none());
+    findings.extend(whole.cloned());
     findings.sort_by(|left, right| {
         let key = |finding: &Finding| {
             (

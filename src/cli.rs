@@ -16,6 +16,7 @@ mod plan;
 mod recipe;
 mod run;
 mod runs;
+mod select;
 mod show;
 mod store;
 

@@ -84,6 +84,8 @@ pub struct Surface {
     /// Kinds of `objects` the user may not list, so that a missing class can be told from an
     /// unseen one.
     pub unseen: BTreeSet<GroupKind>,
+    /// APIs that are registered and whose server does not answer, as `group/version` (E-3).
+    pub silent: BTreeSet<String>,
 }
 
 impl Surface {
@@ -150,6 +152,7 @@ mod tests {
             ],
             objects: Vec::new(),
             unseen: BTreeSet::new(),
+            silent: BTreeSet::new(),
         };
         let kind = GroupKind::new("example.com", "Thing");
         assert_eq!(surface.resource(&kind, None).unwrap().version, "v1");

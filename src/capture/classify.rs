@@ -22,55 +22,22 @@ pub struct Sorted {
 /// Sorts objects that were listed together.
 pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
     let scene = Scene::new(&listed);
+    let verdicts: Vec<Result<Object, Dropped>> = listed
+        .iter()
+        .map(|object| judge(object, table, &scene))
+        .collect();
     let mut sorted = Sorted {
         captured: Vec::new(),
         dropped: Vec::new(),
     };
-    for object in &listed {
-        // Never listed on a cluster; in a folder of files there may be some.
-        let kind = object.group_kind();
-        let never = |row: &&Skip| row.kinds.iter().any(|glob| glob.fits(&kind));
-        if let Some(row) = table.skip.iter().find(never) {
-            sorted.dropped.push(Dropped {
-                id: object.id(),
-                rule: row.id.clone(),
-                reason: row.why.clone(),
-                class: DropClass::Generated,
-                produced_by: None,
-            });
-            continue;
-        }
-        if object.pointer("/metadata/deletionTimestamp").is_some() {
-            sorted.dropped.push(Dropped {
-                id: object.id(),
-                rule: "S-40".into(),
-                reason: "it is being deleted on A".into(),
-                class: DropClass::Generated,
-                produced_by: None,
-            });
-            continue;
-        }
-        let cleaned = sanitise(object, table);
-        match table
-            .drop
-            .iter()
-            .find(|row| fits(&row.when, object, Some(&cleaned), &scene))
-        {
-            Some(row) => sorted.dropped.push(Dropped {
-                id: object.id(),
-                rule: row.id.clone(),
-                reason: row.why.clone(),
-                class: row.class,
-                produced_by: match row.class {
-                    DropClass::Produced => scene.root(object).map(Object::id),
-                    _ => None,
-                },
+    for (raw, verdict) in listed.into_iter().zip(verdicts) {
+        match verdict {
+            Ok(object) => sorted.captured.push(Captured {
+                owners: owners(&raw, surface),
+                object,
+                raw,
             }),
-            None => sorted.captured.push(Captured {
-                owners: owners(object, surface),
-                object: cleaned,
-                raw: object.clone(),
-            }),
+            Err(dropped) => sorted.dropped.push(dropped),
         }
     }
     // An owner that stays cannot produce anything.
@@ -90,6 +57,46 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
         .sort_by_cached_key(|captured| captured.object.id());
     sorted.dropped.sort_by(|a, b| a.id.cmp(&b.id));
     sorted
+}
+
+/// One object as it travels, or why it stays.
+fn judge(object: &Object, table: &Sanitize, scene: &Scene<'_>) -> Result<Object, Dropped> {
+    // Never listed on a cluster; in a folder of files there may be some.
+    let kind = object.group_kind();
+    let never = |row: &&Skip| row.kinds.iter().any(|glob| glob.fits(&kind));
+    if let Some(row) = table.skip.iter().find(never) {
+        return Err(Dropped {
+            id: object.id(),
+            rule: row.id.clone(),
+            reason: row.why.clone(),
+            class: DropClass::Generated,
+            produced_by: None,
+        });
+    }
+    if object.pointer("/metadata/deletionTimestamp").is_some() {
+        return Err(Dropped {
+            id: object.id(),
+            rule: "S-40".into(),
+            reason: "it is being deleted on A".into(),
+            class: DropClass::Generated,
+            produced_by: None,
+        });
+    }
+    let cleaned = sanitise(object, table);
+    let mut rows = table.drop.iter();
+    match rows.find(|row| fits(&row.when, object, Some(&cleaned), scene)) {
+        Some(row) => Err(Dropped {
+            id: object.id(),
+            rule: row.id.clone(),
+            reason: row.why.clone(),
+            class: row.class,
+            produced_by: match row.class {
+                DropClass::Produced => scene.root(object).map(Object::id),
+                _ => None,
+            },
+        }),
+        None => Ok(cleaned),
+    }
 }
 
 /// The owners of an object by name (S-43, W-12).

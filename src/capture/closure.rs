@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Captured, DropClass, Dropped};
 use crate::cluster::{Cluster, ClusterError, ListOptions, Place};
-use crate::event::Events;
+use crate::finding::{Finding, Verdict};
 use crate::graph::references::{Reference, References};
 use crate::knowledge::Knowledge;
 use crate::object::{GroupKind, Object, ObjectId};
@@ -37,21 +37,14 @@ pub(super) async fn rbac(
     surface: &Surface,
     namespaces: &BTreeSet<&str>,
     listed: &[Object],
-    events: &Events,
+    findings: &mut Vec<Finding>,
 ) -> Result<Vec<Object>, ClusterError> {
-    let mut found = bindings(cluster, surface, namespaces, events).await?;
+    let mut found = bindings(cluster, surface, namespaces, findings).await?;
     let kind = GroupKind::new(RBAC, "ClusterRole");
     let Some(resource) = surface.resource(&kind, None) else {
         return Ok(found);
     };
-    let roles: BTreeSet<String> = listed
-        .iter()
-        .filter(|object| object.is(RBAC, "RoleBinding"))
-        .chain(&found)
-        .filter(|binding| binding.text("/roleRef/kind") == Some("ClusterRole"))
-        .filter_map(|binding| binding.text("/roleRef/name").map(Into::into))
-        .collect();
-    for name in roles {
+    for name in roles(listed.iter().chain(&found)) {
         match cluster
             .get(Place {
                 resource,
@@ -61,20 +54,34 @@ pub(super) async fn rbac(
             .await
         {
             Ok(role) => found.extend(role),
-            Err(error) if error.is_forbidden() => events.warning(format!(
-                "ClusterRole {name} is used and may not be read; it must be on the target already"
-            )),
+            Err(error) if error.is_forbidden() => findings.push(
+                Finding::new(
+                    Verdict::Warn,
+                    "C-61",
+                    format!("ClusterRole {name} is used and may not be read"),
+                )
+                .remedy("see that it is on the target already"),
+            ),
             Err(error) => return Err(error),
         }
     }
     Ok(found)
 }
 
+/// Names of the ClusterRoles that bindings name.
+pub(super) fn roles<'a>(objects: impl Iterator<Item = &'a Object>) -> BTreeSet<String> {
+    objects
+        .filter(|object| object.is(RBAC, "RoleBinding") || object.is(RBAC, "ClusterRoleBinding"))
+        .filter(|binding| binding.text("/roleRef/kind") == Some("ClusterRole"))
+        .filter_map(|binding| binding.text("/roleRef/name").map(Into::into))
+        .collect()
+}
+
 async fn bindings(
     cluster: &Cluster,
     surface: &Surface,
     namespaces: &BTreeSet<&str>,
-    events: &Events,
+    findings: &mut Vec<Finding>,
 ) -> Result<Vec<Object>, ClusterError> {
     let kind = GroupKind::new(RBAC, "ClusterRoleBinding");
     let Some(resource) = surface.resource(&kind, None) else {
@@ -86,9 +93,14 @@ async fn bindings(
             .filter_map(|binding| share(binding, namespaces))
             .collect()),
         Err(error) if error.is_forbidden() => {
-            events.warning(
-                "ClusterRoleBindings may not be listed; cluster-wide rights of the namespaces' \
-                 service accounts do not travel",
+            findings.push(
+                Finding::new(
+                    Verdict::Warn,
+                    "C-61",
+                    "cluster-wide rights of the namespaces' service accounts do not travel",
+                )
+                .because("the user may not list ClusterRoleBindings on the source cluster")
+                .remedy("bind the accounts on the target by hand, or capture as a user who may"),
             );
             Ok(Vec::new())
         }
@@ -98,7 +110,7 @@ async fn bindings(
 
 /// The part of a binding that is about the namespaces: what it grants to others' service accounts
 /// is not ours to grant on B.
-fn share(mut binding: Object, namespaces: &BTreeSet<&str>) -> Option<Object> {
+pub(super) fn share(mut binding: Object, namespaces: &BTreeSet<&str>) -> Option<Object> {
     let subjects = binding.value_mut().get_mut("subjects")?.as_array_mut()?;
     if !subjects
         .iter()

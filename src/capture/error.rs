@@ -30,6 +30,22 @@ pub enum CaptureError {
         /// The user's name on the cluster, where it tells.
         user: Option<String>,
     },
+    /// APIs that may hold objects and whose server does not answer; half a capture would be a trap.
+    #[error("cluster {cluster} registers {} and the server behind does not answer", .apis.join(", "))]
+    Silent {
+        /// The cluster's name.
+        cluster: String,
+        /// As `group/version`.
+        apis: Vec<String>,
+    },
+    /// Patterns of the selection that fit no kind the cluster serves.
+    #[error("cluster {cluster} serves no kind that {} could mean", .patterns.join(" or "))]
+    UnknownKinds {
+        /// The cluster's name.
+        cluster: String,
+        /// The patterns as the user wrote them.
+        patterns: Vec<String>,
+    },
     /// The cluster failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -59,8 +75,18 @@ impl CaptureError {
                 rights,
                 user,
             } => Some(format!(
-                "ask an administrator of cluster {cluster} to run:\n{}",
+                "leave the kinds out with --exclude, capture what may be read with \
+                 --allow-incomplete, or ask an administrator of cluster {cluster} to run:\n{}",
                 grant(rights, user.as_deref())
+            )),
+            Self::Silent { .. } => Some(
+                "repair or remove the APIService, leave its kinds out with --exclude, or capture the \
+                 rest with --allow-incomplete"
+                    .into(),
+            ),
+            Self::UnknownKinds { cluster, .. } => Some(format!(
+                "`kubectl --context {cluster} api-resources` lists the kinds; both Deployment and \
+                 deployments are understood"
             )),
             Self::Cluster(error) => error.help(),
         }
@@ -69,8 +95,10 @@ impl CaptureError {
     /// Whose fault it is, as an exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NothingSelected | Self::NoNamespace { .. } => Exit::Input,
-            Self::Denied { .. } => Exit::Refused,
+            Self::NothingSelected | Self::NoNamespace { .. } | Self::UnknownKinds { .. } => {
+                Exit::Input
+            }
+            Self::Denied { .. } | Self::Silent { .. } => Exit::Refused,
             Self::Cluster(error) => error.exit(),
         }
     }

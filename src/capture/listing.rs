@@ -1,6 +1,6 @@
 //! Everything in some namespaces, by discovery: no list of kinds can know what a cluster serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 
@@ -21,41 +21,45 @@ pub(crate) struct Listing {
     pub(crate) objects: Vec<Object>,
     /// What the user may not list.
     pub(crate) denied: Vec<Right>,
+    /// APIs whose server does not answer, as `group/version`.
+    pub(crate) silent: BTreeSet<String>,
 }
+
+/// Which kinds to list; those the rules never list are left out anyhow.
+pub(crate) type Wanted<'a> = &'a (dyn Fn(&GroupKind) -> bool + Sync);
 
 /// Lists all that is stored in the namespaces.
 ///
 /// # Errors
-/// When the cluster does not answer. A kind the user may not list is in [`Listing::denied`].
+/// When the cluster does not answer. A kind the user may not list is in [`Listing::denied`], one whose
+/// own server is down in [`Listing::silent`].
 pub(crate) async fn list(
     cluster: &Cluster,
     surface: &Surface,
     namespaces: &[String],
-    labels: Option<&str>,
+    wanted: Wanted<'_>,
     table: &Sanitize,
     events: &Events,
 ) -> Result<Listing, ClusterError> {
-    let resources = listable(surface, table);
+    let resources = listable(surface, wanted, table);
     let places: Vec<(ApiResource, String)> = resources
         .iter()
         .flat_map(|resource| {
-            namespaces
-                .iter()
-                .map(|name| (resource.clone(), name.clone()))
+            let names = namespaces.iter();
+            names.map(|name| (resource.clone(), name.clone()))
         })
         .collect();
-    let options = ListOptions {
-        labels: labels.map(Into::into),
-        fields: None,
-    };
-    let options = &options;
+    let options = &ListOptions::default();
     let mut lists = stream::iter(places)
         .map(|(resource, namespace)| async move {
             let list = cluster.list(&resource, Some(&namespace), options).await;
             (resource, namespace, list)
         })
         .buffer_unordered(PARALLEL);
-    let mut listing = Listing::default();
+    let mut listing = Listing {
+        silent: silent(surface, table),
+        ..Listing::default()
+    };
     while let Some((resource, namespace, list)) = lists.next().await {
         match list {
             Ok(objects) => {
@@ -78,6 +82,10 @@ pub(crate) async fn list(
             Err(error) if matches!(error.status(), 404 | 405) => {
                 tracing::debug!(%error, "not listed");
             }
+            // The API server itself answers; the one behind it, for this group, does not.
+            Err(error) if error.status() == 503 && resource.group.contains('.') => {
+                listing.silent.insert(resource.api_version());
+            }
             Err(error) => return Err(error),
         }
     }
@@ -87,23 +95,18 @@ pub(crate) async fn list(
 }
 
 /// One resource per group and kind, at its preferred version, that can be listed and is not skipped.
-fn listable(surface: &Surface, table: &Sanitize) -> Vec<ApiResource> {
-    let kinds: std::collections::BTreeSet<GroupKind> = surface
+fn listable(surface: &Surface, wanted: Wanted<'_>, table: &Sanitize) -> Vec<ApiResource> {
+    let kinds: BTreeSet<GroupKind> = surface
         .resources
         .iter()
         .filter(|resource| resource.namespaced)
         .map(ApiResource::group_kind)
         .collect();
-    let skipped = |kind: &GroupKind| {
-        table
-            .skip
-            .iter()
-            .any(|row| row.kinds.iter().any(|glob| glob.fits(kind)))
-    };
     kinds
         .iter()
-        .filter(|kind| !skipped(kind))
+        .filter(|kind| !skipped(kind, table) && wanted(kind))
         .filter_map(|kind| surface.resource(kind, None))
+        .filter(|resource| !surface.silent.contains(&resource.api_version()))
         .filter(|resource| {
             ["get", "list"]
                 .iter()
@@ -111,6 +114,22 @@ fn listable(surface: &Surface, table: &Sanitize) -> Vec<ApiResource> {
         })
         .cloned()
         .collect()
+}
+
+fn skipped(kind: &GroupKind, table: &Sanitize) -> bool {
+    let mut globs = table.skip.iter().flat_map(|row| &row.kinds);
+    globs.any(|glob| glob.fits(kind))
+}
+
+/// The silent APIs that may hold objects: what a group only measures is not missed.
+fn silent(surface: &Surface, table: &Sanitize) -> BTreeSet<String> {
+    let group = |api: &&String| {
+        api.split_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned()
+    };
+    let missed = |api: &&String| !skipped(&GroupKind::new(group(api), "*"), table);
+    surface.silent.iter().filter(missed).cloned().collect()
 }
 
 /// Two resources may show the same object under two groups; its UID tells.

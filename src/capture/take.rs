@@ -2,63 +2,64 @@
 
 use std::collections::BTreeSet;
 
-use super::classify::{Sorted, classify};
+use super::assemble::{Assembled, assemble};
 use super::error::CaptureError;
+use super::selection::{Chooser, Selection};
 use super::{Capture, closure, listing, volumes};
 use crate::cluster::rights::{self, Right};
 use crate::cluster::{Cluster, Place, survey};
 use crate::event::{Events, Stage};
+use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
 use crate::object::{GroupKind, Object};
 use crate::surface::Surface;
 
-/// What to capture.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Namespaces, in any order.
-    pub namespaces: Vec<String>,
-    /// A label selector that namespaced objects must fit; `None` for all.
-    pub labels: Option<String>,
-}
-
-/// Captures namespaces: lists, sorts, sanitises. Reads only.
+/// Captures namespaces: lists, sorts, sanitises, chooses. Reads only.
+///
+/// It stops when something that belongs to the namespaces cannot be read, since nobody would know by
+/// looking at B what is missing there; unless the selection allows it, and then the capture says so.
 ///
 /// # Errors
-/// [`CaptureError`]: a namespace that is not there, a kind the user may not list, a cluster that
-/// does not answer.
+/// [`CaptureError`]: a namespace that is not there, a kind the user may not list, an API without its
+/// server, a cluster that does not answer.
 pub async fn take(
     cluster: &Cluster,
     selection: &Selection,
     knowledge: &Knowledge,
     events: &Events,
 ) -> Result<Capture, CaptureError> {
-    let Selection { namespaces, labels } = selection;
-    let names: BTreeSet<&str> = namespaces.iter().map(String::as_str).collect();
+    let names: BTreeSet<&str> = selection.namespaces.iter().map(String::as_str).collect();
     if names.is_empty() {
         return Err(CaptureError::NothingSelected);
     }
     let created = jiff::Timestamp::now();
     let surface = survey(cluster, events).await?;
+    let chooser = Chooser::new(selection, &surface);
+    let patterns = chooser.unknown();
+    if !patterns.is_empty() {
+        return Err(CaptureError::UnknownKinds {
+            cluster: cluster.name().into(),
+            patterns,
+        });
+    }
     events.started(Stage::Capture);
     let table = &knowledge.sanitize;
     let found = read_namespaces(cluster, &surface, &names).await?;
     let order: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let listing =
-        listing::list(cluster, &surface, &order, labels.as_deref(), table, events).await?;
-    if !listing.denied.is_empty() {
-        return Err(denied(cluster, listing.denied).await?);
-    }
+    let wanted = |kind: &GroupKind| chooser.left_out(kind).is_none();
+    let mut listing = listing::list(cluster, &surface, &order, &wanted, table, events).await?;
+    let mut findings = gaps(cluster, &mut listing, selection).await?;
     let mut listed = listing.objects;
     listed.extend(found);
-    listed.extend(closure::rbac(cluster, &surface, &names, &listed, events).await?);
-    let Sorted {
+    listed.extend(closure::rbac(cluster, &surface, &names, &listed, &mut findings).await?);
+    let mounts = volumes::mounts(&listed);
+    let Assembled {
         captured,
         mut dropped,
-    } = classify(listed.clone(), table, &surface);
-    dropped.extend(closure::classes(&captured, &surface, knowledge));
-    let travel = captured.iter().map(|one| &one.object);
-    dropped.extend(closure::definitions(travel, &surface));
-    let volumes = volumes::volumes(cluster, &surface, &captured, &listed, events).await?;
+        findings: needs,
+    } = assemble(listed, &surface, selection, knowledge);
+    findings.extend(needs);
+    let volumes = volumes::volumes(cluster, &surface, &captured, &mounts, events).await?;
     dropped.extend(volumes.dropped);
     dropped.sort_by(|a, b| a.id.cmp(&b.id));
     events.finished(
@@ -79,7 +80,42 @@ pub async fn take(
         dropped,
         volumes: volumes.volumes,
         surface,
+        findings,
     })
+}
+
+/// What could not be listed: the reason to stop, or what to say of it when the user wants to go on.
+async fn gaps(
+    cluster: &Cluster,
+    listing: &mut listing::Listing,
+    selection: &Selection,
+) -> Result<Vec<Finding>, CaptureError> {
+    let rights = std::mem::take(&mut listing.denied);
+    let apis: Vec<String> = std::mem::take(&mut listing.silent).into_iter().collect();
+    if !selection.allow_incomplete {
+        if !rights.is_empty() {
+            return Err(denied(cluster, rights).await?);
+        }
+        if !apis.is_empty() {
+            return Err(CaptureError::Silent {
+                cluster: cluster.name().into(),
+                apis,
+            });
+        }
+    }
+    let forbidden = rights.iter().map(|right| {
+        Finding::new(Verdict::Warn, "C-61", "the capture is incomplete")
+            .because(format!("the user may not {right} on the source cluster"))
+            .remedy("capture again as a user who may, or see that the target has these objects")
+    });
+    let unanswered = apis.iter().map(|api| {
+        Finding::new(Verdict::Warn, "E-3", "the capture is incomplete")
+            .because(format!(
+                "the server of {api} did not answer on the source cluster"
+            ))
+            .remedy("capture again when it does, or see that the target has these objects")
+    });
+    Ok(forbidden.chain(unanswered).collect())
 }
 
 /// `YYYYMMDD-HHMMSS-xxxx`: sorts by time, and two of one second do not collide.

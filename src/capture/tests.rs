@@ -37,6 +37,7 @@ fn surface() -> Surface {
         ],
         objects: Vec::new(),
         unseen: BTreeSet::new(),
+        silent: BTreeSet::new(),
     }
 }
 

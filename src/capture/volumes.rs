@@ -27,14 +27,9 @@ pub(super) async fn volumes(
     cluster: &Cluster,
     surface: &Surface,
     captured: &[Captured],
-    listed: &[Object],
+    mounts: &[Mount],
     events: &Events,
 ) -> Result<Volumes, ClusterError> {
-    let scene = Scene::new(listed);
-    let pods: Vec<&Object> = listed
-        .iter()
-        .filter(|object| object.is("", "Pod"))
-        .collect();
     let mut found = Volumes::default();
     let claims = captured.iter().map(|captured| &captured.raw);
     for claim in claims.filter(|object| object.is("", "PersistentVolumeClaim")) {
@@ -51,7 +46,7 @@ pub(super) async fn volumes(
         let volume = persistent_volume(cluster, surface, name, events).await?;
         found
             .volumes
-            .push(describe(claim, volume.as_ref(), &pods, &scene, surface));
+            .push(describe(claim, volume.as_ref(), mounts, surface));
         found.dropped.push(Dropped {
             id: ObjectId::cluster("", "PersistentVolume", name),
             rule: "S-17".into(),
@@ -95,23 +90,19 @@ async fn persistent_volume(
 fn describe(
     claim: &Object,
     volume: Option<&Object>,
-    pods: &[&Object],
-    scene: &Scene<'_>,
+    mounts: &[Mount],
     surface: &Surface,
 ) -> Volume {
-    let mounting: Vec<&&Object> = pods.iter().filter(|pod| mounts(pod, claim)).collect();
+    let id = claim.id();
+    let mounting = || mounts.iter().filter(|mount| mount.claim == id);
     let access_modes: Vec<String> = strings(claim.pointer("/spec/accessModes"))
         .map(Into::into)
         .collect();
-    let mounted_by: BTreeSet<ObjectId> = mounting
-        .iter()
-        .map(|pod| scene.root(pod).unwrap_or(pod).id())
-        .collect();
+    let mounted_by: BTreeSet<ObjectId> = mounting().map(|mount| mount.workload.clone()).collect();
     let single = !access_modes.iter().any(|mode| mode.ends_with("Many"));
-    let attached = mounting
-        .iter()
+    let attached = mounting()
         .filter(|_| single)
-        .find_map(|pod| pod.text("/spec/nodeName"));
+        .find_map(|mount| mount.node.as_deref());
     let pinned = volume.and_then(|volume| only_node(volume, surface));
     let size = [
         "/spec/resources/requests/storage",
@@ -145,17 +136,36 @@ fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
         .filter_map(Value::as_str)
 }
 
-/// Whether a pod that has not ended mounts the claim.
-fn mounts(pod: &Object, claim: &Object) -> bool {
-    let ended = matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
-    let volumes = pod
-        .pointer("/spec/volumes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut names =
-        volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
-    !ended && pod.namespace() == claim.namespace() && names.any(|name| name == claim.name())
+/// One claim in the hands of one pod that has not ended.
+pub(super) struct Mount {
+    claim: ObjectId,
+    /// The pod, or the workload at the top of its owners.
+    workload: ObjectId,
+    node: Option<String>,
+}
+
+/// What the pods among the objects mount.
+pub(super) fn mounts(listed: &[Object]) -> Vec<Mount> {
+    let scene = Scene::new(listed);
+    let pods = listed.iter().filter(|object| {
+        let ended = matches!(object.text("/status/phase"), Some("Succeeded" | "Failed"));
+        object.is("", "Pod") && !ended
+    });
+    let mount = |pod: &Object| -> Vec<Mount> {
+        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+        let volumes = volumes.into_iter().flatten();
+        let names =
+            volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
+        let namespace = pod.namespace().unwrap_or_default();
+        names
+            .map(|name| Mount {
+                claim: ObjectId::namespaced("", "PersistentVolumeClaim", namespace, name),
+                workload: scene.root(pod).unwrap_or(pod).id(),
+                node: pod.text("/spec/nodeName").map(Into::into),
+            })
+            .collect()
+    };
+    pods.flat_map(mount).collect()
 }
 
 /// The node a volume is pinned to, when its affinity leaves just one.
@@ -209,6 +219,7 @@ mod tests {
                 })
                 .collect(),
             unseen: BTreeSet::new(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -233,12 +244,10 @@ mod tests {
                 "spec": {"nodeName": "n2", "volumes": [
                     {"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]}})),
         ];
-        let scene = Scene::new(&listed);
         let volume = describe(
             &claim,
             Some(&volume),
-            &[&listed[1]],
-            &scene,
+            &mounts(&listed),
             &surface(&["n1", "n2"]),
         );
         assert_eq!(volume.capacity, 2 << 30);

@@ -84,6 +84,7 @@ fn surface(name: &str) -> Surface {
         resources,
         objects: Vec::new(),
         unseen: BTreeSet::new(),
+        silent: BTreeSet::new(),
     }
 }
 
@@ -100,6 +101,7 @@ impl Case {
                 created: jiff::Timestamp::UNIX_EPOCH,
                 namespaces: vec!["shop".into()],
                 objects: objects.into_iter().map(captured).collect(),
+                findings: Vec::new(),
                 dropped: Vec::new(),
                 volumes: Vec::new(),
                 surface: surface("a"),

@@ -6,14 +6,17 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
-use crate::capture::{self, Capture, Consistency, Selection};
+use super::select::SelectArgs;
+use crate::capture::{self, Capture, Consistency};
 use crate::data::{ClusterMovers, Movers};
 use crate::event::Stage;
 use crate::exit::Exit;
+use crate::finding::Finding;
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
 use crate::plan::VolumeMove;
 use crate::report::palette::{Role, paint};
+use crate::report::plan_view;
 use crate::report::table::{Cell, render};
 use crate::report::units::{bytes, plural};
 use crate::store::{CaptureSummary, Store};
@@ -30,9 +33,8 @@ pub(super) struct CaptureArgs {
     /// Namespace to capture; may be given several times
     #[arg(long = "namespace", short, required = true, value_name = "NAMESPACE")]
     namespaces: Vec<String>,
-    /// Only objects whose labels fit, in kubectl's selector syntax
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[command(flatten)]
+    select: SelectArgs,
     /// Record the objects and leave the volumes' data behind
     #[arg(long)]
     objects_only: bool,
@@ -76,17 +78,14 @@ impl CaptureArgs {
         let Self {
             from,
             namespaces,
-            selector,
+            select,
             objects_only,
             store,
             mover,
         } = self;
         let store = store.open().await?;
         let source = context.cluster(&from).await?;
-        let selection = Selection {
-            namespaces,
-            labels: selector,
-        };
+        let selection = select.within(namespaces);
         let knowledge = Knowledge::builtin();
         let mut capture = capture::take(&source, &selection, knowledge, &context.events).await?;
         if objects_only {
@@ -96,16 +95,26 @@ impl CaptureArgs {
             let movers = context.movers(&store, Some(source), None, settings);
             save_volumes(context, &mut capture, &movers).await?;
         }
-        let summary = store.save_capture(&capture).await?;
-        context.report.data(&summary, || {
+        let summary = &store.save_capture(&capture).await?;
+        let findings = &capture.findings;
+        context.report.data(&Taken { summary, findings }, || {
             format!(
-                "{} captured as {}",
+                "{}{} captured as {}",
+                plan_view::findings(findings),
                 paint(Role::Good, "✓"),
                 paint(Role::Name, &summary.id)
             )
         });
         Ok(Exit::Done)
     }
+}
+
+/// A new capture as JSON.
+#[derive(Serialize)]
+struct Taken<'a> {
+    #[serde(flatten)]
+    summary: &'a CaptureSummary,
+    findings: &'a [Finding],
 }
 
 /// Freezes every volume, then carries each into the store; leftovers are removed either way.
@@ -190,6 +199,7 @@ struct Document<'a> {
     objects: Vec<ObjectId>,
     volumes: &'a [capture::Volume],
     dropped: &'a [capture::Dropped],
+    findings: &'a [Finding],
 }
 
 impl<'a> Document<'a> {
@@ -202,6 +212,7 @@ impl<'a> Document<'a> {
             dropped,
             volumes,
             surface,
+            findings,
         } = capture;
         Self {
             id,
@@ -211,6 +222,7 @@ impl<'a> Document<'a> {
             objects: objects.iter().map(|one| one.object.id()).collect(),
             volumes,
             dropped,
+            findings,
         }
     }
 }
@@ -284,12 +296,13 @@ fn show(capture: &Capture, dropped: bool) -> String {
     };
     let volumes: Vec<_> = capture.volumes.iter().map(volume).collect();
     format!(
-        "{} of {} on {}\n\n{}\n{}\n{} stayed behind; --dropped shows why\n",
+        "{} of {} on {}\n\n{}\n{}\n{}{} stayed behind; --dropped shows why\n",
         paint(Role::Name, &capture.id),
         capture.namespaces.join(", "),
         capture.surface.cluster.name,
         render(&["OBJECT"], &objects),
         render(&["VOLUME", "SIZE", "DATA", "SHOWS"], &volumes),
+        plan_view::findings(&capture.findings),
         plural(capture.dropped.len(), "object"),
     )
 }

@@ -7,8 +7,9 @@ use clap::Args;
 use super::Failure;
 use super::context::{Context, MoverArgs, RecipeArgs, StoreArgs};
 use super::run::{self, Parts};
+use super::select::SelectArgs;
 use super::show::Review;
-use crate::capture::{self, Selection};
+use crate::capture;
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
 use crate::pipeline::{self, Choices, Prepared};
@@ -32,6 +33,8 @@ pub(super) struct MigrateArgs {
     /// Namespace to move; may be given several times
     #[arg(long = "namespace", short, required = true, value_name = "NAMESPACE")]
     namespaces: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
     #[command(flatten)]
     recipes: RecipeArgs,
     #[command(flatten)]
@@ -65,6 +68,7 @@ impl MigrateArgs {
             from,
             to,
             namespaces,
+            select,
             recipes,
             store,
             mover,
@@ -77,10 +81,7 @@ impl MigrateArgs {
         } = self;
         // Everything the user gave is understood before any cluster is asked.
         let recipes = recipes.load()?;
-        let selection = Selection {
-            namespaces,
-            ..Selection::default()
-        };
+        let selection = select.within(namespaces);
         let store = store.open().await?;
         let (source, target) = tokio::try_join!(context.cluster(&from), context.cluster(&to))?;
         let capture =

@@ -207,12 +207,20 @@ async fn every_kind_that_may_not_be_listed_is_named_and_the_others_are_listed() 
         ],
         objects: Vec::new(),
         unseen: std::collections::BTreeSet::new(),
+        silent: std::collections::BTreeSet::new(),
     };
     let table = &Knowledge::builtin().sanitize;
     let names = ["shop".to_owned()];
-    let listing = listing::list(&cluster, &surface, &names, None, table, &Events::silent())
-        .await
-        .unwrap();
+    let listing = listing::list(
+        &cluster,
+        &surface,
+        &names,
+        &|_| true,
+        table,
+        &Events::silent(),
+    )
+    .await
+    .unwrap();
     assert_eq!(listing.objects.len(), 1);
     let denied: Vec<String> = listing.denied.iter().map(ToString::to_string).collect();
     assert_eq!(

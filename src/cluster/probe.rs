@@ -92,7 +92,15 @@ async fn namespace(
     }
     let table = &Knowledge::builtin().sanitize;
     let names = [name.to_owned()];
-    let listing = listing::list(cluster, surface, &names, None, table, &Events::silent()).await?;
+    let listing = listing::list(
+        cluster,
+        surface,
+        &names,
+        &|_| true,
+        table,
+        &Events::silent(),
+    )
+    .await?;
     for right in &listing.denied {
         events.warning(format!(
             "cannot tell whether namespace {name} is empty: no right to {right}"

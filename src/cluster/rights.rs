@@ -227,6 +227,7 @@ mod tests {
             }],
             objects: Vec::new(),
             unseen: BTreeSet::new(),
+            silent: BTreeSet::new(),
         };
         let object = |api_version: &str, kind: &str, name: &str| {
             Object::new(json!({"apiVersion": api_version, "kind": kind,

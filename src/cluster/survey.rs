@@ -35,9 +35,9 @@ const PARALLEL: usize = 8;
 pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, ClusterError> {
     events.started(Stage::Survey);
     let discovered = cluster.discover().await?;
-    for group in &discovered.silent {
+    for api in &discovered.silent {
         events.warning(format!(
-            "cluster {} registers the API {group} and its server does not answer",
+            "cluster {} registers the API {api} and its server does not answer",
             cluster.name()
         ));
     }
@@ -46,6 +46,7 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
         resources: discovered.resources,
         objects: Vec::new(),
         unseen: std::collections::BTreeSet::new(),
+        silent: discovered.silent.into_iter().collect(),
     };
     let kinds: Vec<ApiResource> = KINDS
         .iter()

@@ -57,6 +57,7 @@ fn surface(name: &str) -> Surface {
         resources: Vec::new(),
         objects: Vec::new(),
         unseen: BTreeSet::new(),
+        silent: BTreeSet::new(),
     }
 }
 
@@ -131,6 +132,7 @@ fn shop() -> Fixture {
                     owners: Vec::new(),
                 })
                 .collect(),
+            findings: Vec::new(),
             dropped: Vec::new(),
             volumes: vec![volume],
             surface: surface("a"),

@@ -10,7 +10,7 @@
 //!
 //! `<namespace>` is `_cluster` for cluster-wide objects, `<group>` is `core` for the core group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::StoreError;
 use super::location::Location;
 use crate::capture::{Capture, Captured, Dropped, Owner, Volume};
+use crate::finding::Finding;
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::repository::FileEntry;
 use crate::surface::{ApiResource, ClusterIdentity, Surface};
@@ -39,6 +40,8 @@ struct Head {
     volumes: Vec<Volume>,
     owners: Vec<Owned>,
     dropped: Vec<Dropped>,
+    #[serde(default)]
+    findings: Vec<Finding>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +53,8 @@ struct Owned {
 #[derive(Serialize, Deserialize)]
 struct Served {
     unseen: Vec<GroupKind>,
+    #[serde(default)]
+    silent: BTreeSet<String>,
     resources: Vec<ApiResource>,
 }
 
@@ -63,12 +68,14 @@ pub(super) fn write(capture: &Capture) -> Result<Vec<FileEntry>, StoreError> {
         dropped,
         volumes,
         surface,
+        findings,
     } = capture;
     let Surface {
         cluster,
         resources,
         objects: classes,
         unseen,
+        silent,
     } = surface;
     let head = Head {
         format: FORMAT,
@@ -79,9 +86,11 @@ pub(super) fn write(capture: &Capture) -> Result<Vec<FileEntry>, StoreError> {
         volumes: volumes.clone(),
         owners: owned(objects),
         dropped: dropped.clone(),
+        findings: findings.clone(),
     };
     let served = Served {
         unseen: unseen.iter().cloned().collect(),
+        silent: silent.clone(),
         resources: resources.clone(),
     };
     let mut files = vec![
@@ -206,11 +215,13 @@ pub(super) fn read(
         objects,
         dropped: head.dropped,
         volumes: head.volumes,
+        findings: head.findings,
         surface: Surface {
             cluster: head.cluster,
             resources: served.resources,
             objects: classes,
             unseen: served.unseen.into_iter().collect(),
+            silent: served.silent,
         },
     })
 }

@@ -54,6 +54,7 @@ fn capture(id: &str) -> Capture {
         created: "2026-11-21T09:00:00Z".parse().unwrap(),
         namespaces: vec!["shop".into()],
         objects,
+        findings: Vec::new(),
         dropped: vec![Dropped {
             id: ObjectId::namespaced("", "Pod", "shop", "p"),
             rule: "S-2".into(),
@@ -101,6 +102,7 @@ fn capture(id: &str) -> Capture {
                 "metadata": {"name": "fast"}, "provisioner": "x"}),
             )],
             unseen: BTreeSet::from([GroupKind::new("", "Node")]),
+            silent: BTreeSet::new(),
         },
     }
 }

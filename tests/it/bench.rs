@@ -191,6 +191,7 @@ impl Bench {
                     owners: self.owners.get(&object.id()).cloned().unwrap_or_default(),
                 })
                 .collect(),
+            findings: Vec::new(),
             dropped: Vec::new(),
             volumes: self.volumes.clone(),
             surface: self.surface.clone(),

@@ -23,7 +23,7 @@ async fn connect(context: &str) -> Cluster {
 async fn take(cluster: &Cluster, namespace: &str) -> Result<Capture, CaptureError> {
     let selection = Selection {
         namespaces: vec![namespace.into()],
-        labels: None,
+        ..Selection::default()
     };
     capture::take(cluster, &selection, Knowledge::builtin(), &Events::silent()).await
 }

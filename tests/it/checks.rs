@@ -27,7 +27,7 @@ async fn findings(namespace: &str, transforms: &str) -> Vec<Finding> {
     let (knowledge, events) = (Knowledge::builtin(), Events::silent());
     let selection = Selection {
         namespaces: vec![namespace.into()],
-        labels: None,
+        ..Selection::default()
     };
     let capture = capture::take(&a, &selection, knowledge, &events)
         .await

@@ -96,6 +96,7 @@ fn surface(crds: &[Object]) -> Surface {
         resources: crds.iter().map(resource).collect(),
         objects: crds.to_vec(),
         unseen: BTreeSet::new(),
+        silent: BTreeSet::new(),
     }
 }
 
