@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! cluster A ── list ──▶ objects ── sanitise (rule book §2) ──▶ choose ──▶ Capture ──▶ store
-//!                                        └─▶ dropped, each with its rule and reason
+//! folder, stream, Velero ──▶ │           └─▶ dropped, each with its rule and reason
 //! ```
 
+mod archive;
 mod assemble;
 mod classify;
 mod closure;
@@ -18,6 +19,7 @@ mod take;
 mod user_set;
 mod volumes;
 
+pub use archive::{Archive, ArchiveError};
 pub use classify::{Sorted, classify};
 pub use error::CaptureError;
 pub use labels::{LabelSelector, LabelSelectorError};

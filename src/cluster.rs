@@ -30,7 +30,7 @@ pub use connect::ConnectOptions;
 pub use error::{ApiFailure, ClusterError};
 pub use objects::{ApplyOptions, Delete, ListOptions, Patch, Place};
 pub use probe::probe;
-pub use survey::survey;
+pub use survey::{SURFACE_KINDS, survey};
 pub use watch::{WatchEvent, WatchStream};
 
 use crate::surface::ClusterIdentity;

@@ -29,7 +29,7 @@ const CLASSES: [(&str, &str); 8] = [
     ("storage.k8s.io", "VolumeAttributesClass"),
 ];
 
-const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+pub(super) const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
 
 /// Reads the ClusterRoles and ClusterRoleBindings that belong to the namespaces.
 pub(super) async fn rbac(

@@ -1,5 +1,6 @@
 //! Why a capture could not be taken.
 
+use super::archive::{self, ArchiveError};
 use crate::cluster::ClusterError;
 use crate::cluster::rights::{Right, grant};
 use crate::exit::Exit;
@@ -46,6 +47,9 @@ pub enum CaptureError {
         /// The patterns as the user wrote them.
         patterns: Vec<String>,
     },
+    /// Files that are no archive of objects, with all that is wrong with them.
+    #[error("{}", archive::list(.0))]
+    Archive(Vec<ArchiveError>),
     /// The cluster failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -88,6 +92,7 @@ impl CaptureError {
                 "`kubectl --context {cluster} api-resources` lists the kinds; both Deployment and \
                  deployments are understood"
             )),
+            Self::Archive(errors) => errors.first().and_then(ArchiveError::help),
             Self::Cluster(error) => error.help(),
         }
     }
@@ -95,9 +100,10 @@ impl CaptureError {
     /// Whose fault it is, as an exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NothingSelected | Self::NoNamespace { .. } | Self::UnknownKinds { .. } => {
-                Exit::Input
-            }
+            Self::Archive(_)
+            | Self::NothingSelected
+            | Self::NoNamespace { .. }
+            | Self::UnknownKinds { .. } => Exit::Input,
             Self::Denied { .. } | Self::Silent { .. } => Exit::Refused,
             Self::Cluster(error) => error.exit(),
         }

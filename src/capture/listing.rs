@@ -133,7 +133,7 @@ fn silent(surface: &Surface, table: &Sanitize) -> BTreeSet<String> {
 }
 
 /// Two resources may show the same object under two groups; its UID tells.
-fn once(objects: Vec<Object>) -> Vec<Object> {
+pub(super) fn once(objects: Vec<Object>) -> Vec<Object> {
     let mut unique: BTreeMap<String, Object> = BTreeMap::new();
     for object in objects {
         let uid = object

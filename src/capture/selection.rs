@@ -140,20 +140,26 @@ impl<'s> Chooser<'s> {
         self.plurals.get(kind).copied()
     }
 
-    /// Patterns that fit no kind of the surface: a slip of the pen, which must not take along what was
-    /// to stay.
-    pub(super) fn unknown(&self) -> Vec<String> {
-        let Selection {
-            include, exclude, ..
-        } = self.selection;
+    /// The kinds the surface knows, with their plural names.
+    pub(super) fn kinds(&self) -> Vec<(GroupKind, Option<&'s str>)> {
+        let plurals = self.plurals.iter();
+        plurals
+            .map(|(kind, plural)| (kind.clone(), Some(*plural)))
+            .collect()
+    }
+
+    /// Patterns that fit none of some kinds: a slip of the pen, which must not take along what was to
+    /// stay.
+    pub(super) fn unknown(
+        selection: &Selection,
+        kinds: &[(GroupKind, Option<&str>)],
+    ) -> Vec<String> {
         let known = |pattern: &&ObjectGlob| {
-            let mut kinds = self.plurals.iter();
-            kinds.any(|(kind, plural)| pattern.fits_kind(kind, Some(plural)))
+            let mut kinds = kinds.iter();
+            kinds.any(|(kind, plural)| pattern.fits_kind(kind, *plural))
         };
-        let unknown = include
-            .iter()
-            .chain(exclude)
-            .filter(|pattern| !known(pattern));
+        let patterns = selection.include.iter().chain(&selection.exclude);
+        let unknown = patterns.filter(|pattern| !known(pattern));
         unknown.map(ToString::to_string).collect()
     }
 

@@ -35,7 +35,7 @@ pub async fn take(
     let created = jiff::Timestamp::now();
     let surface = survey(cluster, events).await?;
     let chooser = Chooser::new(selection, &surface);
-    let patterns = chooser.unknown();
+    let patterns = Chooser::unknown(selection, &chooser.kinds());
     if !patterns.is_empty() {
         return Err(CaptureError::UnknownKinds {
             cluster: cluster.name().into(),
@@ -119,7 +119,7 @@ async fn gaps(
 }
 
 /// `YYYYMMDD-HHMMSS-xxxx`: sorts by time, and two of one second do not collide.
-fn name(created: jiff::Timestamp) -> String {
+pub(super) fn name(created: jiff::Timestamp) -> String {
     let mut random = [0_u8; 2];
     // Without randomness the time alone must do.
     let _ = aws_lc_rs::rand::fill(&mut random);

@@ -1,5 +1,7 @@
 //! `ferry capture` and `ferry captures`: recording namespaces, and looking after the records.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
 use super::select::SelectArgs;
-use crate::capture::{self, Capture, Consistency};
+use crate::capture::{self, Archive, Capture, CaptureError, Consistency};
 use crate::data::{ClusterMovers, Movers};
 use crate::event::Stage;
 use crate::exit::Exit;
@@ -24,14 +26,22 @@ use crate::surface::ClusterIdentity;
 
 /// Record namespaces and their data in the store
 ///
-/// Example: `ferry capture --from prod -n shop --store s3://bucket/ferry`
+/// Without access to the cluster, its objects can come from files. What only the cluster knows is then
+/// unknown, and volumes have no data; graph, recipes, checks and plans work.
+///
+/// Examples:
+///   ferry capture --from prod -n shop --store s3://bucket/ferry
+///   ferry capture --from-dir manifests/ --store ./store
+///   helm template shop ./chart | ferry capture --from-file - -n shop --store ./store
+///   ferry capture --from-velero nightly.tar.gz -n shop --store ./store
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct CaptureArgs {
-    /// Context of the cluster to capture
-    #[arg(long, value_name = "CONTEXT")]
-    from: String,
-    /// Namespace to capture; may be given several times
-    #[arg(long = "namespace", short, required = true, value_name = "NAMESPACE")]
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Namespace to capture; may be given several times. Of files, all that are in them without this,
+    /// and with one, also the namespace of objects that name none
+    #[arg(long = "namespace", short, required_unless_present_any = OFFLINE, value_name = "NAMESPACE")]
     namespaces: Vec<String>,
     #[command(flatten)]
     select: SelectArgs,
@@ -42,6 +52,43 @@ pub(super) struct CaptureArgs {
     store: StoreArgs,
     #[command(flatten)]
     mover: MoverArgs,
+}
+
+/// Options that name files instead of a cluster.
+const OFFLINE: [&str; 3] = ["from_dir", "from_file", "from_velero"];
+
+/// Where objects come from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SourceArgs {
+    /// Context of the cluster to capture
+    #[arg(long, value_name = "CONTEXT")]
+    from: Option<String>,
+    /// Folder of YAML and JSON manifests instead of a cluster
+    #[arg(long, value_name = "FOLDER")]
+    from_dir: Option<PathBuf>,
+    /// File of manifests instead of a cluster, - for stdin: what kustomize and helm render
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// Tarball of a Velero backup instead of a cluster: backups/NAME/NAME.tar.gz
+    #[arg(long, value_name = "FILE")]
+    from_velero: Option<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The archive, when it is one.
+    fn archive(&self) -> Result<Option<Archive>, CaptureError> {
+        let Self {
+            from: _,
+            from_dir,
+            from_file,
+            from_velero,
+        } = self;
+        let folder = from_dir.as_deref().map(Archive::folder);
+        let file = from_file.as_deref().map(Archive::file);
+        let velero = from_velero.as_deref().map(Archive::velero);
+        folder.or(file).or(velero).transpose()
+    }
 }
 
 /// List, show and remove captures
@@ -76,24 +123,32 @@ pub(super) enum CapturesCommand {
 impl CaptureArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Self {
-            from,
+            source,
             namespaces,
             select,
             objects_only,
             store,
             mover,
         } = self;
-        let store = store.open().await?;
-        let source = context.cluster(&from).await?;
         let selection = select.within(namespaces);
-        let knowledge = Knowledge::builtin();
-        let mut capture = capture::take(&source, &selection, knowledge, &context.events).await?;
-        if objects_only {
-            capture.volumes.clear();
+        let (knowledge, events) = (Knowledge::builtin(), &context.events);
+        let archive = source.archive()?;
+        let store = store.open().await?;
+        let mut capture;
+        if let Some(archive) = archive {
+            capture = archive.capture(&selection, knowledge, events)?;
         } else {
-            let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces);
-            let movers = context.movers(&store, Some(source), None, settings);
-            save_volumes(context, &mut capture, &movers).await?;
+            let cluster = context
+                .cluster(source.from.as_deref().unwrap_or_default())
+                .await?;
+            capture = capture::take(&cluster, &selection, knowledge, events).await?;
+            if objects_only {
+                capture.volumes.clear();
+            } else {
+                let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces);
+                let movers = context.movers(&store, Some(cluster), None, settings);
+                save_volumes(context, &mut capture, &movers).await?;
+            }
         }
         let summary = &store.save_capture(&capture).await?;
         let findings = &capture.findings;

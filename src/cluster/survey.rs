@@ -8,7 +8,7 @@ use crate::object::{GroupKind, Object};
 use crate::surface::{ApiResource, Surface};
 
 /// Cluster-scoped kinds the checks read. A kind the server does not serve is simply not there.
-const KINDS: [(&str, &str); 13] = [
+pub const SURFACE_KINDS: [(&str, &str); 13] = [
     ("", "Namespace"),
     ("", "Node"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
@@ -48,7 +48,7 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
         unseen: std::collections::BTreeSet::new(),
         silent: discovered.silent.into_iter().collect(),
     };
-    let kinds: Vec<ApiResource> = KINDS
+    let kinds: Vec<ApiResource> = SURFACE_KINDS
         .iter()
         .filter_map(|(group, kind)| {
             surface
