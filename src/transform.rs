@@ -12,6 +12,7 @@ pub mod fault;
 pub mod fixture;
 mod follow;
 mod form;
+pub mod grammar;
 mod helm;
 pub mod host;
 pub mod image;

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::knowledge::Knowledge;
 use crate::report::palette::{Role, paint};
 use crate::report::units::plural;
-use crate::transform;
+use crate::transform::{self, grammar};
 
 /// Check, test and explain recipes
 #[derive(Debug, Subcommand)]
@@ -37,6 +37,10 @@ pub(super) enum RecipeCommand {
     ///
     /// Example: `ferry recipe explain latest -r recipe.yaml --object Deployment/web`
     Explain(explain::ExplainArgs),
+    /// Print the JSON Schema of recipes, for editors
+    ///
+    /// Example: `ferry recipe schema > recipe.schema.json`
+    Schema,
 }
 
 #[derive(Serialize)]
@@ -51,6 +55,11 @@ impl RecipeCommand {
             Self::Lint { files, values } => lint(context, files, &values),
             Self::Test(args) => args.run(context),
             Self::Explain(args) => args.run(context).await,
+            Self::Schema => {
+                // JSON whatever the output: it is for a file.
+                context.report.text(&format!("{:#}", grammar::schema()));
+                Ok(Exit::Done)
+            }
         }
     }
 }

@@ -15,25 +15,17 @@ use miette::NamedSource;
 
 pub(super) use self::fields::{Fields, entries_of, in_words, suggest, text};
 use self::fields::{flag, placed_texts};
+pub(super) use self::patches::OPERATIONS;
 use super::fault::{Fault, Faults};
+use super::grammar::{self, Need, Shape};
 use super::recipe::{Entry, Marks, Placed, Recipe, Scale, Transform};
 use super::values::{self, Values};
 use super::variables::{self, Variable};
 use crate::yaml::located::{Key, Located, Node, parse_located};
 
-const API_VERSION: &str = "ferry.dev/v1alpha1";
-
-/// Keys of the typed transforms; an entry has exactly one.
-const TRANSFORMS: [&str; 8] = [
-    "storageClass",
-    "registry",
-    "namespace",
-    "host",
-    "scale",
-    "labels",
-    "annotations",
-    "patch",
-];
+/// What a recipe says it is.
+pub(super) const API_VERSION: &str = "ferry.dev/v1alpha1";
+pub(super) const KIND: &str = "Recipe";
 
 /// Keys under which an entry's variables are not put in: an expression has them as its own values.
 const EXPRESSION: [&str; 2] = ["select", "cel"];
@@ -97,15 +89,7 @@ impl Document<'_> {
     ) -> Option<Recipe> {
         let (mut variables, open) = self.put_in_variables(tree, faults);
         let told = faults.len();
-        let known = [
-            "apiVersion",
-            "kind",
-            "metadata",
-            "variables",
-            "include",
-            "transforms",
-        ];
-        let fields = Fields::read(tree, &tree.span, "a recipe", &known, faults)?;
+        let fields = Fields::read(tree, &tree.span, &grammar::RECIPE, faults)?;
         header(&fields, faults);
         let name = fields
             .required("metadata", faults)
@@ -183,8 +167,7 @@ impl Document<'_> {
         let read = |item: &Located| {
             let (node, values) = match &item.node {
                 Node::Map(_) => {
-                    let known = ["recipe", "values"];
-                    let fields = Fields::read(item, &item.span, "an include", &known, faults)?;
+                    let fields = Fields::read(item, &item.span, &grammar::INCLUDE, faults)?;
                     let values = values::of_include(&fields, self.source, faults);
                     (fields.required("recipe", faults)?, values)
                 }
@@ -230,7 +213,7 @@ fn child<'n>(node: &'n mut Located, wanted: &str) -> Option<&'n mut Located> {
 }
 
 fn header(fields: &Fields<'_>, faults: &mut Faults) {
-    for (key, wanted) in [("apiVersion", API_VERSION), ("kind", "Recipe")] {
+    for (key, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
         let given = fields
             .required(key, faults)
             .map(|node| (node, text(node, faults)));
@@ -249,13 +232,7 @@ fn header(fields: &Fields<'_>, faults: &mut Faults) {
 }
 
 fn metadata(node: &Located, faults: &mut Faults) -> Option<String> {
-    let fields = Fields::read(
-        node,
-        &node.span,
-        "metadata",
-        &["name", "description"],
-        faults,
-    )?;
+    let fields = Fields::read(node, &node.span, &grammar::METADATA, faults)?;
     if let Some(node) = fields.get("description") {
         text(node, faults);
     }
@@ -289,8 +266,8 @@ fn entries(node: &Located, variables: &mut [Variable], faults: &mut Faults) -> V
 }
 
 fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
-    let known: Vec<&str> = ["name", "optional"].into_iter().chain(TRANSFORMS).collect();
-    let fields = Fields::read(node, &node.span, "a transform", &known, faults)?;
+    let transforms = grammar::ENTRY.of_need(Need::One);
+    let fields = Fields::read(node, &node.span, &grammar::ENTRY, faults)?;
     let name = fields.get("name").and_then(|node| text(node, faults));
     let optional = fields
         .get("optional")
@@ -298,7 +275,7 @@ fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
         .unwrap_or(false);
     let mut given = fields
         .entries()
-        .filter(|(key, _)| TRANSFORMS.contains(&key.text.as_str()));
+        .filter(|(key, _)| transforms.contains(&key.text.as_str()));
     let Some((key, body)) = given.next() else {
         // An unknown key was reported already and is most likely the transform misspelt.
         if !fields.had_unknown() {
@@ -308,7 +285,7 @@ fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
                     &node.span,
                     "nothing to do here",
                 )
-                .help(format!("add one of {}", in_words(&TRANSFORMS)));
+                .help(format!("add one of {}", in_words(&transforms)));
         }
         return None;
     };
@@ -343,14 +320,14 @@ fn transform(
         "namespace" => Transform::Namespace(maps::namespaces(body, span, faults)?),
         "host" => Transform::Host(maps::hosts(body, span, faults)?),
         "scale" => Transform::Scale(scale(body, span, faults)?),
-        "labels" => Transform::Labels(marks(body, span, "labels", faults)?),
-        "annotations" => Transform::Annotations(marks(body, span, "annotations", faults)?),
+        "labels" => Transform::Labels(marks(body, span, &grammar::LABELS, faults)?),
+        "annotations" => Transform::Annotations(marks(body, span, &grammar::ANNOTATIONS, faults)?),
         _ => Transform::Patch(patches::patch(body, span, faults)?),
     })
 }
 
 fn scale(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Scale> {
-    let fields = Fields::read(body, span, "scale", &["select", "replicas"], faults)?;
+    let fields = Fields::read(body, span, &grammar::SCALE, faults)?;
     let select = fields
         .get("select")
         .and_then(|node| patches::select(node, faults))
@@ -377,16 +354,11 @@ fn scale(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Sca
 fn marks(
     body: &Located,
     span: &Range<usize>,
-    what: &'static str,
+    shape: &'static Shape,
     faults: &mut Faults,
 ) -> Option<Marks> {
-    let fields = Fields::read(
-        body,
-        span,
-        what,
-        &["select", "set", "remove", "pods"],
-        faults,
-    )?;
+    let what = shape.what;
+    let fields = Fields::read(body, span, shape, faults)?;
     let select = fields
         .get("select")
         .and_then(|node| patches::select(node, faults))

@@ -11,6 +11,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::fault::Faults;
+use super::grammar;
 use super::parse::{Fields, entries_of, in_words, suggest, text};
 use super::values::Values;
 use crate::yaml::located::{Key, Located, Node};
@@ -138,8 +139,7 @@ fn one(key: &Key, body: &Located, faults: &mut Faults) -> Option<Variable> {
             )
             .help("begin with a letter and go on with letters, digits and `_`");
     }
-    let known = ["type", "default", "description"];
-    let fields = Fields::read(body, &key.span, "a variable", &known, faults)?;
+    let fields = Fields::read(body, &key.span, &grammar::VARIABLE, faults)?;
     let description = fields
         .get("description")
         .and_then(|node| text(node, faults));

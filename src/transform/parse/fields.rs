@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use crate::transform::fault::Faults;
+use crate::transform::grammar::{Need, Shape};
 use crate::transform::recipe::Placed;
 use crate::yaml::located::{Key, Located, Node};
 
@@ -15,19 +16,20 @@ const ALIKE: f64 = 0.8;
 pub(in crate::transform) struct Fields<'a> {
     entries: &'a [(Key, Located)],
     span: Range<usize>,
-    what: &'static str,
+    shape: &'static Shape,
     unknown: bool,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a map; unknown keys are recorded. `owner` is where to point when there is nothing to see.
+    /// Reads a map; unknown and missing keys are recorded. `owner` is where to point when there is
+    /// nothing to see.
     pub(in crate::transform) fn read(
         node: &'a Located,
         owner: &Range<usize>,
-        what: &'static str,
-        known: &[&str],
+        shape: &'static Shape,
         faults: &mut Faults,
     ) -> Option<Self> {
+        let (what, known) = (shape.what, &shape.names());
         let Some(entries) = entries_of(node, owner, what, faults) else {
             faults.help(format!("its keys are {}", in_words(known)));
             return None;
@@ -53,12 +55,18 @@ impl<'a> Fields<'a> {
             true => owner.clone(),
             false => visible(&node.span, owner).clone(),
         };
-        Some(Self {
+        let fields = Self {
             entries,
             span,
-            what,
+            shape,
             unknown,
-        })
+        };
+        for key in shape.of_need(Need::Must) {
+            if fields.get(key).is_none() {
+                fields.lacks(key, faults);
+            }
+        }
+        Some(fields)
     }
 
     /// The value of a key, if it is there.
@@ -67,20 +75,25 @@ impl<'a> Fields<'a> {
         entries.find_map(|(name, node)| (name.text == key).then_some(node))
     }
 
-    /// The value of a key that must be there.
+    /// The value of a key that must be there, because of its shape or because of another key.
     pub(in crate::transform) fn required(
         &self,
         key: &str,
         faults: &mut Faults,
     ) -> Option<&'a Located> {
         let found = self.get(key);
-        if found.is_none() {
-            let message = format!("{} lacks `{key}`", self.what);
-            faults
-                .add(message, &self.span, format!("`{key}` is missing"))
-                .help(format!("add `{key}:`"));
+        // One that the shape wants was told when the map was read.
+        if found.is_none() && !self.shape.of_need(Need::Must).contains(&key) {
+            self.lacks(key, faults);
         }
         found
+    }
+
+    fn lacks(&self, key: &str, faults: &mut Faults) {
+        let message = format!("{} lacks `{key}`", self.shape.what);
+        faults
+            .add(message, &self.span, format!("`{key}` is missing"))
+            .help(format!("add `{key}:`"));
     }
 
     /// All keys with their values.

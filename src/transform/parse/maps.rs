@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::fields::{Fields, text_map};
 use crate::transform::fault::Faults;
+use crate::transform::grammar::{self, Shape};
 use crate::transform::host::{HostPattern, is_dns_label, is_dns_name};
 use crate::transform::image::Prefix;
 use crate::transform::recipe::{Entry, Mapping, Placed, Transform};
@@ -20,7 +21,7 @@ pub(super) fn classes(
     map(
         body,
         span,
-        "storageClass",
+        &grammar::STORAGE_CLASS,
         "a storage class name",
         faults,
         |name| match name.is_empty() || is_dns_name(name) {
@@ -37,7 +38,8 @@ pub(super) fn registries(
     faults: &mut Faults,
 ) -> Option<Vec<Mapping<Prefix>>> {
     let what = "a registry or image prefix";
-    map(body, span, "registry", what, faults, Prefix::parse)
+    let shape = &grammar::REGISTRY;
+    map(body, span, shape, what, faults, Prefix::parse)
 }
 
 /// T-4.
@@ -49,7 +51,7 @@ pub(super) fn namespaces(
     map(
         body,
         span,
-        "namespace",
+        &grammar::NAMESPACE,
         "a namespace",
         faults,
         |name| match is_dns_label(name) {
@@ -65,7 +67,14 @@ pub(super) fn hosts(
     span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Vec<Mapping<HostPattern>>> {
-    let map = map(body, span, "host", "a host", faults, HostPattern::parse)?;
+    let map = map(
+        body,
+        span,
+        &grammar::HOST,
+        "a host",
+        faults,
+        HostPattern::parse,
+    )?;
     for Mapping { from, to } in &map {
         if from.value.wildcard && !to.value.wildcard {
             faults
@@ -88,12 +97,12 @@ pub(super) fn hosts(
 fn map<T>(
     body: &Located,
     span: &Range<usize>,
-    transform: &'static str,
+    shape: &'static Shape,
     what: &str,
     faults: &mut Faults,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Option<Vec<Mapping<T>>> {
-    let fields = Fields::read(body, span, transform, &["map"], faults)?;
+    let fields = Fields::read(body, span, shape, faults)?;
     let node = fields.required("map", faults)?;
     let read = |placed: Placed<String>, faults: &mut Faults| match parse(&placed.value) {
         Ok(value) => Some(Placed {

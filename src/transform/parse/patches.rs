@@ -9,26 +9,19 @@ use crate::knowledge::sanitize::Test;
 use crate::object::path::PathPattern;
 use crate::transform::cel::Expression;
 use crate::transform::fault::Faults;
+use crate::transform::grammar;
 use crate::transform::recipe::{Patch, PatchChange, Placed};
 use crate::transform::select::{Glob, Select};
 use crate::transform::variables::{Variable, mark_used};
 use crate::yaml::located::{Key, Located, Node};
 
 /// Operations of RFC 6902.
-const OPERATIONS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
+pub(in crate::transform) const OPERATIONS: [&str; 6] =
+    ["add", "remove", "replace", "move", "copy", "test"];
 
 /// Reads a selection. An empty one is a mistake: it would select everything by accident.
 pub(super) fn select(node: &Located, faults: &mut Faults) -> Option<Select> {
-    let known = [
-        "group",
-        "kind",
-        "name",
-        "namespace",
-        "labels",
-        "fields",
-        "cel",
-    ];
-    let fields = Fields::read(node, &node.span, "select", &known, faults)?;
+    let fields = Fields::read(node, &node.span, &grammar::SELECT, faults)?;
     if fields.entries().next().is_none() {
         faults
             .add(
@@ -90,8 +83,7 @@ fn field_tests(node: &Located, faults: &mut Faults) -> Vec<Test> {
             Node::Scalar(value) => test.r#in.push(value.clone()),
             Node::List(items) => test.r#in = items.iter().map(Located::value).collect(),
             Node::Map(_) => {
-                let known = ["in", "notIn", "exists"];
-                let fields = Fields::read(node, &key.span, "the test of a field", &known, faults)?;
+                let fields = Fields::read(node, &key.span, &grammar::FIELD_TEST, faults)?;
                 let mut values = |key: &str| -> Vec<Value> {
                     match fields.get(key) {
                         Some(Located {
@@ -196,13 +188,7 @@ pub(super) fn give_variables(
 
 /// Reads a patch.
 pub(super) fn patch(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Patch> {
-    let fields = Fields::read(
-        body,
-        span,
-        "patch",
-        &["select", "jsonPatch", "merge"],
-        faults,
-    )?;
+    let fields = Fields::read(body, span, &grammar::PATCH, faults)?;
     let select = fields
         .required("select", faults)
         .and_then(|node| select(node, faults));
@@ -273,8 +259,7 @@ fn operation(
     span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Placed<json_patch::PatchOperation>> {
-    let known = ["op", "path", "from", "value"];
-    let fields = Fields::read(node, span, "an operation", &known, faults)?;
+    let fields = Fields::read(node, span, &grammar::OPERATION, faults)?;
     let op_node = fields.required("op", faults)?;
     let op = text(op_node, faults)?;
     if !OPERATIONS.contains(&op.as_str()) {

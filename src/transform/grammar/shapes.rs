@@ -1,0 +1,338 @@
+//! The table: every map of a recipe, and what each of its keys says.
+
+use super::{Form, Key, Need, Shape};
+use crate::transform::parse::{API_VERSION, KIND, OPERATIONS};
+use crate::transform::variables::Kind;
+
+const TEXTS: Form = Form::List(&Form::Text);
+const TEXT_OR_TEXTS: Form = Form::Either(&[Form::Text, TEXTS]);
+const PAIRS: Form = Form::Map(&Form::Text);
+
+/// A key that must be there.
+const fn must(name: &'static str, form: Form, about: &'static str) -> Key {
+    key(name, Need::Must, form, about)
+}
+
+/// A key that may be absent.
+const fn may(name: &'static str, form: Form, about: &'static str) -> Key {
+    key(name, Need::May, form, about)
+}
+
+const fn key(name: &'static str, need: Need, form: Form, about: &'static str) -> Key {
+    Key {
+        name,
+        need,
+        form,
+        about,
+    }
+}
+
+/// A transform of an entry.
+const fn transform(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
+    key(name, Need::One, Form::Shape(shape), about)
+}
+
+pub(in crate::transform) static RECIPE: Shape = Shape {
+    id: "recipe",
+    what: "a recipe",
+    keys: &[
+        must(
+            "apiVersion",
+            Form::Word(|| vec![API_VERSION]),
+            "The version of the format.",
+        ),
+        must("kind", Form::Word(|| vec![KIND]), "What the file is."),
+        must(
+            "metadata",
+            Form::Shape(&METADATA),
+            "What the recipe is called.",
+        ),
+        may(
+            "variables",
+            Form::Map(&Form::Shape(&VARIABLE)),
+            "Values the user gives; `${name}` stands for one.",
+        ),
+        key(
+            "include",
+            Need::Some,
+            Form::List(&Form::Either(&[Form::Text, Form::Shape(&INCLUDE)])),
+            "Recipes that act together with this one: files as seen from it, or `builtin:NAME`.",
+        ),
+        key(
+            "transforms",
+            Need::Some,
+            Form::List(&Form::Shape(&ENTRY)),
+            "What must be different on the target.",
+        ),
+    ],
+};
+
+pub(in crate::transform) static METADATA: Shape = Shape {
+    id: "metadata",
+    what: "metadata",
+    keys: &[
+        must(
+            "name",
+            Form::Text,
+            "The recipe's name, in changes and errors.",
+        ),
+        may("description", Form::Text, "What it is for."),
+    ],
+};
+
+pub(in crate::transform) static VARIABLE: Shape = Shape {
+    id: "variable",
+    what: "a variable",
+    keys: &[
+        must(
+            "type",
+            Form::Word(|| Kind::NAMES.iter().map(|(name, _)| *name).collect()),
+            "What it may hold.",
+        ),
+        may(
+            "default",
+            Form::Any,
+            "What it holds when nobody says otherwise; without it a value must be given.",
+        ),
+        may("description", Form::Text, "What it is for."),
+    ],
+};
+
+pub(in crate::transform) static INCLUDE: Shape = Shape {
+    id: "include",
+    what: "an include",
+    keys: &[
+        must(
+            "recipe",
+            Form::Text,
+            "A file as seen from this one, or `builtin:NAME`.",
+        ),
+        may(
+            "values",
+            Form::Map(&Form::Any),
+            "Values for its variables; the user's win over them.",
+        ),
+    ],
+};
+
+pub(in crate::transform) static ENTRY: Shape = Shape {
+    id: "entry",
+    what: "a transform",
+    keys: &[
+        may(
+            "name",
+            Form::Text,
+            "What the entry is called in changes and errors.",
+        ),
+        may(
+            "optional",
+            Form::Flag,
+            "Whether it may match nothing; false when absent.",
+        ),
+        transform(
+            "storageClass",
+            &STORAGE_CLASS,
+            "T-1: names of storage classes.",
+        ),
+        transform("registry", &REGISTRY, "T-2: where images are."),
+        transform(
+            "namespace",
+            &NAMESPACE,
+            "T-4: names of namespaces, and everything that refers to them.",
+        ),
+        transform("host", &HOST, "T-5: names of hosts."),
+        transform("scale", &SCALE, "T-7: numbers of replicas."),
+        transform("labels", &LABELS, "T-12: labels to set and to remove."),
+        transform(
+            "annotations",
+            &ANNOTATIONS,
+            "T-12: annotations to set and to remove.",
+        ),
+        transform("patch", &PATCH, "Anything else, by hand."),
+    ],
+};
+
+pub(in crate::transform) static STORAGE_CLASS: Shape = Shape {
+    id: "storageClass",
+    what: "storageClass",
+    keys: &[must(
+        "map",
+        PAIRS,
+        "Classes of the source, and what they become; '' is no class.",
+    )],
+};
+
+pub(in crate::transform) static REGISTRY: Shape = Shape {
+    id: "registry",
+    what: "registry",
+    keys: &[must(
+        "map",
+        PAIRS,
+        "Registries, or registries and the beginning of a path, and what they become.",
+    )],
+};
+
+pub(in crate::transform) static NAMESPACE: Shape = Shape {
+    id: "namespace",
+    what: "namespace",
+    keys: &[must(
+        "map",
+        PAIRS,
+        "Namespaces of the source, and what they become.",
+    )],
+};
+
+pub(in crate::transform) static HOST: Shape = Shape {
+    id: "host",
+    what: "host",
+    keys: &[must(
+        "map",
+        PAIRS,
+        "Hosts, or `*.domain`, and what they become.",
+    )],
+};
+
+pub(in crate::transform) static SCALE: Shape = Shape {
+    id: "scale",
+    what: "scale",
+    keys: &[
+        may(
+            "select",
+            Form::Shape(&SELECT),
+            "Which workloads; all when absent.",
+        ),
+        must("replicas", Form::Number, "How many replicas they get."),
+    ],
+};
+
+pub(in crate::transform) static LABELS: Shape = Shape {
+    id: "labels",
+    what: "labels",
+    keys: MARKS,
+};
+
+pub(in crate::transform) static ANNOTATIONS: Shape = Shape {
+    id: "annotations",
+    what: "annotations",
+    keys: MARKS,
+};
+
+const MARKS: &[Key] = &[
+    may(
+        "select",
+        Form::Shape(&SELECT),
+        "Which objects; all when absent.",
+    ),
+    key("set", Need::Some, PAIRS, "Keys and the values they get."),
+    key("remove", Need::Some, TEXTS, "Keys to remove."),
+    may(
+        "pods",
+        Form::Flag,
+        "Whether pod templates get them too; false when absent.",
+    ),
+];
+
+pub(in crate::transform) static PATCH: Shape = Shape {
+    id: "patch",
+    what: "patch",
+    keys: &[
+        must(
+            "select",
+            Form::Shape(&SELECT),
+            "Which objects; the patch must fit each of them.",
+        ),
+        key(
+            "jsonPatch",
+            Need::One,
+            Form::List(&Form::Shape(&OPERATION)),
+            "Operations of RFC 6902.",
+        ),
+        key(
+            "merge",
+            Need::One,
+            Form::Map(&Form::Any),
+            "A merge patch of RFC 7386: null removes.",
+        ),
+    ],
+};
+
+pub(in crate::transform) static OPERATION: Shape = Shape {
+    id: "operation",
+    what: "an operation",
+    keys: &[
+        must("op", Form::Word(|| OPERATIONS.to_vec()), "What to do."),
+        must("path", Form::Text, "Where, as an RFC 6901 pointer."),
+        may("from", Form::Text, "Where from, for `move` and `copy`."),
+        may(
+            "value",
+            Form::Any,
+            "The value, for `add`, `replace` and `test`.",
+        ),
+    ],
+};
+
+pub(in crate::transform) static SELECT: Shape = Shape {
+    id: "select",
+    what: "select",
+    keys: &[
+        key(
+            "group",
+            Need::Some,
+            TEXT_OR_TEXTS,
+            "API groups; '' is the core group.",
+        ),
+        key(
+            "kind",
+            Need::Some,
+            TEXT_OR_TEXTS,
+            "Kinds, as in Deployment.",
+        ),
+        key(
+            "name",
+            Need::Some,
+            TEXT_OR_TEXTS,
+            "Names; * stands for any characters, ? for one.",
+        ),
+        key(
+            "namespace",
+            Need::Some,
+            TEXT_OR_TEXTS,
+            "Namespaces on the source, with the same signs.",
+        ),
+        key(
+            "labels",
+            Need::Some,
+            PAIRS,
+            "Labels with these very values.",
+        ),
+        key(
+            "fields",
+            Need::Some,
+            Form::Map(&FIELD),
+            "Paths, and what must stand there.",
+        ),
+        key(
+            "cel",
+            Need::Some,
+            Form::Text,
+            "An expression of `object` and `vars` that must be true.",
+        ),
+    ],
+};
+
+/// What must stand in a field: this value, one of these, or as the test says.
+const FIELD: Form = Form::Either(&[Form::Shape(&FIELD_TEST), Form::List(&Form::Any), Form::Any]);
+
+pub(in crate::transform) static FIELD_TEST: Shape = Shape {
+    id: "fieldTest",
+    what: "the test of a field",
+    keys: &[
+        may("in", Form::List(&Form::Any), "One of these must be there."),
+        may(
+            "notIn",
+            Form::List(&Form::Any),
+            "None of these may be there.",
+        ),
+        may("exists", Form::Flag, "Whether the field is there at all."),
+    ],
+};
