@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::knowledge::Knowledge;
-use crate::knowledge::normalize::{Base, KeysOf, Mirror, NormalizeRow};
+use crate::knowledge::normalize::{Base, Condition, KeysOf, Mirror, NormalizeRow};
 use crate::knowledge::roots::RootKind;
 use crate::knowledge::sanitize::glob;
 use crate::object::Object;
@@ -244,13 +244,14 @@ fn sort_key(item: &Value) -> (String, String) {
 }
 
 fn switched_off(row: &NormalizeRow, object: &Object) -> bool {
-    row.unless.as_ref().is_some_and(|unless| {
+    let holds = |condition: &Condition| {
         let mut met = false;
-        unless.path.visit(object.value(), &mut |_, value| {
-            met |= unless.is.as_ref().is_none_or(|is| is == value);
+        condition.path.visit(object.value(), &mut |_, value| {
+            met |= condition.is.as_ref().is_none_or(|is| is == value);
         });
         met
-    })
+    };
+    row.unless.as_ref().is_some_and(holds) || !row.when.as_ref().is_none_or(holds)
 }
 
 /// The pointer with the last segment that is `key` replaced.

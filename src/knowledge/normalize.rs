@@ -39,8 +39,10 @@ pub struct NormalizeRow {
     /// Where the paths begin.
     #[serde(default)]
     pub at: Base,
+    /// What switches the row on; none given means it is.
+    pub when: Option<Condition>,
     /// What switches the row off.
-    pub unless: Option<Unless>,
+    pub unless: Option<Condition>,
     /// Places to leave out.
     #[serde(default)]
     pub hide: Vec<PathPattern>,
@@ -86,7 +88,7 @@ pub struct NormalizeRow {
 /// What switches a row off.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Unless {
+pub struct Condition {
     /// A place in the object where something must be.
     pub path: PathPattern,
     /// What must be there; not given means anything.

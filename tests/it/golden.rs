@@ -5,6 +5,7 @@
 
 mod case;
 mod draw;
+mod pair;
 mod server;
 
 use crate::support::root;
@@ -12,6 +13,9 @@ use crate::support::root;
 /// One test for each case, and one that no case is forgotten.
 macro_rules! cases {
     ($($name:ident)*) => {
+        /// Every case.
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
         $(
             #[tokio::test]
             async fn $name() {
@@ -21,13 +25,11 @@ macro_rules! cases {
 
         #[test]
         fn every_folder_is_a_case() {
-            let known = [$(stringify!($name)),*].map(case::folder);
-            let known: Vec<_> = known.iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+            let known: Vec<_> = NAMES.iter().map(|name| case::folder(name)).collect();
             for entry in std::fs::read_dir(root().join("tests/golden")).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_owned();
                 assert!(
-                    known.contains(&name) || !path.join("objects.yaml").exists(),
+                    known.contains(&path) || !path.join("objects.yaml").exists(),
                     "{} is no case: add it to the list",
                     path.display()
                 );
@@ -37,12 +39,33 @@ macro_rules! cases {
 }
 
 cases! {
+    agents
+    argo_cd
+    argo_rollouts
     cert_manager
     cnpg
     cron_jobs
     cross_namespace
+    eck
+    external_secrets
+    flux
+    gateway_api
+    istio
+    keda
+    knative
+    kubevirt
+    openshift_app
+    openshift_builds
+    operator_missing
+    percona_mongodb
+    percona_mysql
     plain_web
     prometheus
+    rabbitmq
     rbac_heavy
     stateful_ordinals
+    strimzi
+    tekton
+    traefik
+    zalando_postgres
 }
