@@ -176,6 +176,15 @@ pub struct Step {
     pub needs: Vec<Need>,
 }
 
+/// What an update changes on B.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The object on B when the plan was made.
+    pub live: Object,
+    /// The object as the update leaves it: the server's own answer to a dry run, or computed where it gave none.
+    pub applied: Object,
+}
+
 /// The whole decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -205,6 +214,9 @@ pub struct Plan {
     /// Captured objects before transforms and after, for the diff; same order as the graph's captured
     /// nodes. Secrets are masked when shown, not here: the file is sealed.
     pub before: Vec<Object>,
+    /// What each update meets on B, for the diff; sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
 }
 
 impl Action {

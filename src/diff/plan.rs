@@ -1,14 +1,15 @@
-//! The plan's diff: each object as captured on A against what will be on B once it is released.
+//! The plan's diff: each object as captured on A against what will be on B once it is released; and for
+//! each update what it changes of what is on B now.
 
 use std::collections::BTreeMap;
 
 use super::lines::unified;
 use super::mask::shown;
-use super::{MaskKey, ObjectDiff};
+use super::{MaskKey, ObjectDiff, drift};
 use crate::graph::Presence;
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId, pointer};
-use crate::plan::{Action, Class, Hold, Plan, Step};
+use crate::plan::{Action, Class, Drift, Hold, Plan, Step};
 use crate::transform::Change;
 
 /// What the plan changes in every object it applies, in the order of its steps. Lines that a recipe
@@ -48,7 +49,39 @@ pub fn plan(plan: &Plan, key: &MaskKey) -> Vec<ObjectDiff> {
         }
         _ => None,
     };
-    plan.steps.iter().filter_map(applied).collect()
+    let on_b: BTreeMap<ObjectId, ObjectDiff> = plan
+        .drift
+        .iter()
+        .map(|found| (found.live.id(), on_b(found, key)))
+        .collect();
+    plan.steps
+        .iter()
+        .flat_map(|step| {
+            let updated = on_b.get(&step.object).filter(|_| is_update(step));
+            applied(step).into_iter().chain(updated.cloned())
+        })
+        .collect()
+}
+
+fn is_update(step: &Step) -> bool {
+    matches!(
+        step.action,
+        Action::Apply {
+            class: Class::Update,
+            ..
+        }
+    )
+}
+
+/// What an update changes of what is on B now.
+fn on_b(found: &Drift, key: &MaskKey) -> ObjectDiff {
+    let mut diff = drift(&found.live, &found.applied, Knowledge::builtin(), key);
+    diff.class = "update of what is on B now".into();
+    if diff.lines.is_empty() {
+        diff.notes
+            .push("only what Ferry marks or the server keeps for itself changes".into());
+    }
+    diff
 }
 
 /// Captured objects by their names on B: they stand in the order of the graph's captured nodes.

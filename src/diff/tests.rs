@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::graph::{Graph, Node, Phase, Presence};
-use crate::plan::{Action, Class, Expect, Hold, Plan, Step};
+use crate::plan::{Action, Class, Drift, Expect, Hold, Plan, Step};
 use crate::surface::ClusterIdentity;
 use crate::transform::Change;
 
@@ -163,6 +163,7 @@ fn plan_of(before: Object, body: Object, class: Class, holds: Vec<Hold>) -> Plan
             ..Graph::default()
         },
         before: vec![before],
+        drift: Vec::new(),
     }
 }
 
@@ -191,4 +192,26 @@ fn what_nobody_changed_and_nobody_writes_is_not_in_the_plan_s_diff() {
     let object = deployment("shop", "a.io/web:1", 3);
     let plan_ = plan_of(object.clone(), object, Class::Same, Vec::new());
     assert_eq!(plan(&plan_, &key()), []);
+}
+
+#[test]
+fn an_update_also_shows_what_it_changes_of_what_is_on_b() {
+    let wanted = deployment("shop-b", "b.io/web:2", 3);
+    let live = deployment("shop-b", "b.io/web:1", 3);
+    let mut plan_ = plan_of(
+        deployment("shop", "a.io/web:2", 3),
+        wanted.clone(),
+        Class::Update,
+        Vec::new(),
+    );
+    plan_.drift = vec![Drift {
+        live,
+        applied: wanted,
+    }];
+    let diffs = plan(&plan_, &key());
+    assert_eq!(diffs.len(), 2);
+    let text = render_plain(&diffs[1..]);
+    assert!(text.contains("[update of what is on B now]"), "{text}");
+    assert!(text.contains("-        image: b.io/web:1"), "{text}");
+    assert!(!text.contains("a.io"), "{text}");
 }

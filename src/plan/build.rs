@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::classify::{Verdict, classify};
 use super::order::{Draft, Key, Role, steps};
 use super::volumes::Moves;
-use super::{Action, Class, Gate, Hold, Plan, VolumeMove, digest, hold, stamp};
+use super::{Action, Class, Drift, Gate, Hold, Plan, VolumeMove, digest, hold, stamp};
 use crate::capture::{Capture, Captured, Consistency, Owner};
 use crate::finding::Finding;
 use crate::graph::{Edge, Graph, Phase, Strength};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::surface::Surface;
-use crate::target::{NamespaceState, SOURCE_ANNOTATION, TargetState};
+use crate::target::{DryRun, NamespaceState, SOURCE_ANNOTATION, TargetState};
 use crate::transform::Transformed;
 
 /// Everything a plan follows from.
@@ -60,6 +60,7 @@ pub fn build(input: &PlanInput) -> Plan {
         recipes: input.recipes.to_vec(),
         late_binding: late_binding(input.surface),
         before: builder.before(),
+        drift: builder.drift(),
         steps: builder.steps(),
         findings,
         changes: input.transformed.changes.clone(),
@@ -303,6 +304,29 @@ impl<'a> Builder<'a> {
             owners: self.owners(id),
         };
         drafts.insert((id.clone(), Role::Apply), Draft::new(phase, apply));
+    }
+
+    /// What the updates change on B.
+    fn drift(&self) -> Vec<Drift> {
+        let target = self.input.target;
+        let updates = self
+            .verdicts
+            .iter()
+            .filter(|(_, verdict)| verdict.class == Class::Update);
+        updates
+            .filter_map(|(id, verdict)| {
+                let live = target.live.get(id)?.clone();
+                let applied = match target.dry_run.get(id) {
+                    Some(DryRun::Accepted { object }) => object.clone(),
+                    _ => {
+                        let mut applied = live.clone();
+                        json_patch::merge(applied.value_mut(), verdict.body.value());
+                        applied
+                    }
+                };
+                Some(Drift { live, applied })
+            })
+            .collect()
     }
 
     /// `<cluster A>/<namespace on A>`, for the stamp.

@@ -56,12 +56,13 @@ pub(super) fn steps(mut drafts: BTreeMap<Key, Draft>) -> Vec<Step> {
     }
     pull_forward(&mut drafts);
     let waves = waves(&drafts);
-    let mut order: Vec<(Phase, u32, Key)> = drafts
+    // By wave first: data steps begin in wave 0, whatever their phase, and are read where they begin.
+    let mut order: Vec<(u32, Phase, Key)> = drafts
         .iter()
         .map(|(key, draft)| {
             (
-                draft.phase,
                 waves.get(key).copied().unwrap_or(0),
+                draft.phase,
                 key.clone(),
             )
         })
@@ -73,7 +74,7 @@ pub(super) fn steps(mut drafts: BTreeMap<Key, Draft>) -> Vec<Step> {
         .collect();
     order
         .iter()
-        .filter_map(|(phase, wave, key)| {
+        .filter_map(|(wave, phase, key)| {
             let draft = drafts.remove(key)?;
             let mut needs: Vec<Need> = draft
                 .needs
