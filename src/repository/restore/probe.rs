@@ -309,9 +309,7 @@ impl Place {
         };
         rustix::fs::futimens(&self.file, &times)?;
         let there = local::mtime_of(&rustix::fs::fstat(&self.file)?);
-        kept(
-            there.seconds == time.tv_sec && i64::from(there.nanoseconds) == i64::from(time.tv_nsec),
-        )
+        kept(there.seconds == time.tv_sec && i64::from(there.nanoseconds) == time.tv_nsec)
     }
 
     fn xattr(&self, name: &str, value: &[u8]) -> io::Result<()> {
