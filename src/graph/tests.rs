@@ -441,28 +441,3 @@ proptest! {
         prop_assert_eq!(case.graph(), expected);
     }
 }
-
-/// Not a claim about a machine: a bound that only quadratic work would break.
-#[test]
-fn twenty_thousand_objects_are_ordered_in_seconds() {
-    let one = objects(WEB);
-    let mut case = Case::default();
-    for n in 0..4_000 {
-        for object in &one {
-            let mut value = object.value().clone();
-            let namespace = format!("shop-{n}");
-            if value["kind"] == "Namespace" {
-                value["metadata"]["name"] = namespace.into();
-            } else {
-                value["metadata"]["namespace"] = namespace.into();
-            }
-            case.objects.push(Object::new(value).unwrap());
-        }
-    }
-    let start = std::time::Instant::now();
-    let graph = case.graph();
-    assert_eq!(graph.order().len(), 20_000);
-    let elapsed = start.elapsed();
-    println!("{elapsed:?}");
-    assert!(elapsed.as_secs() < 20, "{elapsed:?}");
-}
