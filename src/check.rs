@@ -10,6 +10,7 @@ mod caps;
 mod classes;
 mod dry_run;
 mod instances;
+mod members;
 mod missing;
 mod namespaces;
 mod nodes;
@@ -69,6 +70,7 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     nodes::check(input, &mut findings);
     caps::check(input, &mut findings);
     ownership::check(input, &mut findings);
+    members::check(input, &mut findings);
     missing::check(input, &mut findings);
     dry_run::check(input, &mut findings);
     // Those about one object are of what A needs; what B lacks of that, `missing` knows.

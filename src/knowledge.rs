@@ -7,6 +7,7 @@ pub mod edges;
 pub mod gates;
 pub mod holds;
 pub mod kinds;
+pub mod members;
 pub mod normalize;
 pub mod produces;
 pub mod provisioners;
@@ -49,6 +50,8 @@ pub struct Knowledge {
     pub selectors: Vec<selectors::SelectorRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
+    /// Applications whose data holds host names (E-80).
+    pub members: Vec<members::Members>,
     /// What is no real difference, and what is never shown (rule book §6).
     pub normalize: Vec<normalize::NormalizeRow>,
     /// What stays on A (rule book §2).
@@ -99,6 +102,10 @@ impl Knowledge {
             kinds: table(
                 "kinds.yaml",
                 include_str!("../transforms/builtin/kinds.yaml"),
+            )?,
+            members: table(
+                "members.yaml",
+                include_str!("../transforms/builtin/members.yaml"),
             )?,
             normalize: table(
                 "normalize.yaml",

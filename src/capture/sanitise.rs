@@ -1,9 +1,8 @@
 //! Leaves on A what the server and A's controllers own of an object, and puts right what would do harm
 //! on B (rule book §2.2).
 //!
-//! A small engine over the `fields` rows of `transforms/builtin/sanitize.yaml`. Every condition looks
-//! at the object as A gave it, so the rows do not depend on each other's order, and sanitising twice
-//! is sanitising once.
+//! A small engine over the `fields` rows of `transforms/builtin/sanitize.yaml`, in their order. Every
+//! condition looks at the object as A gave it, and sanitising twice is sanitising once.
 
 use serde_json::Value;
 
@@ -35,6 +34,7 @@ fn apply(row: &DropFields, raw: &Object, object: &mut Object) {
         items,
         raise,
         set,
+        copy,
         unless_user_set,
         why: _,
     } = row;
@@ -57,6 +57,11 @@ fn apply(row: &DropFields, raw: &Object, object: &mut Object) {
     }
     for set in set {
         apply_set(set, object);
+    }
+    for path in copy {
+        path.visit(raw.value(), &mut |at, value| {
+            pointer::set(object.value_mut(), at, value.clone());
+        });
     }
     for path in empty {
         for at in path.find(object.value()).iter().rev() {

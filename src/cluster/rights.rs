@@ -81,6 +81,10 @@ pub fn to_apply<'a>(
             let scale = format!("{plural}/scale");
             rights.insert(Right::new("patch", group, &scale, object.namespace()));
         }
+        if resource.subresources.contains("status") && object.pointer("/status").is_some() {
+            let status = format!("{plural}/status");
+            rights.insert(Right::new("patch", group, &status, object.namespace()));
+        }
         // OpenShift lets few choose a route's host; elsewhere the kind is only a custom resource.
         let openshift = GroupKind::new("security.openshift.io", "SecurityContextConstraints");
         if object.is("route.openshift.io", "Route")

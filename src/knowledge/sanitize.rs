@@ -150,6 +150,9 @@ pub struct DropFields {
     /// Values to put in the place of A's.
     #[serde(default)]
     pub set: Vec<Set>,
+    /// Places that an earlier row dropped and that travel all the same (S-70).
+    #[serde(default)]
+    pub copy: Vec<PathPattern>,
     /// Whether a value the user set stays (S-60).
     #[serde(default)]
     pub unless_user_set: bool,

@@ -57,7 +57,7 @@ impl<M: Movers> Engine<'_, M> {
             let sent = self.dress(&step.object, body, None);
             self.intend(step, None, &sent).await?;
             if let Sent::Accepted(live) = self.send(resource, served, &sent, None).await? {
-                return Ok(Executed::of(live));
+                return Ok(Executed::of(self.identity(resource, body, live).await?));
             }
         }
         let mut tried = false;
@@ -71,7 +71,7 @@ impl<M: Movers> Engine<'_, M> {
                 return match live {
                     // The answer to the write may have been lost, and its repetition refused.
                     Some(live) if tried && self.is_written(resource, &sent, &live).await? => {
-                        Ok(Executed::of(live))
+                        Ok(Executed::of(self.identity(resource, body, live).await?))
                     }
                     _ => Err(error),
                 };
@@ -79,11 +79,36 @@ impl<M: Movers> Engine<'_, M> {
             self.intend(step, live.as_ref(), &sent).await?;
             let answer = self.send(resource, served, &sent, live.as_ref()).await?;
             if let Sent::Accepted(live) = answer {
-                return Ok(Executed::of(live));
+                return Ok(Executed::of(self.identity(resource, body, live).await?));
             }
             tried = true;
         }
         Err(stale("it changes faster than it can be written"))
+    }
+
+    /// S-70: writes the identity that a custom resource keeps in its status, before its controller is
+    /// let go on. An apply leaves a status alone where that is a sub-resource, and has written it where
+    /// it is none.
+    async fn identity(
+        &self,
+        resource: &ApiResource,
+        body: &Object,
+        live: Object,
+    ) -> Result<Object, StepError> {
+        let Some(status) = body.pointer("/status") else {
+            return Ok(live);
+        };
+        let patch = Patch::Merge(json!({"status": status}));
+        let place = Place::of(resource, body);
+        match self
+            .target()
+            .patch(place, Some("status"), &patch, MANAGER)
+            .await
+        {
+            Ok(live) => Ok(live),
+            Err(error) if error.is_not_found() => Ok(live),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether the object is already what applying the body makes of it, and Ferry is among those who

@@ -14,7 +14,7 @@ use ferry::event::Events;
 use ferry::graph::{self, Edge, GraphInput, Strength};
 use ferry::journal::RunFiles;
 use ferry::knowledge::Knowledge;
-use ferry::object::{Object, ObjectId};
+use ferry::object::{GroupKind, Object, ObjectId};
 use ferry::plan::{self, Plan, PlanInput, VolumeMove};
 use ferry::restore::{self, RunContext, RunOptions, RunReport, UndoOptions};
 use ferry::store::{Password, Store};
@@ -121,6 +121,19 @@ impl Bench {
                 patience: Some(Duration::from_secs(60)),
                 ..RunOptions::default()
             },
+        }
+    }
+
+    /// Looks at the cluster again until it serves a kind whose definition was just installed.
+    pub async fn until_served(&mut self, kind: &GroupKind) {
+        let started = std::time::Instant::now();
+        while self.surface.resource(kind, None).is_none() {
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "{kind} is not served"
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.surface = survey(&self.cluster, &Events::silent()).await.unwrap();
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ferry::capture::{Consistency, Owner, SavedVolume};
 use ferry::event::{Event, Events};
 use ferry::graph::Strength;
+use ferry::object::GroupKind;
 use ferry::plan::{Action, stamp};
 use ferry::restore::{self};
 use ferry::target::RUN_LABEL;
@@ -15,6 +16,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Bench, of, proof, run_name, workload};
+use crate::support::{Definition, unique};
 
 #[tokio::test]
 async fn a_plan_is_executed_in_order_and_a_second_one_changes_nothing() {
@@ -257,6 +259,32 @@ async fn a_variable_that_is_set_twice_travels_although_apply_refuses_it() {
         .as_array()
         .unwrap();
     assert_eq!(env.len(), 2);
+    assert_eq!(bench.plan().await.pending(), 0);
+}
+
+#[tokio::test]
+async fn s_70_identity_in_a_status_is_written_back() {
+    // A kind of the test's own: others install definitions of their own at the same time.
+    let group = format!("{}.example.com", unique());
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition", "metadata": {"name": format!("brokers.{group}")},
+        "spec": {"group": group, "scope": "Namespaced",
+            "names": {"kind": "Broker", "plural": "brokers", "singular": "broker"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}]}});
+    let _definition = Definition::new("b", &definition);
+    let mut bench = Bench::new("status").await;
+    bench.until_served(&GroupKind::new(&group, "Broker")).await;
+    bench.add(
+        &format!("{group}/v1"),
+        "Broker",
+        "events",
+        json!({"spec": {}, "status": {"clusterId": "8Jk"}}),
+    );
+    assert!(bench.execute(&run_name()).await.complete());
+    let live = bench.live(&format!("brokers.{group}"), "events");
+    assert_eq!(live["status"]["clusterId"], "8Jk");
     assert_eq!(bench.plan().await.pending(), 0);
 }
 

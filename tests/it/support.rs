@@ -197,6 +197,33 @@ impl Drop for Namespace {
     }
 }
 
+/// A custom kind of the test's own, deleted when the test ends.
+#[derive(Debug)]
+pub struct Definition {
+    context: &'static str,
+    name: String,
+}
+
+impl Definition {
+    /// Installs a CustomResourceDefinition.
+    #[track_caller]
+    pub fn new(context: &'static str, definition: &Value) -> Self {
+        apply(context, &definition.to_string());
+        Self {
+            context,
+            name: definition["metadata"]["name"].as_str().unwrap().to_owned(),
+        }
+    }
+}
+
+impl Drop for Definition {
+    fn drop(&mut self) {
+        let mut delete = Command::new(testbed("FERRY_TESTBED_KUBECTL"));
+        delete.args(["--context", self.context, "delete", "crd", &self.name]);
+        drop(delete.args(["--wait=false", "--ignore-not-found"]).output());
+    }
+}
+
 /// Six letters and digits that no other test has.
 pub fn unique() -> String {
     let path = tempfile::Builder::new()
