@@ -13,6 +13,7 @@ pub mod references;
 pub mod render;
 pub mod roots;
 mod selectors;
+mod wishes;
 
 pub use build::{GraphError, GraphInput, build};
 pub use query::Link;

@@ -8,6 +8,7 @@ use super::known::{Known, products};
 use super::order::{Arc, Arcs, Order, order};
 use super::policies::{Need, Policies};
 use super::references::{Reference, References};
+use super::wishes::wishes;
 use super::{DroppedEdge, Edge, Graph, Node, Presence, Strength, selectors};
 use crate::capture::{Dropped, Owner};
 use crate::knowledge::Knowledge;
@@ -254,6 +255,13 @@ impl<'a> Drawing<'a> {
                     self.add(user, binding, Strength::S, "E-18", "");
                 }
             }
+        }
+        for wish in wishes(self.input.objects) {
+            let (from, to) = (
+                self.input.objects[wish.from].id(),
+                self.input.objects[wish.to].id(),
+            );
+            self.add(&from, &to, Strength::S, "E-U1", &wish.pointer);
         }
         self.owned();
         (self.edges, self.known)

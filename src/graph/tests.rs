@@ -404,6 +404,40 @@ fn impact_lists_what_cannot_be_created_or_run_near_ones_first() {
 }
 
 #[test]
+fn why_and_impact_end_on_a_circle() {
+    let pod = |name: &str, needs: &str| {
+        format!(
+            "---
+apiVersion: example.com/v1
+kind: Part
+metadata: {{name: {name}, namespace: shop}}
+spec: {{nextRef: {{kind: Part, apiVersion: example.com/v1, name: {needs}}}}}
+"
+        )
+    };
+    let graph = Case::new(&[pod("a", "b"), pod("b", "c"), pod("c", "a")].concat()).graph();
+    assert_eq!(graph.dropped.len(), 1);
+    let a = id("Part.example.com shop/a");
+    let chain: Vec<_> = graph.why(&a).iter().map(|edge| &edge.to.name).collect();
+    assert_eq!(chain, ["c", "a"]);
+    assert_eq!(graph.impact(&a).len(), 2);
+}
+
+#[test]
+fn why_impact_and_focus_answer_for_what_is_missing() {
+    let graph = Case::new(WEB).graph();
+    let missing = id("ConfigMap shop/none");
+    assert_eq!(graph.why(&missing).last().unwrap().to, missing);
+    let hit: Vec<String> = graph
+        .impact(&missing)
+        .iter()
+        .map(|link| link.id.to_string())
+        .collect();
+    assert_eq!(hit, ["Deployment.apps shop/web"]);
+    assert!(graph.focus(&missing, 1).node(&missing).is_some());
+}
+
+#[test]
 fn focus_keeps_what_is_near_and_does_not_walk_through_the_namespace() {
     let graph = Case::new(WEB).graph();
     let near = graph.focus(&id("Secret shop/key"), 2);
