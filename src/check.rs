@@ -59,7 +59,7 @@ impl CheckInput<'_> {
 
 /// Runs every check. Findings come worst first, then by rule and object.
 pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = input.transformed.findings.clone();
     rights::check(input, &mut findings);
     namespaces::check(input, &mut findings);
     served::check(input, &mut findings);

@@ -3,11 +3,14 @@
 //! One file per table, one row type per file, one small engine per use. A row carries its rule id (as
 //! in the rule book) and says why it exists. Nothing here looks at a cluster.
 
+pub mod clouds;
 pub mod edges;
 pub mod gates;
+pub mod guard;
 pub mod holds;
 pub mod kinds;
 pub mod members;
+pub mod mergekeys;
 pub mod normalize;
 pub mod produces;
 pub mod provisioners;
@@ -60,6 +63,12 @@ pub struct Knowledge {
     pub provisioners: Vec<provisioners::Provisioner>,
     /// Where transforms rewrite names (rule book §3).
     pub targets: Vec<targets::Target>,
+    /// Annotations that only one cloud reads (T-6).
+    pub clouds: Vec<clouds::Cloud>,
+    /// What a copy of production must not do (T-13).
+    pub guard: Vec<guard::GuardRow>,
+    /// By which keys lists merge.
+    pub merge_keys: Vec<mergekeys::MergeKey>,
 }
 
 impl Knowledge {
@@ -122,6 +131,18 @@ impl Knowledge {
             targets: table(
                 "targets.yaml",
                 include_str!("../transforms/builtin/targets.yaml"),
+            )?,
+            clouds: table(
+                "clouds.yaml",
+                include_str!("../transforms/builtin/clouds.yaml"),
+            )?,
+            guard: table(
+                "guard.yaml",
+                include_str!("../transforms/builtin/guard.yaml"),
+            )?,
+            merge_keys: table(
+                "mergekeys.yaml",
+                include_str!("../transforms/builtin/mergekeys.yaml"),
             )?,
         })
     }

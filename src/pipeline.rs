@@ -22,7 +22,7 @@ use crate::object::{Object, ObjectId};
 use crate::plan::{self, Plan, PlanInput};
 use crate::report::units::plural;
 use crate::surface::Surface;
-use crate::transform::{self, Recipe, TransformErrors, Transformed};
+use crate::transform::{self, Recipe, Source, TransformErrors, Transformed};
 
 /// The group and kind of custom resource definitions.
 const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
@@ -176,7 +176,8 @@ pub fn transformed(
         .iter()
         .map(|one| one.object.clone())
         .collect();
-    let transformed = transform::apply(&objects, recipes, knowledge)?;
+    let source = Source::of(capture, &objects);
+    let transformed = transform::apply_to(&source, recipes, knowledge)?;
     let changed: BTreeSet<&ObjectId> = transformed
         .changes
         .iter()
@@ -246,10 +247,8 @@ fn draw(
             ..dropped.clone()
         })
         .collect();
-    let owners: BTreeMap<ObjectId, Vec<Owner>> = capture
-        .objects
-        .iter()
-        .zip(&transformed.objects)
+    let owners: BTreeMap<ObjectId, Vec<Owner>> = transformed
+        .from(&capture.objects)
         .filter(|(captured, _)| !captured.owners.is_empty())
         .map(|(captured, object)| {
             let owners = captured.owners.iter().map(|owner| Owner {

@@ -7,12 +7,18 @@
 mod apply;
 pub mod builtin;
 pub mod cel;
+pub mod class;
+pub mod config_text;
+pub mod convert;
+pub mod endpoint;
 pub mod explain;
+pub mod exposure;
 pub mod fault;
 pub mod fixture;
 mod follow;
 mod form;
 pub mod grammar;
+pub mod guard;
 mod helm;
 pub mod host;
 pub mod image;
@@ -26,18 +32,27 @@ mod parse;
 mod patch;
 mod places;
 pub mod recipe;
+pub mod rename;
+pub mod resources;
+mod scale;
+pub mod scheduling;
+pub mod secrets;
 pub mod select;
+pub mod source;
+mod strategic;
 mod text;
 pub mod values;
 pub mod variables;
+pub mod volumes;
 mod work;
 
-pub use self::apply::apply;
+pub use self::apply::{apply, apply_to};
 pub use self::explain::explain;
 pub use self::fault::{Fault, RecipeErrors, TransformErrors};
 pub use self::lint::lint;
 pub use self::load::load;
 pub use self::recipe::Recipe;
+pub use self::source::Source;
 pub use self::values::Values;
 
 use std::collections::BTreeMap;
@@ -46,6 +61,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::finding::Finding;
 use crate::object::{Object, ObjectId};
 
 /// One value a recipe changed.
@@ -98,8 +114,13 @@ pub struct Rule {
 /// What recipes made of the captured objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transformed {
-    /// The objects as B shall see them, in the order they were given.
+    /// The objects as B shall see them: those given, in their order, without those that stay on A,
+    /// then those that recipes add.
     pub objects: Vec<Object>,
+    /// For each of `objects` its position among those given; `None` for one that a recipe adds.
+    pub origins: Vec<Option<usize>>,
+    /// What recipes have to say: what was lost, and what is to be looked at.
+    pub findings: Vec<Finding>,
     /// Every change, in the order of the transforms.
     pub changes: Vec<Change>,
     /// What looks like something that moved and was left alone.
@@ -113,6 +134,13 @@ pub struct Transformed {
 }
 
 impl Transformed {
+    /// The objects that travel, each with the captured one it came from. `captured` is in the order of
+    /// what was given.
+    pub fn from<'a, T>(&'a self, captured: &'a [T]) -> impl Iterator<Item = (&'a T, &'a Object)> {
+        let pairs = self.origins.iter().zip(&self.objects);
+        pairs.filter_map(|(origin, object)| Some((captured.get((*origin)?)?, object)))
+    }
+
     /// What an object of A is called on B.
     pub fn on_b<'a>(&'a self, id: &'a ObjectId) -> &'a ObjectId {
         self.renamed.get(id).unwrap_or(id)

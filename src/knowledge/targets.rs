@@ -16,10 +16,28 @@ pub enum Rewrites {
     Image,
     /// T-1: the name of a storage class.
     StorageClass,
+    /// T-1: the name of a volume snapshot class.
+    VolumeSnapshotClass,
+    /// T-1: the name of a volume attributes class.
+    VolumeAttributesClass,
+    /// T-6: the name of an ingress class.
+    IngressClass,
     /// T-5: a host name.
     Host,
     /// T-7: a number of replicas.
     Replicas,
+    /// T-7: the fewest replicas an autoscaler keeps.
+    AutoscalerMin,
+    /// T-7: the most replicas an autoscaler makes.
+    AutoscalerMax,
+    /// T-8: the size of a claim.
+    ClaimSize,
+    /// T-8: the access modes of a claim.
+    ClaimModes,
+    /// T-8: the spec of a claim.
+    ClaimSpec,
+    /// T-10: a secret value.
+    Secret,
     /// T-11: free text in which host names and Services' names may stand.
     Text,
     /// T-12: the metadata of a pod template.
@@ -57,6 +75,20 @@ pub enum Form {
     HostRule,
     /// JSON whose fields `namespace` are names.
     JsonNamespace,
+    /// An image in OpenShift's own registry, whose repository begins with a namespace.
+    InternalImage,
+    /// `app:group/Kind:name/…`: the name of a namespace after the last colon.
+    TrackingId,
+    /// URLs joined by commas, blanks allowed.
+    UrlList,
+    /// A map with `repository`, and perhaps `registry`, that together name an image.
+    Repository,
+    /// Base64 of the value.
+    Base64,
+    /// An element with `name` and `value`.
+    NamedValue,
+    /// A certificate or key that must stay one.
+    Pem,
 }
 
 /// One place.

@@ -116,9 +116,11 @@ impl<'a> Builder<'a> {
             moves: BTreeMap::new(),
             beneath_data: BTreeSet::new(),
         };
-        for (captured, object) in input.capture.objects.iter().zip(&input.transformed.objects) {
+        for (captured, object) in input.transformed.from(&input.capture.objects) {
             builder.names.insert(captured.object.id(), object.id());
             builder.captured.insert(object.id(), captured);
+        }
+        for object in &input.transformed.objects {
             builder.objects.insert(object.id(), object.clone());
         }
         builder.add_namespaces();

@@ -1,56 +1,96 @@
 //! All recipes on all objects, in the order of rule book §3:
-//! namespaces, images, classes, hosts, scale, text, labels, patches.
+//! namespaces and names, images, classes, hosts, scheduling and scaling, text, secrets, labels, patches.
 //!
-//! The typed transforms of all recipes act together; entries' order in the file decides only between
-//! labels and between patches. Selections look at objects as they are on A.
+//! The typed transforms of all recipes act together; entries' order in the file decides only where one
+//! says that it overrides another. Selections look at objects as they are on A.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
+use super::class::Class;
+use super::endpoint::endpoints;
 use super::fault::{Fault, Faults, TransformErrors};
 use super::follow::{self, Done};
 use super::names::Maps;
 use super::recipe::{Entry, Recipe, Transform};
+use super::rename::Renames;
+use super::source::Source;
 use super::work::{Part, Work};
-use super::{Rule, Transformed, helm, invariant, lookalike, marks, patch, places, text};
+use super::{
+    Rule, Transformed, config_text, convert, exposure, guard, helm, invariant, lookalike, marks,
+    patch, places, resources, scale, scheduling, secrets, text, volumes,
+};
+use crate::graph::references::References;
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites};
 use crate::object::Object;
 
-/// Applies recipes to captured objects. No recipe changes nothing.
+/// Applies recipes to objects of which nothing else is known. No recipe changes nothing.
 ///
 /// # Errors
-/// Everything that does not fit, at once: two recipes that contradict each other, rules that match
-/// nothing, patches that fail, selectors that would lose their pods, objects that would collide.
+/// As [`apply_to`].
 pub fn apply(
     objects: &[Object],
     recipes: &[Recipe],
     knowledge: &Knowledge,
 ) -> Result<Transformed, TransformErrors> {
+    apply_to(&Source::new(objects), recipes, knowledge)
+}
+
+/// Applies recipes to what was captured. No recipe changes nothing.
+///
+/// # Errors
+/// Everything that does not fit, at once: two recipes or entries that contradict each other, rules
+/// that match nothing, expressions and patches that fail, selectors that would lose their pods,
+/// objects that would collide.
+pub fn apply_to(
+    source: &Source<'_>,
+    recipes: &[Recipe],
+    knowledge: &Knowledge,
+) -> Result<Transformed, TransformErrors> {
     let mut maps = Maps::join(recipes).map_err(|faults| TransformErrors { faults })?;
-    let mut work = Work::new(objects, recipes);
+    let mut work = Work::new(source, recipes);
     let faults = work.select();
     if !faults.is_empty() {
         return Err(TransformErrors { faults });
     }
-    let mut faults = stages(&mut work, knowledge, &mut maps);
-    helm::releases(&mut work, knowledge, &mut maps);
+    let references = References::new(knowledge, source.all_definitions());
+    let lens = Lens {
+        knowledge,
+        references: &references,
+    };
+    let mut faults = stages(&mut work, lens, &mut maps);
+    helm::releases(&mut work, lens, &mut maps);
     faults.extend(invariant::selectors(&work));
     faults.extend(invariant::names(&work));
     faults.extend(unmatched(&work, &maps));
     if !faults.is_empty() {
         return Err(TransformErrors { faults });
     }
+    scale::budgets(&mut work);
+    convert::left_behind(&mut work, &references);
     lookalike::find(&mut work, &maps);
     Ok(result(work, &maps))
 }
 
-/// Every transform, in order. What is wrong with patches comes back.
-pub(super) fn stages(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) -> Vec<Fault> {
-    let written = follow::references(work, knowledge, maps);
+/// What every stage looks things up in.
+#[derive(Clone, Copy)]
+pub(super) struct Lens<'l> {
+    pub(super) knowledge: &'l Knowledge,
+    pub(super) references: &'l References<'l>,
+}
+
+/// Every transform, in order. What is wrong comes back.
+pub(super) fn stages(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) -> Vec<Fault> {
+    let Lens {
+        knowledge,
+        references,
+    } = lens;
+    maps.renames = Renames::collect(work);
+    let written = follow::references(work, references, maps);
     let nothing = Done::new();
     rename_namespaces(work, knowledge, maps, &written);
+    maps.renames.write(work);
+    convert::image_streams(work, references);
     places::rewrite_all(
         work,
         knowledge,
@@ -61,20 +101,90 @@ pub(super) fn stages(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps
             _ => maps.images.find(name),
         },
     );
-    places::rewrite_all(
-        work,
-        knowledge,
-        Rewrites::StorageClass,
-        &written,
-        &mut |name, _| maps.classes.find(name),
-    );
+    places::image_parts(work, knowledge, &mut maps.images);
+    for class in Class::ALL {
+        if let Some(rewrites) = class.rewrites() {
+            places::rewrite_all(work, knowledge, rewrites, &written, &mut |name, _| {
+                maps.class(class).find(name)
+            });
+        }
+    }
     places::rewrite_all(work, knowledge, Rewrites::Host, &nothing, &mut |name, _| {
         maps.hosts.find(name)
     });
-    scale(work, knowledge);
+    let mut faults = chosen(work, lens);
     rewrite_texts(work, knowledge, maps);
+    faults.extend(per_entry(work, &mut |work, recipe, entry, faults| {
+        if let Transform::Text(text) = &entry.transform {
+            config_text::apply(work, references.roots(), recipe, entry, text, faults);
+            for index in work.selected(recipe, entry) {
+                secrets::tell_immutable(work, index);
+            }
+        }
+    }));
+    secrets::apply_all(work, knowledge);
+    convert::kinds(work, references);
     marks::apply(work, knowledge);
-    patch::apply(work)
+    faults.extend(per_entry(
+        work,
+        &mut |work, recipe, entry, _| match &entry.transform {
+            Transform::CloneGuard(one) => guard::apply(work, knowledge, recipe, entry, one),
+            Transform::LeaveOut(_) => {
+                for index in work.selected(recipe, entry) {
+                    work.leave(index, "leaveOut", whole(recipe, entry));
+                }
+            }
+            _ => {}
+        },
+    ));
+    faults.extend(patch::apply(work, knowledge, references.roots()));
+    faults.extend(work.take_conflicts());
+    faults
+}
+
+/// T-6, T-7 and T-8: what entries choose for objects they select.
+fn chosen(work: &mut Work<'_>, lens: Lens<'_>) -> Vec<Fault> {
+    let Lens {
+        knowledge,
+        references,
+    } = lens;
+    let roots = references.roots();
+    let mut faults = per_entry(
+        work,
+        &mut |work, recipe, entry, faults| match &entry.transform {
+            Transform::Scheduling(one) => scheduling::apply(work, roots, recipe, entry, one),
+            Transform::Exposure(one) => exposure::apply(work, knowledge, recipe, entry, one),
+            Transform::Scale(one) => scale::apply(work, knowledge, references, recipe, entry, one),
+            Transform::Resources(one) => {
+                resources::apply(work, roots, recipe, entry, one, faults);
+            }
+            _ => {}
+        },
+    );
+    // Modes of claims are judged by how many pods there are in the end.
+    faults.extend(per_entry(work, &mut |work, recipe, entry, faults| {
+        if let Transform::Volumes(one) = &entry.transform {
+            volumes::apply(work, knowledge, references, recipe, entry, one, faults);
+        }
+    }));
+    faults
+}
+
+/// Visits every entry with a place for its mistakes.
+fn per_entry(
+    work: &mut Work<'_>,
+    visit: &mut dyn FnMut(&mut Work<'_>, usize, &Entry, &mut Faults),
+) -> Vec<Fault> {
+    let recipes = work.recipes;
+    let mut all = Vec::new();
+    for (number, recipe) in recipes.iter().enumerate() {
+        let mut faults = Faults::new(recipe.source.clone());
+        for entry in &recipe.entries {
+            visit(work, number, entry, &mut faults);
+        }
+        all.extend(faults.into_list());
+    }
+    all
 }
 
 fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps, written: &Done) {
@@ -90,25 +200,6 @@ fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps
     );
 }
 
-/// T-7.
-fn scale(work: &mut Work<'_>, knowledge: &Knowledge) {
-    let recipes = work.recipes;
-    for (recipe, entry) in entries(recipes) {
-        let Transform::Scale(scale) = &entry.transform else {
-            continue;
-        };
-        let part = whole(recipe, entry);
-        for index in work.selected(recipe, entry) {
-            let object = &work.before[index];
-            let mut rows = knowledge.targets.iter();
-            let row = rows.find(|row| row.rewrites == Rewrites::Replicas && row.applies(object));
-            if let Some((row, path)) = row.and_then(|row| Some((row, row.path.exact()?))) {
-                work.set(index, &path, Value::from(scale.replicas), &row.id, part);
-            }
-        }
-    }
-}
-
 /// T-11, and T-5 inside text.
 fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
     let services: BTreeSet<(String, String)> = work
@@ -119,41 +210,82 @@ fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
         .collect();
     let service =
         |name: &str, namespace: &str| services.contains(&(name.to_owned(), namespace.to_owned()));
-    if !maps.namespaces.is_empty() {
-        places::rewrite_all(
-            work,
-            knowledge,
-            Rewrites::Text,
-            &Done::new(),
-            &mut |leaf, _| {
-                let used = std::cell::Cell::new(None);
-                let rename = |namespace: &str| {
-                    let (to, part) = maps.namespaces.peek(namespace)?;
-                    used.set(Some(part));
-                    Some(to)
-                };
-                let new = text::service_names(leaf, &rename, &service)?;
-                Some((new, used.get()?))
-            },
-        );
+    let texts = |work: &mut Work<'_>, change: &mut dyn FnMut(&str) -> Option<(String, Part)>| {
+        let nothing = Done::new();
+        places::rewrite_all(work, knowledge, Rewrites::Text, &nothing, &mut |leaf, _| {
+            change(leaf)
+        });
+    };
+    if !maps.namespaces.is_empty() || !maps.renames.is_empty() {
+        texts(work, &mut |leaf| {
+            let used = std::cell::Cell::new(None);
+            let rename = |name: Option<&str>, namespace: &str| {
+                let moved = maps.namespaces.peek(namespace);
+                let own = name.and_then(|name| maps.renames.service(name, namespace));
+                used.set(
+                    own.map(|(_, part)| part)
+                        .or(moved.as_ref().map(|(_, part)| *part)),
+                );
+                if own.is_none() && moved.is_none() {
+                    return None;
+                }
+                let to = moved.map_or_else(|| namespace.to_owned(), |(to, _)| to);
+                Some((own.map(|(name, _)| name.to_owned()), to))
+            };
+            let new = text::service_names(leaf, &rename, &service)?;
+            Some((new, used.get()?))
+        });
+    }
+    if !maps.renames.is_empty() {
+        bare_names(work, knowledge, maps);
     }
     if !maps.hosts.is_empty() {
-        places::rewrite_all(
-            work,
-            knowledge,
-            Rewrites::Text,
-            &Done::new(),
-            &mut |leaf, _| {
-                let mut used = None;
-                let new = text::hosts(leaf, &mut |host| {
-                    let (to, part) = maps.hosts.peek(host)?;
-                    used = Some(part);
-                    Some(to)
-                })?;
-                Some((new, used?))
-            },
-        );
+        texts(work, &mut |leaf| {
+            let mut used = None;
+            let new = text::hosts(leaf, &mut |host| {
+                let (to, part) = maps.hosts.peek(host)?;
+                used = Some(part);
+                Some(to)
+            })?;
+            Some((new, used?))
+        });
     }
+    if !maps.endpoints.is_empty() {
+        texts(work, &mut |leaf| {
+            let mut used = None;
+            let new = endpoints(leaf, &mut |endpoint| {
+                let (to, part) = maps.endpoints.find(endpoint)?;
+                used = Some(part);
+                Some(to)
+            })?;
+            Some((new, used?))
+        });
+    }
+    if !maps.domains.is_empty() {
+        texts(work, &mut |leaf| {
+            let mut used = None;
+            let new = text::cluster_domains(leaf, &mut |domain| {
+                let (to, part) = maps.domains.find(domain)?;
+                used = Some(part);
+                Some(to)
+            })?;
+            Some((new, used?))
+        });
+    }
+}
+
+/// Names of renamed Services as their own namespace writes them.
+fn bare_names(work: &mut Work<'_>, knowledge: &Knowledge, maps: &Maps) {
+    places::rewrite_each(work, knowledge, Rewrites::Text, &mut |object, leaf| {
+        let namespace = object.namespace()?;
+        let used = std::cell::Cell::new(None);
+        let new = text::bare_names(leaf, &|name| {
+            let (new, part) = maps.renames.service(name, namespace)?;
+            used.set(Some(part));
+            Some(new.to_owned())
+        })?;
+        Some((new, used.get()?))
+    });
 }
 
 /// Every entry with its recipe's index, in order.
@@ -179,7 +311,8 @@ fn unmatched(work: &Work<'_>, maps: &Maps) -> Vec<Fault> {
     for (number, recipe) in work.recipes.iter().enumerate() {
         let mut faults = Faults::new(recipe.source.clone());
         for entry in recipe.entries.iter().filter(|entry| !entry.optional) {
-            for (index, (name, span)) in rules_of(entry).into_iter().enumerate() {
+            for (index, (name, span)) in entry.transform.rules(&entry.span).into_iter().enumerate()
+            {
                 let part = Part {
                     part: index,
                     ..whole(number, entry)
@@ -211,27 +344,6 @@ fn described(entry: &Entry, name: Option<&str>) -> String {
     }
 }
 
-/// The rules of an entry that must each match: every line of a map, or the entry as a whole.
-fn rules_of(entry: &Entry) -> Vec<(Option<String>, std::ops::Range<usize>)> {
-    fn lines<T: std::fmt::Display>(
-        map: &[super::recipe::Mapping<T>],
-    ) -> Vec<(Option<String>, std::ops::Range<usize>)> {
-        let line = |line: &super::recipe::Mapping<T>| {
-            (Some(line.from.value.to_string()), line.from.span.clone())
-        };
-        map.iter().map(line).collect()
-    }
-    match &entry.transform {
-        Transform::StorageClass(map) | Transform::Namespace(map) => lines(map),
-        Transform::Registry(map) => lines(map),
-        Transform::Host(map) => lines(map),
-        Transform::Scale(_)
-        | Transform::Labels(_)
-        | Transform::Annotations(_)
-        | Transform::Patch(_) => vec![(None, entry.span.clone())],
-    }
-}
-
 fn advice(entry: &Entry, maps: &Maps) -> String {
     let found = |what: &str, names: &BTreeSet<String>| match names.is_empty() {
         true => format!("the capture has no {what}; remove the rule or add `optional: true`"),
@@ -244,17 +356,15 @@ fn advice(entry: &Entry, maps: &Maps) -> String {
         }
     };
     match &entry.transform {
-        Transform::StorageClass(_) => found("storage classes", &maps.classes.seen),
+        Transform::Class(class, _) => found(class.plural(), &maps.seen_classes(*class)),
         Transform::Registry(_) => found("images from", &maps.images.seen),
         Transform::Namespace(_) => found("namespaces", &maps.namespaces.seen),
         Transform::Host(_) => found("hosts", &maps.hosts.seen),
-        Transform::Scale(_)
-        | Transform::Labels(_)
-        | Transform::Annotations(_)
-        | Transform::Patch(_) => {
-            "correct `select`, which looks at objects as they are on A, or add `optional: true`"
-                .into()
+        Transform::Endpoint(_) | Transform::ClusterDomain(_) | Transform::Text(_) => {
+            "no text that is looked at has it; correct the rule or add `optional: true`".into()
         }
+        _ => "correct `select`, which looks at objects as they are on A, or add `optional: true`"
+            .into(),
     }
 }
 
@@ -262,7 +372,7 @@ fn advice(entry: &Entry, maps: &Maps) -> String {
 fn rules(work: &Work<'_>) -> Vec<Rule> {
     let mut all = Vec::new();
     for (recipe, entry) in entries(work.recipes) {
-        for (index, (name, span)) in rules_of(entry).into_iter().enumerate() {
+        for (index, (name, span)) in entry.transform.rules(&entry.span).into_iter().enumerate() {
             let part = Part {
                 part: index,
                 ..whole(recipe, entry)
@@ -279,7 +389,7 @@ fn rules(work: &Work<'_>) -> Vec<Rule> {
     all
 }
 
-fn result(work: Work<'_>, maps: &Maps) -> Transformed {
+fn result(mut work: Work<'_>, maps: &Maps) -> Transformed {
     let rules = rules(&work);
     let mut renamed = BTreeMap::new();
     let mut namespaces = BTreeMap::new();
@@ -297,8 +407,18 @@ fn result(work: Work<'_>, maps: &Maps) -> Transformed {
             renamed.insert(old, new);
         }
     }
+    let findings = work.take_findings();
+    let added: Vec<Object> = work.added().map(|(object, _)| object.clone()).collect();
+    let kept: Vec<usize> = (0..work.objects.len())
+        .filter(|index| !work.is_left(*index))
+        .collect();
+    let mut origins: Vec<Option<usize>> = kept.iter().copied().map(Some).collect();
+    origins.extend(added.iter().map(|_| None));
+    let objects = kept.into_iter().map(|index| work.objects[index].clone());
     Transformed {
-        objects: work.objects,
+        objects: objects.chain(added).collect(),
+        origins,
+        findings,
         changes: work.changes,
         lookalikes: work.lookalikes,
         rules,

@@ -218,6 +218,22 @@ impl Faults {
         self
     }
 
+    /// Adds words to the mistake just recorded.
+    pub(crate) fn note(&mut self, note: impl fmt::Display) -> &mut Self {
+        if let Some(fault) = self.list.last_mut() {
+            fault.message = format!("{}: {note}", fault.message);
+        }
+        self
+    }
+
+    /// The folder of the file, as the user named it: what it names itself is seen from there.
+    pub(crate) fn folder(&self) -> std::path::PathBuf {
+        let file = std::path::Path::new(self.source.name());
+        file.parent()
+            .map(std::path::Path::to_path_buf)
+            .unwrap_or_default()
+    }
+
     /// Adds a second place to the mistake just recorded.
     pub(crate) fn also(&mut self, span: &Range<usize>, label: impl Into<String>) -> &mut Self {
         if let Some(fault) = self.list.last_mut() {

@@ -1,15 +1,15 @@
-//! Renames along the reference table: where `edges.yaml` says an object names a namespace or a storage
-//! class, the very characters of that name change. What a graph edge is drawn from is what a rename
+//! Renames along the reference table: where `edges.yaml` says an object names a namespace, a class or
+//! an object with a new name, the very characters of that name change. What a graph edge is drawn from is what a rename
 //! follows; `targets.yaml` adds the places that are no reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::class::Class;
 use super::names::Maps;
 use super::work::{Difference, Part, Work};
 use crate::graph::references::{Reference, References, Spot, rewrite};
-use crate::knowledge::Knowledge;
 use crate::object::Object;
 
 /// Places written already, per object: the rows of `targets.yaml` leave them alone.
@@ -26,18 +26,16 @@ struct Edit {
     rule: &'static str,
 }
 
-/// Renames namespaces and storage classes in every reference.
-pub(super) fn references(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) -> Done {
+/// Renames namespaces, classes and objects in every reference.
+pub(super) fn references(
+    work: &mut Work<'_>,
+    references: &References<'_>,
+    maps: &mut Maps,
+) -> Done {
     let mut done = vec![BTreeSet::new(); work.objects.len()];
-    if maps.namespaces.is_empty() && maps.classes.is_empty() {
+    if maps.leave_references() {
         return done;
     }
-    let crds: Vec<&Object> = work
-        .before
-        .iter()
-        .filter(|object| object.is("apiextensions.k8s.io", "CustomResourceDefinition"))
-        .collect();
-    let references = References::new(knowledge, crds);
     for (index, done) in done.iter_mut().enumerate() {
         let object = &work.before[index];
         let found = references.find(object);
@@ -73,15 +71,22 @@ fn edits(object: &Object, reference: &Reference, maps: &mut Maps) -> Vec<Edit> {
     if let Some(spot) = &reference.name {
         if reference.target.is("", "Namespace") {
             edits.extend(namespace(spot, maps));
-        } else if reference.target.is("storage.k8s.io", "StorageClass")
+        } else if let Some(class) = Class::of(&reference.target)
             && let Some(name) = spot.read(object.value())
-            && let Some((new, part)) = maps.classes.find(&name)
+            && let Some((new, part)) = maps.class(class).find(&name)
         {
             edits.push(Edit {
                 spot: spot.clone(),
                 new,
                 part,
-                rule: "T-1",
+                rule: class.rule(),
+            });
+        } else if let Some((new, part)) = maps.renames.find(&reference.target) {
+            edits.push(Edit {
+                spot: spot.clone(),
+                new: new.to_owned(),
+                part,
+                rule: "T-3",
             });
         }
     }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::convert::INTERNAL;
 use super::image::ImageRef;
 use crate::knowledge::targets::Form;
 
@@ -34,7 +35,24 @@ pub(super) fn rewrite(form: Form, text: &str, rename: &mut Renamer<'_>) -> Optio
         Form::DockerConfig => docker_config(text, rename),
         Form::HostRule => quoted(text, rename),
         Form::JsonNamespace => json_namespace(text, rename),
+        Form::TrackingId => {
+            let (before, place) = text.rsplit_once(':')?;
+            Some(format!("{before}:{}", slash(place, rename)?))
+        }
+        Form::UrlList => items(text, &mut |item| url(item, rename)),
+        Form::InternalImage => internal(text, rename),
+        // Not names in a text: see `places` and `secrets`.
+        Form::Repository | Form::Base64 | Form::NamedValue | Form::Pem => None,
     }
+}
+
+/// `registry/namespace/stream…`, when the registry is OpenShift's own.
+fn internal(text: &str, rename: &mut Renamer<'_>) -> Option<String> {
+    let registry = INTERNAL
+        .iter()
+        .find(|registry| text.starts_with(**registry))?;
+    let (namespace, rest) = text[registry.len()..].strip_prefix('/')?.split_once('/')?;
+    Some(format!("{registry}/{}/{rest}", rename(namespace)?))
 }
 
 /// The key `name.…` with its name replaced.

@@ -3,12 +3,19 @@
 //! One table with two readers: the parser refuses what is not in it (`parse::Fields`), and
 //! `ferry recipe schema` writes it out for editors. What a key means beyond its form is the parser's.
 
+mod chosen;
 mod schema;
 mod shapes;
 
+pub(super) use self::chosen::{
+    ATTRIBUTES_CLASS, AUTOSCALER, CLONE_GUARD, CLOUD, CLUSTER_DOMAIN, CONVERT, CONVERTED, ENDPOINT,
+    EXPOSURE, GATEWAY, GATEWAY_CLASS, INGRESS_CLASS, LEAVE_OUT, NAMES, PRIORITY_CLASS, REGISTRY,
+    REPLACEMENT, RESOURCES, ROUTES, RUNTIME_CLASS, SCALE, SCHEDULING, SECRETS, SENSITIVE, SIZE,
+    SNAPSHOT_CLASS, STORAGE_CLASS, TEXT, VOLUMES,
+};
 pub(super) use self::shapes::{
     ANNOTATIONS, ENTRY, FIELD_TEST, HOST, INCLUDE, LABELS, METADATA, NAMESPACE, OPERATION, PATCH,
-    RECIPE, REGISTRY, SCALE, SELECT, STORAGE_CLASS, VARIABLE,
+    RECIPE, SELECT, VARIABLE,
 };
 
 pub use self::schema::schema;

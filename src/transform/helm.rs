@@ -13,10 +13,11 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use super::apply::stages;
+use super::apply::{Lens, stages};
 use super::names::Maps;
+use super::secrets;
+use super::source::Source;
 use super::work::{Part, Work};
-use crate::knowledge::Knowledge;
 use crate::object::Object;
 use crate::yaml;
 
@@ -28,14 +29,14 @@ const PLACE: &str = "/data/release";
 const LARGEST: u64 = 256 << 20;
 
 /// Rewrites every release record.
-pub(super) fn releases(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
+pub(super) fn releases(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) {
     for index in 0..work.before.len() {
         let secret = &work.before[index];
         if !secret.is("", "Secret") || secret.text("/type") != Some(RELEASE) {
             continue;
         }
         let record = secret.text(PLACE).and_then(unpack);
-        let moved = record.and_then(|record| rewrite(record, work, knowledge, maps));
+        let moved = record.and_then(|record| rewrite(record, index, work, lens, maps));
         if let Some((record, part)) = moved
             && let Some(packed) = pack(&record)
         {
@@ -47,8 +48,9 @@ pub(super) fn releases(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Ma
 /// The record with its names on B; `None` when nothing changes.
 fn rewrite(
     mut record: Value,
+    index: usize,
     work: &Work<'_>,
-    knowledge: &Knowledge,
+    lens: Lens<'_>,
     maps: &mut Maps,
 ) -> Option<(Value, Part)> {
     let home = record["namespace"].as_str().map(str::to_owned);
@@ -58,9 +60,13 @@ fn rewrite(
         cause = Some(part);
     }
     if let Some(text) = record["manifest"].as_str()
-        && let Some((text, part)) = manifest(text, home.as_deref(), work, knowledge, maps)
+        && let Some((text, part)) = manifest(text, home.as_deref(), work, lens, maps)
     {
         record["manifest"] = Value::String(text);
+        cause.get_or_insert(part);
+    }
+    // What the release was installed with: `config` is what the user gave.
+    if let Some(part) = secrets::record_values(work, index, &mut record["config"]) {
         cause.get_or_insert(part);
     }
     cause.map(|part| (record, part))
@@ -77,7 +83,7 @@ fn manifest(
     text: &str,
     home: Option<&str>,
     work: &Work<'_>,
-    knowledge: &Knowledge,
+    lens: Lens<'_>,
     maps: &mut Maps,
 ) -> Option<(String, Part)> {
     let mut objects = Vec::new();
@@ -88,7 +94,7 @@ fn manifest(
             .and_then(|value| Object::new(value).ok());
         let object = parsed.map(|mut object| {
             let own = object.namespace().is_some();
-            let cluster = &knowledge.kinds.cluster;
+            let cluster = &lens.knowledge.kinds.cluster;
             let scoped = !cluster
                 .iter()
                 .any(|kind| kind.matches(object.group(), object.kind()));
@@ -101,10 +107,14 @@ fn manifest(
         });
         documents.push(Document { text, object });
     }
-    let mut inner = Work::new(&objects, work.recipes);
-    drop(inner.select());
+    let source = Source {
+        definitions: work.source.all_definitions(),
+        ..Source::new(&objects)
+    };
+    let mut inner = Work::new(&source, work.recipes);
     // What fails here fails on the live object too, where it is reported.
-    drop(stages(&mut inner, knowledge, maps));
+    drop(inner.select());
+    drop(stages(&mut inner, lens, maps));
     let part = *inner.origins.first()?;
     let texts: Vec<String> = documents
         .iter()
@@ -115,8 +125,13 @@ fn manifest(
 }
 
 /// A changed document, with the comments before its first key.
+///
+/// A document whose object stays on A is left as it is: Helm leaves alone what it does not find.
 fn shown(document: &Document<'_>, inner: &Work<'_>) -> Option<String> {
     let (index, own) = document.object?;
+    if inner.is_left(index) {
+        return None;
+    }
     let strip = |object: &Object| {
         let mut value = object.value().clone();
         if let (false, Some(metadata)) = (own, value["metadata"].as_object_mut()) {
@@ -160,6 +175,7 @@ fn pack(record: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knowledge::Knowledge;
     use crate::transform::{Recipe, apply};
     use serde_json::json;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::apply::apply;
+use super::apply::apply_to;
 use super::fault::{Fault, Faults};
 use super::recipe::{Mapping, Recipe, Transform};
+use super::source::Source;
 use crate::capture::Capture;
 use crate::knowledge::Knowledge;
 use crate::object::Object;
@@ -18,36 +19,43 @@ pub fn lint(recipe: &Recipe, capture: Option<&Capture>, knowledge: &Knowledge) -
     let mut advice = Faults::advice(recipe.source.clone());
     for entry in &recipe.entries {
         match &entry.transform {
-            Transform::StorageClass(map) => same(map, &mut advice),
-            Transform::Registry(map) => same(map, &mut advice),
-            Transform::Namespace(map) => same(map, &mut advice),
+            Transform::Class(_, map)
+            | Transform::Namespace(map)
+            | Transform::ClusterDomain(map) => {
+                same(map, &mut advice);
+            }
+            Transform::Registry(registry) => same(&registry.map, &mut advice),
+            Transform::Names(names) => same(&names.map, &mut advice),
             Transform::Host(map) => same(map, &mut advice),
-            Transform::Scale(_)
-            | Transform::Labels(_)
-            | Transform::Annotations(_)
-            | Transform::Patch(_) => {}
+            Transform::Endpoint(map) => same(map, &mut advice),
+            // The rest has no map.
+            _ => {}
         }
     }
-    let all = |pick: fn(&Transform) -> Option<&Vec<Mapping<String>>>| {
-        let entries = recipe.entries.iter();
-        entries
-            .filter_map(move |entry| pick(&entry.transform))
-            .flatten()
-    };
-    chains(
-        all(|transform| match transform {
-            Transform::StorageClass(map) => Some(map),
-            _ => None,
-        }),
-        &mut advice,
-    );
-    chains(
-        all(|transform| match transform {
-            Transform::Namespace(map) => Some(map),
-            _ => None,
-        }),
-        &mut advice,
-    );
+    let mut families: BTreeMap<&str, Vec<&Mapping<String>>> = BTreeMap::new();
+    for entry in &recipe.entries {
+        if let Transform::Class(_, map) | Transform::Namespace(map) = &entry.transform {
+            families
+                .entry(entry.transform.key())
+                .or_default()
+                .extend(map);
+        }
+    }
+    for lines in families.into_values() {
+        chains(lines.into_iter(), &mut advice);
+    }
+    for variable in recipe.variables.iter().filter(|variable| !variable.used) {
+        advice
+            .add(
+                format!("the variable `{}` is never used", variable.name),
+                &variable.span,
+                "declared here",
+            )
+            .help(format!(
+                "write `${{{}}}` where it belongs, or take it out",
+                variable.name
+            ));
+    }
     let mut found = advice.into_list();
     if let Some(capture) = capture {
         let objects: Vec<Object> = capture
@@ -55,7 +63,8 @@ pub fn lint(recipe: &Recipe, capture: Option<&Capture>, knowledge: &Knowledge) -
             .iter()
             .map(|captured| captured.object.clone())
             .collect();
-        if let Err(errors) = apply(&objects, std::slice::from_ref(recipe), knowledge) {
+        let source = Source::of(capture, &objects);
+        if let Err(errors) = apply_to(&source, std::slice::from_ref(recipe), knowledge) {
             found.extend(errors.faults);
         }
     }

@@ -3,6 +3,8 @@
 //! After all transforms, every text that still holds a name of A that is called something else on B is
 //! listed: a text a rule of `targets.yaml` should have covered, or a word that happens to be equal.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -14,7 +16,8 @@ use super::names::Maps;
 use super::text::words;
 use super::work::Work;
 use crate::diff::replace_passwords;
-use crate::object::{Object, pointer};
+use crate::finding::{Finding, Verdict};
+use crate::object::{Object, ObjectId, pointer};
 
 /// How much text around a look-alike is shown, to each side, in bytes.
 const AROUND: usize = 30;
@@ -24,8 +27,21 @@ const FREE: [&str; 4] = ["/data/", "/stringData/", "/env/", "/args/"];
 
 pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
     let mut found = Vec::new();
+    let addresses = addresses(work);
+    let mut hard_coded = Vec::new();
     for index in 0..work.objects.len() {
         let object = &work.objects[index];
+        let id = object.id();
+        if !addresses.is_empty() {
+            texts(object, &mut |path, text, _| {
+                if path.starts_with("/spec/clusterIP") {
+                    return;
+                }
+                let words = words(text).into_iter();
+                let known = words.filter_map(|place| addresses.get(&text[place]));
+                hard_coded.extend(known.map(|service| (id.clone(), path.to_owned(), service)));
+            });
+        }
         let mut look = |path: &str, text: &str, masked: bool| {
             for (rule, at) in suspects(path, text, maps) {
                 found.push(Lookalike {
@@ -43,6 +59,30 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
         texts(object, &mut look);
     }
     work.lookalikes = found;
+    for (id, path, service) in hard_coded {
+        let message = format!("the address of {service} on A is written here");
+        let remedy = "write the Service's name; addresses are new on B";
+        let finding = Finding::new(Verdict::Warn, "T-11", message);
+        work.find(finding.on(id).at(path).remedy(remedy));
+    }
+}
+
+/// Addresses that Services had on A, and have no more.
+fn addresses(work: &Work<'_>) -> BTreeMap<String, ObjectId> {
+    let mut found = BTreeMap::new();
+    for index in 0..work.before.len() {
+        let Some(raw) = work.source.raw(index).filter(|raw| raw.is("", "Service")) else {
+            continue;
+        };
+        let list = raw.pointer("/spec/clusterIPs").and_then(Value::as_array);
+        let list = list.into_iter().flatten().filter_map(Value::as_str);
+        for address in list.chain(raw.text("/spec/clusterIP")) {
+            if address.parse::<std::net::IpAddr>().is_ok() {
+                found.insert(address.to_owned(), work.id(index).clone());
+            }
+        }
+    }
+    found
 }
 
 /// Every text of an object that could name something: all strings but the object's own identity.
@@ -107,11 +147,14 @@ fn suspects(path: &str, text: &str, maps: &Maps) -> Vec<(&'static str, usize)> {
     let class = path.to_ascii_lowercase().contains("class") || free(path);
     if class
         && maps
-            .classes
-            .moved()
+            .moved_classes()
             .any(|name| name == text && !name.is_empty())
     {
         found.push(("T-1", 0));
+    }
+    let renamed = maps.renames.moved().filter(|_| free(path));
+    if renamed.into_iter().any(|id| id.name == text) {
+        found.push(("T-3", 0));
     }
     found
 }

@@ -53,9 +53,9 @@ fn mark(work: &mut Work<'_>, index: usize, metadata: &str, key: &str, marks: &Ma
     let map = format!("{metadata}/{key}");
     for (name, value) in &marks.set {
         let path = pointer::join(&map, &name.value);
-        work.set(index, &path, Value::from(value.as_str()), "T-12", part);
+        work.assign(index, &path, Value::from(value.as_str()), "T-12", part);
     }
     for name in &marks.remove {
-        work.remove(index, &pointer::join(&map, &name.value), "T-12", part);
+        work.unassign(index, &pointer::join(&map, &name.value), "T-12", part);
     }
 }

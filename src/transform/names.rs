@@ -4,14 +4,19 @@
 //! never into `c`, whatever the order of entries. Of several prefixes that fit, the longest counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
+use super::class::Class;
+use super::convert::INTERNAL;
+use super::endpoint::Endpoint;
 use super::fault::{Fault, Faults};
 use super::host::HostPattern;
 use super::image::{ImageRef, Prefix};
 use super::recipe::{Mapping, Recipe, Transform};
+use super::rename::Renames;
 use super::work::Part;
 
-/// Names that are matched whole: storage classes, namespaces.
+/// Names that are matched whole: classes, namespaces, digests.
 #[derive(Default)]
 pub(super) struct Names {
     map: BTreeMap<String, (String, Part)>,
@@ -53,23 +58,69 @@ impl Names {
 #[derive(Default)]
 pub(super) struct Images {
     rules: Vec<(Prefix, Prefix, Part)>,
+    digests: Names,
     pub(super) seen: BTreeSet<String>,
 }
 
 impl Images {
     /// Where an image is on B.
+    ///
+    /// A digest stays, unless the recipe says that the copy has another, or the image comes from
+    /// OpenShift's own `openshift` namespace, whose images are rebuilt by each cluster.
     pub(super) fn find(&mut self, text: &str) -> Option<(String, Part)> {
-        let image = ImageRef::parse(text)?;
+        let mut image = ImageRef::parse(text)?;
         self.seen.insert(image.registry.clone());
+        let copied = image
+            .suffix
+            .split_once('@')
+            .and_then(|(tag, digest)| Some((tag.to_owned(), self.digests.find(digest)?)));
+        let mut cause = None;
+        if let Some((tag, (digest, part))) = copied {
+            image.suffix = format!("{tag}@{digest}");
+            cause = Some(part);
+        }
         let fits = |rule: &&(Prefix, Prefix, Part)| rule.0.rest(&image).is_some();
-        let (from, to, part) = self.rules.iter().find(fits)?;
+        let Some((from, to, part)) = self.rules.iter().find(fits) else {
+            let (base, _) = text.split_once('@')?;
+            let digest = image.suffix.split_once('@').map(|(_, digest)| digest)?;
+            return Some((format!("{base}@{digest}"), cause?));
+        };
         // `r/a: r/a/b` would nest deeper each time: what is there already stays.
         let there = to != from && inside(to, from) && to.rest(&image).is_some();
-        let moved = match there {
-            true => text.to_owned(),
-            false => image.moved(from, to)?,
+        if there && cause.is_none() {
+            return Some((text.to_owned(), *part));
+        }
+        let own = INTERNAL.contains(&image.registry.as_str())
+            && image.repository.starts_with("openshift/");
+        if own && let Some((tag, _)) = image.suffix.split_once('@') {
+            image.suffix = tag.to_owned();
+        }
+        Some((image.moved(from, to)?, *part))
+    }
+
+    /// Where `registry` and `repository`, written apart, are on B.
+    pub(super) fn parts(
+        &mut self,
+        registry: Option<&str>,
+        repository: &str,
+    ) -> Option<(Option<String>, String, Part)> {
+        let whole = match registry {
+            Some(registry) => format!("{registry}/{repository}"),
+            None => repository.to_owned(),
         };
-        Some((moved, *part))
+        let image = ImageRef::parse(&whole)?;
+        // A short name without a registry is too much like other words.
+        if registry.is_none() && !image.explicit {
+            return None;
+        }
+        let (new, part) = self.find(&whole)?;
+        match registry {
+            Some(_) => {
+                let (registry, repository) = new.split_once('/')?;
+                Some((Some(registry.to_owned()), repository.to_owned(), part))
+            }
+            None => Some((None, new, part)),
+        }
     }
 
     /// Under which key the credentials for a registry are found on B.
@@ -142,13 +193,58 @@ fn below(name: &str, domain: &str) -> bool {
         .is_some_and(|rest| rest.ends_with('.'))
 }
 
+/// Endpoints outside: every line stands for one of them.
+#[derive(Default)]
+pub(super) struct Endpoints {
+    map: BTreeMap<Endpoint, (Endpoint, Part)>,
+}
+
+impl Endpoints {
+    /// What an endpoint is called on B.
+    pub(super) fn find(&self, endpoint: &Endpoint) -> Option<(Endpoint, Part)> {
+        self.map.get(endpoint).cloned()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+}
+
 /// The joined maps of every recipe.
 #[derive(Default)]
 pub(super) struct Maps {
-    pub(super) classes: Names,
+    classes: BTreeMap<Class, Names>,
     pub(super) namespaces: Names,
     pub(super) images: Images,
     pub(super) hosts: Hosts,
+    pub(super) endpoints: Endpoints,
+    pub(super) domains: Names,
+    pub(super) renames: Renames,
+}
+
+impl Maps {
+    /// The names of one sort of class.
+    pub(super) fn class(&mut self, class: Class) -> &mut Names {
+        self.classes.entry(class).or_default()
+    }
+
+    /// Names of classes the objects have.
+    pub(super) fn seen_classes(&self, class: Class) -> BTreeSet<String> {
+        let names = self.classes.get(&class);
+        names.map(|names| names.seen.clone()).unwrap_or_default()
+    }
+
+    /// Names of storage classes on A that become another name.
+    pub(super) fn moved_classes(&self) -> impl Iterator<Item = &str> {
+        self.classes.values().flat_map(Names::moved)
+    }
+
+    /// Whether no reference can change by these maps.
+    pub(super) fn leave_references(&self) -> bool {
+        self.namespaces.is_empty()
+            && self.renames.is_empty()
+            && self.classes.values().all(Names::is_empty)
+    }
 }
 
 impl Maps {
@@ -167,18 +263,28 @@ impl Maps {
                     part,
                 };
                 match &entry.transform {
-                    Transform::StorageClass(map) => {
-                        add(&mut maps.classes.map, map, part, &mut clash)
+                    Transform::Class(class, map) => {
+                        add(&mut maps.class(*class).map, map, part, &mut clash);
                     }
                     Transform::Namespace(map) => {
                         add(&mut maps.namespaces.map, map, part, &mut clash)
                     }
-                    Transform::Registry(map) => add(&mut images, map, part, &mut clash),
+                    Transform::Registry(registry) => {
+                        add(&mut images, &registry.map, part, &mut clash);
+                        let first = registry.map.len();
+                        let later = |number| part(first + number);
+                        let digests = &mut maps.images.digests.map;
+                        add(digests, &registry.digests, later, &mut clash);
+                    }
                     Transform::Host(map) => add(&mut hosts, map, part, &mut clash),
-                    Transform::Scale(_)
-                    | Transform::Labels(_)
-                    | Transform::Annotations(_)
-                    | Transform::Patch(_) => {}
+                    Transform::Endpoint(map) => {
+                        add(&mut maps.endpoints.map, map, part, &mut clash);
+                    }
+                    Transform::ClusterDomain(map) => {
+                        add(&mut maps.domains.map, map, part, &mut clash);
+                    }
+                    // These select objects; they have no map that all share.
+                    _ => {}
                 }
             }
             faults.extend(clash.into_list());
@@ -196,7 +302,7 @@ impl Maps {
     }
 }
 
-fn add<T: Ord + Clone + std::fmt::Display>(
+fn add<T: Ord + Clone + Display>(
     all: &mut BTreeMap<T, (T, Part)>,
     map: &[Mapping<T>],
     part: impl Fn(usize) -> Part,

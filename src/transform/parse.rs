@@ -13,14 +13,22 @@ use std::sync::Arc;
 use aws_lc_rs::digest::SHA256;
 use miette::NamedSource;
 
-pub(super) use self::fields::{Fields, entries_of, in_words, suggest, text};
-use self::fields::{flag, placed_texts};
-pub(super) use self::patches::OPERATIONS;
+use self::fields::flag;
+pub(super) use self::fields::{
+    Fields, entries_of, in_words, number, placed_texts, suggest, text, texts,
+};
+pub(super) use self::maps::mappings;
+pub(super) use self::patches::{OPERATIONS, path};
+use super::class::Class;
 use super::fault::{Fault, Faults};
 use super::grammar::{self, Need, Shape};
 use super::recipe::{Entry, Marks, Placed, Recipe, Scale, Transform};
+use super::select::Select;
 use super::values::{self, Values};
 use super::variables::{self, Variable};
+use super::{
+    config_text, convert, exposure, guard, rename, resources, scheduling, secrets, volumes,
+};
 use crate::yaml::located::{Key, Located, Node, parse_located};
 
 /// What a recipe says it is.
@@ -269,10 +277,11 @@ fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
     let transforms = grammar::ENTRY.of_need(Need::One);
     let fields = Fields::read(node, &node.span, &grammar::ENTRY, faults)?;
     let name = fields.get("name").and_then(|node| text(node, faults));
-    let optional = fields
-        .get("optional")
-        .and_then(|node| flag(node, faults))
-        .unwrap_or(false);
+    let mut yes = |key| {
+        let node = fields.get(key);
+        node.and_then(|node| flag(node, faults)).unwrap_or(false)
+    };
+    let (optional, r#override) = (yes("optional"), yes("override"));
     let mut given = fields
         .entries()
         .filter(|(key, _)| transforms.contains(&key.text.as_str()));
@@ -303,6 +312,7 @@ fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {
         number,
         name,
         optional,
+        r#override,
         span: key.span.clone(),
         transform: transform(&key.text, body, &key.span, faults)?,
     })
@@ -314,41 +324,64 @@ fn transform(
     span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Transform> {
+    if let Some(class) = Class::ALL.into_iter().find(|class| class.key() == key) {
+        let map = maps::classes(class, body, span, faults)?;
+        return Some(Transform::Class(class, map));
+    }
     Some(match key {
-        "storageClass" => Transform::StorageClass(maps::classes(body, span, faults)?),
-        "registry" => Transform::Registry(maps::registries(body, span, faults)?),
+        "registry" => Transform::Registry(maps::registry(body, span, faults)?),
+        "names" => Transform::Names(rename::parse(body, span, faults)?),
         "namespace" => Transform::Namespace(maps::namespaces(body, span, faults)?),
         "host" => Transform::Host(maps::hosts(body, span, faults)?),
+        "scheduling" => Transform::Scheduling(scheduling::parse(body, span, faults)?),
+        "exposure" => Transform::Exposure(exposure::parse(body, span, faults)?),
         "scale" => Transform::Scale(scale(body, span, faults)?),
+        "resources" => Transform::Resources(resources::parse(body, span, faults)?),
+        "volumes" => Transform::Volumes(volumes::parse(body, span, faults)?),
+        "text" => Transform::Text(config_text::parse(body, span, faults)?),
+        "secrets" => Transform::Secrets(secrets::parse(body, span, faults)?),
+        "endpoint" => Transform::Endpoint(maps::endpoints(body, span, faults)?),
+        "clusterDomain" => Transform::ClusterDomain(maps::domains(body, span, faults)?),
         "labels" => Transform::Labels(marks(body, span, &grammar::LABELS, faults)?),
         "annotations" => Transform::Annotations(marks(body, span, &grammar::ANNOTATIONS, faults)?),
+        "cloneGuard" => Transform::CloneGuard(guard::parse(body, span, faults)?),
+        "convert" => Transform::Convert(convert::parse(body, span, faults)?),
+        "leaveOut" => {
+            let fields = Fields::read(body, span, &grammar::LEAVE_OUT, faults)?;
+            fields.required("select", faults)?;
+            Transform::LeaveOut(select_of(&fields, faults))
+        }
         _ => Transform::Patch(patches::patch(body, span, faults)?),
     })
 }
 
+/// The entry's selection; without one everything.
+pub(super) fn select_of(fields: &Fields<'_>, faults: &mut Faults) -> Select {
+    let node = fields.get("select");
+    node.and_then(|node| patches::select(node, faults))
+        .unwrap_or_default()
+}
+
 fn scale(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Scale> {
     let fields = Fields::read(body, span, &grammar::SCALE, faults)?;
-    let select = fields
-        .get("select")
-        .and_then(|node| patches::select(node, faults))
-        .unwrap_or_default();
-    let node = fields.required("replicas", faults)?;
-    let count = match &node.node {
-        Node::Scalar(value) => value.as_u64().and_then(|count| u32::try_from(count).ok()),
-        _ => None,
-    };
-    let Some(replicas) = count else {
-        faults.add(
-            format!(
-                "`replicas` must be a whole number of 0 or more, found {}",
-                node.describe()
-            ),
-            &node.span,
-            "expected a number",
-        );
+    let replicas = fields.get("replicas").map(|node| number(node, faults));
+    let (mut min, mut max) = (None, None);
+    if let Some(node) = fields.get("autoscaler")
+        && let Some(fields) = Fields::read(node, &node.span, &grammar::AUTOSCALER, faults)
+    {
+        let mut bound = |key| fields.get(key).and_then(|node| number(node, faults));
+        (min, max) = (bound("min"), bound("max"));
+    }
+    if replicas.is_none() && fields.get("autoscaler").is_none() {
+        fields.required("replicas", faults);
         return None;
-    };
-    Some(Scale { select, replicas })
+    }
+    Some(Scale {
+        select: select_of(&fields, faults),
+        replicas: replicas.flatten(),
+        min,
+        max,
+    })
 }
 
 fn marks(
@@ -359,10 +392,7 @@ fn marks(
 ) -> Option<Marks> {
     let what = shape.what;
     let fields = Fields::read(body, span, shape, faults)?;
-    let select = fields
-        .get("select")
-        .and_then(|node| patches::select(node, faults))
-        .unwrap_or_default();
+    let select = select_of(&fields, faults);
     let set = fields
         .get("set")
         .map(|node| maps::marks_to_set(node, what, faults))

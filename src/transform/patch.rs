@@ -1,17 +1,22 @@
-//! `patch`: JSON Patch and merge patch on selected objects, for what no typed transform covers.
+//! `patch`: JSON Patch, merge patch and strategic merge on selected objects, for what no typed transform covers.
 //!
 //! A patch fails as a whole and the plan with it: a half-applied patch is an object nobody wrote.
 //! It may not change which object it is; renames must follow references.
 
+use json_patch::PatchOperation;
+use json_patch::jsonptr::PointerBuf;
 use serde_json::{Map, Value};
 
 use super::apply::{entries, whole};
 use super::fault::{Fault, Faults};
-use super::recipe::{Entry, Patch, PatchChange, Transform};
+use super::recipe::{Entry, Operation, OperationPath, Patch, PatchChange, Transform};
+use super::strategic::Lists;
 use super::work::{Difference, Work};
-use crate::object::{Object, pointer};
+use crate::graph::roots::Roots;
+use crate::knowledge::Knowledge;
+use crate::object::{Object, ObjectId, pointer};
 
-pub(super) fn apply(work: &mut Work<'_>) -> Vec<Fault> {
+pub(super) fn apply(work: &mut Work<'_>, knowledge: &Knowledge, roots: &Roots<'_>) -> Vec<Fault> {
     let recipes = work.recipes;
     let mut all = Vec::new();
     for (recipe, entry) in entries(recipes) {
@@ -19,84 +24,160 @@ pub(super) fn apply(work: &mut Work<'_>) -> Vec<Fault> {
             continue;
         };
         let mut faults = Faults::new(recipes[recipe].source.clone());
+        let mut patching = Patching {
+            knowledge,
+            roots,
+            recipe,
+            entry,
+            patch,
+            faults: &mut faults,
+        };
         for index in work.selected(recipe, entry) {
-            apply_one(work, index, recipe, entry, patch, &mut faults);
+            patching.apply(work, index);
         }
         all.extend(faults.into_list());
     }
     all
 }
 
-fn apply_one(
-    work: &mut Work<'_>,
-    index: usize,
+/// One entry at work.
+struct Patching<'p, 'f> {
+    knowledge: &'p Knowledge,
+    roots: &'p Roots<'p>,
     recipe: usize,
-    entry: &Entry,
-    patch: &Patch,
-    faults: &mut Faults,
-) {
-    let part = whole(recipe, entry);
-    work.used(part);
-    let before = work.objects[index].value().clone();
-    let Some(after) = patched(before.clone(), entry, patch, work, index, faults) else {
-        return;
-    };
-    let object = match Object::new(after.clone()) {
-        Ok(object) if object.id() == work.objects[index].id() => object,
-        _ => {
-            let id = work.id(index);
-            faults
-                .add(
-                    format!("the patch makes another object of {id}"),
-                    &entry.span,
-                    "changes its group, kind, namespace or name",
-                )
-                .help("use the typed transforms for names; they follow references");
-            return;
-        }
-    };
-    work.objects[index] = object;
-    let rule = entry.name.as_deref().unwrap_or("patch").to_owned();
-    let mut changes = Vec::new();
-    differences(&before, &after, String::new(), &mut changes);
-    for (path, before, after) in changes {
-        let difference = Difference {
-            path,
-            before,
-            after,
-        };
-        work.record(index, difference, &rule, part);
-    }
+    entry: &'p Entry,
+    patch: &'p Patch,
+    faults: &'f mut Faults,
 }
 
-fn patched(
-    mut value: Value,
-    entry: &Entry,
-    patch: &Patch,
-    work: &Work<'_>,
-    index: usize,
-    faults: &mut Faults,
-) -> Option<Value> {
-    match &patch.change {
-        PatchChange::Merge(merge) => json_patch::merge(&mut value, merge),
-        PatchChange::Json(operations) => {
-            for operation in operations {
-                let one = std::slice::from_ref(&operation.value);
-                if let Err(error) = json_patch::patch(&mut value, one) {
-                    faults
+impl Patching<'_, '_> {
+    fn apply(&mut self, work: &mut Work<'_>, index: usize) {
+        let part = whole(self.recipe, self.entry);
+        work.used(part);
+        let before = work.objects[index].value().clone();
+        let Some(after) = self.patched(before.clone(), work, index) else {
+            return;
+        };
+        let id = work.objects[index].id();
+        let object = match Object::new(after.clone()) {
+            Ok(object) if object.id() == id => object,
+            _ => {
+                self.faults
+                    .add(
+                        format!("the patch makes another object of {id}"),
+                        &self.entry.span,
+                        "changes its group, kind, namespace or name",
+                    )
+                    .help("use the typed transforms for names; they follow references");
+                return;
+            }
+        };
+        let rule = self.entry.name.as_deref().unwrap_or("patch");
+        let mut changes = Vec::new();
+        differences(&before, &after, String::new(), &mut changes);
+        let mut agreed = true;
+        for (path, _, after) in &changes {
+            agreed &= work.claim(index, path, after, part);
+        }
+        if !agreed {
+            return;
+        }
+        work.objects[index] = object;
+        for (path, before, after) in changes {
+            let difference = Difference {
+                path,
+                before,
+                after,
+            };
+            work.record(index, difference, rule, part);
+        }
+    }
+
+    fn patched(&mut self, mut value: Value, work: &Work<'_>, index: usize) -> Option<Value> {
+        match &self.patch.change {
+            PatchChange::Merge(merge) => json_patch::merge(&mut value, merge),
+            PatchChange::Json(operations) => {
+                for operation in operations {
+                    self.operation(&mut value, operation, work.id(index))?;
+                }
+            }
+            PatchChange::Strategic(patch) => {
+                let Some(lists) = Lists::of(&work.objects[index], self.knowledge, self.roots)
+                else {
+                    let id = work.id(index);
+                    self.faults
                         .add(
-                            format!("the patch fails on {}", work.id(index)),
-                            &operation.span,
-                            error.kind.to_string(),
+                            format!("no strategic merge for {id}"),
+                            &patch.span,
+                            "a custom kind: how its lists merge is not known",
                         )
-                        .also(&entry.span, "of this entry")
-                        .help("narrow `select`, or correct the path; nothing was changed");
+                        .also(&self.entry.span, "of this entry")
+                        .help("use `merge`, which replaces lists, or `jsonPatch`");
+                    return None;
+                };
+                if let Err(reason) = lists.merge(&mut value, &patch.value) {
+                    let id = work.id(index);
+                    self.faults
+                        .add(format!("the patch fails on {id}"), &patch.span, reason)
+                        .also(&self.entry.span, "of this entry")
+                        .help("`$patch: replace`, `delete` and `$deleteFromPrimitiveList/…` are understood");
                     return None;
                 }
             }
         }
+        Some(value)
     }
-    Some(value)
+
+    /// One operation, at its pointer or at every place of its pattern.
+    fn operation(&mut self, value: &mut Value, one: &Operation, id: &ObjectId) -> Option<()> {
+        let places: Vec<String> = match &one.path {
+            OperationPath::Pointer => vec![one.operation.path().to_string()],
+            OperationPath::Pattern(pattern) => pattern.find(value),
+            OperationPath::Below(pattern, key) => {
+                let parents = pattern.find(value);
+                parents
+                    .iter()
+                    .map(|parent| pointer::join(parent, key))
+                    .collect()
+            }
+        };
+        let mut failed = places
+            .is_empty()
+            .then(|| "the path finds nothing".to_owned());
+        // From the last to the first, so that removing from a list moves nothing still to be found.
+        for place in places.iter().rev() {
+            let result = at(&one.operation, place).and_then(|operation| {
+                json_patch::patch(value, &[operation]).map_err(|error| error.kind.to_string())
+            });
+            if let Err(reason) = result {
+                failed = Some(reason);
+                break;
+            }
+        }
+        let Some(reason) = failed else {
+            return Some(());
+        };
+        self.faults
+            .add(format!("the patch fails on {id}"), &one.span, reason)
+            .also(&self.entry.span, "of this entry")
+            .help("narrow `select`, or correct the path; nothing was changed");
+        None
+    }
+}
+
+/// The operation at another place.
+fn at(operation: &PatchOperation, place: &str) -> Result<PatchOperation, String> {
+    let mut operation = operation.clone();
+    let path = PointerBuf::parse(place).map_err(|error| error.to_string())?;
+    match &mut operation {
+        PatchOperation::Add(one) => one.path = path,
+        PatchOperation::Remove(one) => one.path = path,
+        PatchOperation::Replace(one) => one.path = path,
+        PatchOperation::Move(one) => one.path = path,
+        PatchOperation::Copy(one) => one.path = path,
+        PatchOperation::Test(one) => one.path = path,
+    }
+    Ok(operation)
 }
 
 /// The smallest values that differ, each with its place.

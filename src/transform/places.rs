@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::follow::Done;
 use super::form::{rekey, rewrite};
+use super::names::Images;
 use super::work::{Part, Work};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites, Target};
-use crate::object::pointer;
+use crate::object::{Object, pointer};
 
 /// What follows the class's name in a quota's key.
 const CLASS_KEY: &str = ".storageclass.storage.k8s.io/";
@@ -34,8 +35,71 @@ pub(super) fn rewrite_all(
     for index in 0..work.objects.len() {
         // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
         let mut done = written.get(index).cloned().unwrap_or_default();
-        for row in rows.iter().filter(|row| row.applies(&work.before[index])) {
+        let applies =
+            |row: &&&Target| row.applies(&work.before[index]) || row.applies(&work.objects[index]);
+        let fitting: Vec<&Target> = rows.iter().filter(applies).copied().collect();
+        for row in fitting {
             rewrite_row(work, index, row, find, &mut done);
+        }
+    }
+}
+
+/// As [`rewrite_all`], for a map that depends on the object a text stands in.
+pub(super) fn rewrite_each(
+    work: &mut Work<'_>,
+    knowledge: &Knowledge,
+    rewrites: Rewrites,
+    find: &mut dyn FnMut(&Object, &str) -> Option<(String, Part)>,
+) {
+    let rows = knowledge.targets.iter();
+    let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
+    for index in 0..work.objects.len() {
+        let before = &work.before[index];
+        let mut done = BTreeSet::new();
+        for row in rows.iter().filter(|row| row.applies(before)) {
+            rewrite_row(
+                work,
+                index,
+                row,
+                &mut |text, _| find(before, text),
+                &mut done,
+            );
+        }
+    }
+}
+
+/// T-2: images whose registry and repository are written apart, as many charts' resources have them.
+pub(super) fn image_parts(work: &mut Work<'_>, knowledge: &Knowledge, images: &mut Images) {
+    let rows = knowledge.targets.iter();
+    let rows = rows.filter(|row| row.rewrites == Rewrites::Image && row.form == Form::Repository);
+    let rows: Vec<&Target> = rows.collect();
+    for index in 0..work.objects.len() {
+        for row in rows.iter().filter(|row| row.applies(&work.before[index])) {
+            let mut edits = Vec::new();
+            row.path
+                .visit(work.objects[index].value(), &mut |path, node| {
+                    let Some(repository) = node["repository"].as_str() else {
+                        return;
+                    };
+                    // A Git repository is called so too; an image has a tag, a digest or a registry beside it.
+                    if !["tag", "digest", "registry"]
+                        .iter()
+                        .any(|key| node.get(key).is_some())
+                    {
+                        return;
+                    }
+                    let registry = node["registry"].as_str().filter(|text| !text.is_empty());
+                    if let Some((registry, repository, part)) = images.parts(registry, repository) {
+                        edits.push((path.to_owned(), registry, repository, part));
+                    }
+                });
+            for (path, registry, repository, part) in edits {
+                let at = |key: &str| format!("{path}/{key}");
+                work.set(index, &at("repository"), repository.into(), &row.id, part);
+                if let Some(registry) = registry {
+                    work.set(index, &at("registry"), registry.into(), &row.id, part);
+                }
+            }
         }
     }
 }

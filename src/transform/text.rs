@@ -8,12 +8,12 @@ use std::ops::Range;
 
 /// Full names of Services: `[pod.]service.namespace[.svc[.domain]]`.
 ///
-/// `service` says whether a Service of that name is in the namespace; `rename` gives the namespace's
-/// new name. Two-part names (`web.shop`) are as likely a file or a table, so they only count where the
+/// `service` says whether a Service of that name is in the namespace; `rename` gives the new names of a
+/// Service, if one is named, and of its namespace. Two-part names (`web.shop`) are as likely a file or a table, so they only count where the
 /// text shows a host: alone, after `//` or `@`, or before a port or path.
 pub(super) fn service_names(
     text: &str,
-    rename: &dyn Fn(&str) -> Option<String>,
+    rename: &dyn Fn(Option<&str>, &str) -> Option<(Option<String>, String)>,
     service: &dyn Fn(&str, &str) -> bool,
 ) -> Option<String> {
     replace(text, &mut |word, place| {
@@ -29,10 +29,36 @@ pub(super) fn service_names(
                 Some(_) => false,
             }
         })?;
-        let new = rename(labels[at])?;
+        let named = at.checked_sub(1).map(|at| labels[at]);
+        let (own, namespace) = rename(named, labels[at])?;
         let mut labels: Vec<&str> = labels;
-        labels[at] = &new;
-        Some(labels.join("."))
+        labels[at] = &namespace;
+        if let (Some(own), Some(at)) = (&own, at.checked_sub(1)) {
+            labels[at] = own;
+        }
+        Some((labels.join("."), 0))
+    })
+}
+
+/// Names of Services as their own namespace writes them: one word, where the text shows a host.
+pub(super) fn bare_names(text: &str, rename: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    replace(text, &mut |word, place| {
+        let alone = place.len() == text.len();
+        let host = !word.contains('.') && !alone && shows_host(text, place);
+        host.then(|| rename(word)).flatten().map(|new| (new, 0))
+    })
+}
+
+/// The clusters' own DNS domain: `….svc.<domain>`.
+pub(super) fn cluster_domains(
+    text: &str,
+    rename: &mut dyn FnMut(&str) -> Option<String>,
+) -> Option<String> {
+    replace(text, &mut |word, _| {
+        let at = word.find(".svc.").map(|at| at + 5);
+        let at = at.or_else(|| word.strip_prefix("svc.").map(|_| 4))?;
+        let new = rename(&word[at..])?;
+        Some((format!("{}{new}", &word[..at]), 0))
     })
 }
 
@@ -45,9 +71,9 @@ pub(super) fn hosts(text: &str, rename: &mut dyn FnMut(&str) -> Option<String>) 
         }
         if starts_with_dot(text, place) && place.start >= 2 && text[..place.start].ends_with("*.") {
             let new = rename(&format!("*.{word}"))?;
-            return new.strip_prefix("*.").map(str::to_owned);
+            return new.strip_prefix("*.").map(|rest| (rest.to_owned(), 0));
         }
-        rename(word)
+        rename(word).map(|new| (new, 0))
     })
 }
 
@@ -66,18 +92,22 @@ fn shows_host(text: &str, place: &Range<usize>) -> bool {
         || port
 }
 
-/// Replaces words of letters, digits, `-`, `_` and inner dots.
-fn replace(
+/// Replaces words of letters, digits, `-`, `_` and inner dots, and as many bytes after each as come
+/// with the new word.
+pub(super) fn replace(
     text: &str,
-    new: &mut dyn FnMut(&str, &Range<usize>) -> Option<String>,
+    new: &mut dyn FnMut(&str, &Range<usize>) -> Option<(String, usize)>,
 ) -> Option<String> {
     let mut out = String::new();
     let mut copied = 0;
     for place in words(text) {
-        if let Some(word) = new(&text[place.clone()], &place) {
+        if place.start < copied {
+            continue;
+        }
+        if let Some((word, after)) = new(&text[place.clone()], &place) {
             out.push_str(&text[copied..place.start]);
             out.push_str(&word);
-            copied = place.end;
+            copied = place.end + after;
         }
     }
     if copied == 0 {
@@ -116,7 +146,8 @@ mod tests {
     use super::*;
 
     fn moved(text: &str) -> String {
-        let rename = |name: &str| (name == "shop").then(|| "new".to_owned());
+        let rename =
+            |_: Option<&str>, name: &str| (name == "shop").then(|| (None, "new".to_owned()));
         let service = |service: &str, namespace: &str| {
             namespace == "shop" && ["postgres", "postgres-headless"].contains(&service)
         };

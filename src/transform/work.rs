@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::fault::{Fault, Faults};
 use super::recipe::{Entry, Recipe};
+use super::source::Source;
 use super::{Change, Lookalike};
+use crate::finding::Finding;
 use crate::object::{Object, ObjectId, pointer};
 
 /// The part of a recipe that asked for a change: one line of a `map`, or the whole entry.
@@ -33,6 +35,8 @@ pub(super) struct Difference {
 /// Everything the transforms share.
 pub(super) struct Work<'a> {
     pub(super) recipes: &'a [Recipe],
+    /// What is known beside the objects.
+    pub(super) source: &'a Source<'a>,
     /// As they are on A; selections look here.
     pub(super) before: &'a [Object],
     /// Being changed, in the same order.
@@ -43,17 +47,32 @@ pub(super) struct Work<'a> {
     pub(super) origins: Vec<Part>,
     pub(super) lookalikes: Vec<Lookalike>,
     used: BTreeSet<Part>,
+    /// Objects that a recipe adds, and the part that does.
+    added: Vec<(Object, Part)>,
+    /// Objects that stay on A.
+    left: BTreeSet<usize>,
+    findings: Vec<Finding>,
+    /// What entries set by their own choice: the place, who set it, and to what.
+    assigned: BTreeMap<(usize, String), (Part, Value)>,
+    conflicts: Vec<Fault>,
     /// Indices of the objects each entry selects, by recipe and entry.
     selected: BTreeMap<(usize, usize), Vec<usize>>,
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(objects: &'a [Object], recipes: &'a [Recipe]) -> Self {
+    pub(super) fn new(source: &'a Source<'a>, recipes: &'a [Recipe]) -> Self {
+        let objects = source.objects;
         Self {
             recipes,
+            source,
             before: objects,
             objects: objects.to_vec(),
             ids: objects.iter().map(Object::id).collect(),
+            added: Vec::new(),
+            left: BTreeSet::new(),
+            findings: Vec::new(),
+            assigned: BTreeMap::new(),
+            conflicts: Vec::new(),
             changes: Vec::new(),
             origins: Vec::new(),
             lookalikes: Vec::new(),
@@ -142,6 +161,151 @@ impl<'a> Work<'a> {
             };
             self.record(index, difference, rule, part);
         }
+    }
+
+    /// As [`Work::set`], for a value an entry chooses: two entries must not choose differently.
+    pub(super) fn assign(
+        &mut self,
+        index: usize,
+        path: &str,
+        value: Value,
+        rule: &str,
+        part: Part,
+    ) {
+        if self.claim(index, path, &value, part) {
+            self.set(index, path, value, rule, part);
+        }
+    }
+
+    /// As [`Work::remove`], for a value an entry chooses to be gone.
+    pub(super) fn unassign(&mut self, index: usize, path: &str, rule: &str, part: Part) {
+        if self.objects[index].pointer(path).is_some()
+            && self.claim(index, path, &Value::Null, part)
+        {
+            self.remove(index, path, rule, part);
+        }
+    }
+
+    /// Notes who chooses a value. `false` when another entry chose a different one, which is told.
+    pub(super) fn claim(&mut self, index: usize, path: &str, value: &Value, part: Part) -> bool {
+        let key = (index, path.to_owned());
+        let other = self.assigned.get(&key);
+        let other = other.filter(|(other, chosen)| {
+            (other.recipe, other.entry) != (part.recipe, part.entry) && chosen != value
+        });
+        if let Some((other, _)) = other {
+            let other = *other;
+            let recipe = &self.recipes[part.recipe];
+            let entry = &recipe.entries[part.entry];
+            if !entry.r#override {
+                let first = &self.recipes[other.recipe];
+                let mut faults = Faults::new(recipe.source.clone());
+                faults.add(
+                    format!("two entries disagree about {} of {}", path, self.ids[index]),
+                    &entry.span,
+                    "sets it again",
+                );
+                match other.recipe == part.recipe {
+                    true => {
+                        faults.also(&first.entries[other.entry].span, "sets it first");
+                    }
+                    false => {
+                        let entry = other.entry;
+                        faults.note(format!(
+                            "entry {entry} of the recipe `{}` sets it first",
+                            first.name
+                        ));
+                    }
+                }
+                faults.help(
+                    "select other objects, or say `override: true` where the second is to win",
+                );
+                self.conflicts.extend(faults.into_list());
+                return false;
+            }
+        }
+        self.assigned.insert(key, (part, value.clone()));
+        true
+    }
+
+    /// What entries disagree about, each place once.
+    pub(super) fn take_conflicts(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.conflicts)
+    }
+
+    /// Says something about an object for the user to judge.
+    pub(super) fn find(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    pub(super) fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// Adds an object; one that is there already becomes like it.
+    pub(super) fn add(&mut self, object: Object, rule: &str, part: Part) {
+        self.used(part);
+        let id = object.id();
+        let there = self.objects.iter().position(|other| other.id() == id);
+        if let Some(index) = there {
+            for (key, value) in object.value().as_object().into_iter().flatten() {
+                if key != "metadata" {
+                    let path = pointer::join("", key);
+                    self.assign(index, &path, value.clone(), rule, part);
+                }
+            }
+            return;
+        }
+        if self.added.iter().any(|(other, _)| *other == object) {
+            return;
+        }
+        self.changes.push(Change {
+            rule: rule.to_owned(),
+            recipe: self.recipes[part.recipe].name.clone(),
+            entry: part.entry,
+            object: id,
+            path: String::new(),
+            before: Value::Null,
+            after: object.value().clone(),
+        });
+        self.origins.push(part);
+        self.added.push((object, part));
+    }
+
+    /// Objects that recipes add.
+    pub(super) fn added(&self) -> impl Iterator<Item = &(Object, Part)> {
+        self.added.iter()
+    }
+
+    /// Leaves an object on A.
+    pub(super) fn leave(&mut self, index: usize, rule: &str, part: Part) {
+        self.used(part);
+        if self.left.insert(index) {
+            let difference = Difference {
+                path: String::new(),
+                before: self.objects[index].value().clone(),
+                after: Value::Null,
+            };
+            self.record(index, difference, rule, part);
+        }
+    }
+
+    /// Whether an object stays on A.
+    pub(super) fn is_left(&self, index: usize) -> bool {
+        self.left.contains(&index)
+    }
+
+    /// Puts another object in the place of one.
+    pub(super) fn replace(&mut self, index: usize, object: Object, rule: &str, part: Part) {
+        let difference = Difference {
+            path: String::new(),
+            before: self.objects[index].value().clone(),
+            after: object.value().clone(),
+        };
+        self.record(index, difference, rule, part);
+        self.objects[index] = object;
     }
 
     /// Records a change that was made elsewhere.

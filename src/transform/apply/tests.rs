@@ -1,11 +1,14 @@
 //! The typed transforms on whole objects, each test named after its rule.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::object::ObjectId;
 use crate::yaml;
+
+mod chosen;
+mod converted;
 
 const SHOP: [&str; 12] = [
     include_str!("../../../examples/shop/manifests/00-namespace.yaml"),

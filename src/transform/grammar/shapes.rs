@@ -1,24 +1,25 @@
 //! The table: every map of a recipe, and what each of its keys says.
 
+use super::chosen as more;
 use super::{Form, Key, Need, Shape};
 use crate::transform::parse::{API_VERSION, KIND, OPERATIONS};
 use crate::transform::variables::Kind;
 
-const TEXTS: Form = Form::List(&Form::Text);
-const TEXT_OR_TEXTS: Form = Form::Either(&[Form::Text, TEXTS]);
-const PAIRS: Form = Form::Map(&Form::Text);
+pub(super) const TEXTS: Form = Form::List(&Form::Text);
+pub(super) const TEXT_OR_TEXTS: Form = Form::Either(&[Form::Text, TEXTS]);
+pub(super) const PAIRS: Form = Form::Map(&Form::Text);
 
 /// A key that must be there.
-const fn must(name: &'static str, form: Form, about: &'static str) -> Key {
+pub(super) const fn must(name: &'static str, form: Form, about: &'static str) -> Key {
     key(name, Need::Must, form, about)
 }
 
 /// A key that may be absent.
-const fn may(name: &'static str, form: Form, about: &'static str) -> Key {
+pub(super) const fn may(name: &'static str, form: Form, about: &'static str) -> Key {
     key(name, Need::May, form, about)
 }
 
-const fn key(name: &'static str, need: Need, form: Form, about: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, need: Need, form: Form, about: &'static str) -> Key {
     Key {
         name,
         need,
@@ -129,47 +130,110 @@ pub(in crate::transform) static ENTRY: Shape = Shape {
             Form::Flag,
             "Whether it may match nothing; false when absent.",
         ),
+        may(
+            "override",
+            Form::Flag,
+            "Whether it may set again what another entry set; false when absent.",
+        ),
         transform(
             "storageClass",
-            &STORAGE_CLASS,
+            &more::STORAGE_CLASS,
             "T-1: names of storage classes.",
         ),
-        transform("registry", &REGISTRY, "T-2: where images are."),
+        transform(
+            "volumeSnapshotClass",
+            &more::SNAPSHOT_CLASS,
+            "T-1: names of volume snapshot classes.",
+        ),
+        transform(
+            "volumeAttributesClass",
+            &more::ATTRIBUTES_CLASS,
+            "T-1: names of volume attributes classes.",
+        ),
+        transform("registry", &more::REGISTRY, "T-2: where images are."),
+        transform(
+            "names",
+            &more::NAMES,
+            "T-3: names of objects, and everything that refers to them.",
+        ),
         transform(
             "namespace",
             &NAMESPACE,
             "T-4: names of namespaces, and everything that refers to them.",
         ),
         transform("host", &HOST, "T-5: names of hosts."),
-        transform("scale", &SCALE, "T-7: numbers of replicas."),
+        transform(
+            "ingressClass",
+            &more::INGRESS_CLASS,
+            "T-6: names of ingress classes.",
+        ),
+        transform(
+            "gatewayClass",
+            &more::GATEWAY_CLASS,
+            "T-6: names of gateway classes.",
+        ),
+        transform(
+            "priorityClass",
+            &more::PRIORITY_CLASS,
+            "T-6: names of priority classes.",
+        ),
+        transform(
+            "runtimeClass",
+            &more::RUNTIME_CLASS,
+            "T-6: names of runtime classes.",
+        ),
+        transform("scheduling", &more::SCHEDULING, "T-6: where pods may run."),
+        transform(
+            "exposure",
+            &more::EXPOSURE,
+            "T-6: how Services are reached from outside.",
+        ),
+        transform("scale", &more::SCALE, "T-7: numbers of replicas."),
+        transform(
+            "resources",
+            &more::RESOURCES,
+            "T-7: what containers ask for.",
+        ),
+        transform("volumes", &more::VOLUMES, "T-8: sizes and modes of claims."),
+        transform("text", &more::TEXT, "T-9: configuration text."),
+        transform(
+            "secrets",
+            &more::SECRETS,
+            "T-10: secrets to scrub and to set.",
+        ),
+        transform(
+            "endpoint",
+            &more::ENDPOINT,
+            "T-11: addresses outside the clusters.",
+        ),
+        transform(
+            "clusterDomain",
+            &more::CLUSTER_DOMAIN,
+            "T-11: the clusters' own DNS domains.",
+        ),
         transform("labels", &LABELS, "T-12: labels to set and to remove."),
         transform(
             "annotations",
             &ANNOTATIONS,
             "T-12: annotations to set and to remove.",
         ),
+        transform(
+            "cloneGuard",
+            &more::CLONE_GUARD,
+            "T-13: a copy that can do no harm.",
+        ),
+        transform(
+            "convert",
+            &more::CONVERT,
+            "OpenShift's kinds as those of plain Kubernetes.",
+        ),
+        transform(
+            "leaveOut",
+            &more::LEAVE_OUT,
+            "Objects that stay on the source.",
+        ),
         transform("patch", &PATCH, "Anything else, by hand."),
     ],
-};
-
-pub(in crate::transform) static STORAGE_CLASS: Shape = Shape {
-    id: "storageClass",
-    what: "storageClass",
-    keys: &[must(
-        "map",
-        PAIRS,
-        "Classes of the source, and what they become; '' is no class.",
-    )],
-};
-
-pub(in crate::transform) static REGISTRY: Shape = Shape {
-    id: "registry",
-    what: "registry",
-    keys: &[must(
-        "map",
-        PAIRS,
-        "Registries, or registries and the beginning of a path, and what they become.",
-    )],
 };
 
 pub(in crate::transform) static NAMESPACE: Shape = Shape {
@@ -190,19 +254,6 @@ pub(in crate::transform) static HOST: Shape = Shape {
         PAIRS,
         "Hosts, or `*.domain`, and what they become.",
     )],
-};
-
-pub(in crate::transform) static SCALE: Shape = Shape {
-    id: "scale",
-    what: "scale",
-    keys: &[
-        may(
-            "select",
-            Form::Shape(&SELECT),
-            "Which workloads; all when absent.",
-        ),
-        must("replicas", Form::Number, "How many replicas they get."),
-    ],
 };
 
 pub(in crate::transform) static LABELS: Shape = Shape {
@@ -253,6 +304,12 @@ pub(in crate::transform) static PATCH: Shape = Shape {
             Form::Map(&Form::Any),
             "A merge patch of RFC 7386: null removes.",
         ),
+        key(
+            "strategic",
+            Need::One,
+            Form::Map(&Form::Any),
+            "A strategic merge patch: lists of known kinds merge by their keys.",
+        ),
     ],
 };
 
@@ -261,7 +318,11 @@ pub(in crate::transform) static OPERATION: Shape = Shape {
     what: "an operation",
     keys: &[
         must("op", Form::Word(|| OPERATIONS.to_vec()), "What to do."),
-        must("path", Form::Text, "Where, as an RFC 6901 pointer."),
+        must(
+            "path",
+            Form::Text,
+            "Where: an RFC 6901 pointer, or a pattern such as /spec/ports[]/port.",
+        ),
         may("from", Form::Text, "Where from, for `move` and `copy`."),
         may(
             "value",

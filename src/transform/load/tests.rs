@@ -56,7 +56,7 @@ fn replicas(recipes: &[Recipe]) -> Vec<u32> {
     let entries = recipes.iter().flat_map(|recipe| &recipe.entries);
     entries
         .filter_map(|entry| match &entry.transform {
-            Transform::Scale(scale) => Some(scale.replicas),
+            Transform::Scale(scale) => scale.replicas,
             _ => None,
         })
         .collect()
@@ -158,7 +158,7 @@ transforms: [{storageClass: {map: '${classes}'}}]
 ",
     );
     let recipes = loaded(&name, &["classes={fast: ssd, slow: hdd}"]);
-    let Transform::StorageClass(map) = &recipes[0].entries[0].transform else {
+    let Transform::Class(_, map) = &recipes[0].entries[0].transform else {
         panic!("a class")
     };
     assert_eq!(map.len(), 2);

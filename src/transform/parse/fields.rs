@@ -177,6 +177,25 @@ pub(in crate::transform) fn flag(node: &Located, faults: &mut Faults) -> Option<
     None
 }
 
+/// A whole number of 0 or more.
+pub(in crate::transform) fn number(node: &Located, faults: &mut Faults) -> Option<u32> {
+    let count = match &node.node {
+        Node::Scalar(value) => value.as_u64().and_then(|count| u32::try_from(count).ok()),
+        _ => None,
+    };
+    if count.is_none() {
+        faults.add(
+            format!(
+                "expected a whole number of 0 or more, found {}",
+                node.describe()
+            ),
+            &node.span,
+            "expected a number",
+        );
+    }
+    count
+}
+
 /// A string, or a list of strings.
 pub(in crate::transform) fn texts(node: &Located, faults: &mut Faults) -> Vec<String> {
     let placed = match &node.node {

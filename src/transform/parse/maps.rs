@@ -5,15 +5,19 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use super::fields::{Fields, text_map};
+use crate::transform::class::Class;
+use crate::transform::endpoint::Endpoint;
 use crate::transform::fault::Faults;
 use crate::transform::grammar::{self, Shape};
 use crate::transform::host::{HostPattern, is_dns_label, is_dns_name};
 use crate::transform::image::Prefix;
-use crate::transform::recipe::{Entry, Mapping, Placed, Transform};
+use crate::transform::recipe::{Entry, Mapping, Placed, Registry, Transform};
 use crate::yaml::located::Located;
 
-/// T-1. The empty name is a class too: it says "no class", which is not the same as saying nothing.
+/// T-1, T-6. The empty name is a storage class too: it says "no class", which is not the same as
+/// saying nothing.
 pub(super) fn classes(
+    class: Class,
     body: &Located,
     span: &Range<usize>,
     faults: &mut Faults,
@@ -21,10 +25,10 @@ pub(super) fn classes(
     map(
         body,
         span,
-        &grammar::STORAGE_CLASS,
-        "a storage class name",
+        class.shape(),
+        "a name of a class",
         faults,
-        |name| match name.is_empty() || is_dns_name(name) {
+        |name| match name.is_empty() && class == Class::Storage || is_dns_name(name) {
             true => Ok(name.to_owned()),
             false => Err("use lower-case letters, digits, `-` and `.`".into()),
         },
@@ -32,14 +36,74 @@ pub(super) fn classes(
 }
 
 /// T-2.
-pub(super) fn registries(
+pub(super) fn registry(
     body: &Located,
     span: &Range<usize>,
     faults: &mut Faults,
-) -> Option<Vec<Mapping<Prefix>>> {
+) -> Option<Registry> {
+    let fields = Fields::read(body, span, &grammar::REGISTRY, faults)?;
+    if fields.get("map").is_none() && fields.get("digests").is_none() {
+        fields.required("map", faults);
+    }
     let what = "a registry or image prefix";
-    let shape = &grammar::REGISTRY;
-    map(body, span, shape, what, faults, Prefix::parse)
+    let digest = |text: &str| match text.split_once(':') {
+        Some((algorithm, hex))
+            if !algorithm.is_empty()
+                && hex.len() >= 32
+                && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("write it as `sha256:…`".to_owned()),
+    };
+    Some(Registry {
+        map: mappings(&fields, "map", what, faults, Prefix::parse),
+        digests: mappings(&fields, "digests", "a digest", faults, digest),
+    })
+}
+
+/// T-11.
+pub(super) fn endpoints(
+    body: &Located,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<Vec<Mapping<Endpoint>>> {
+    let map = map(
+        body,
+        span,
+        &grammar::ENDPOINT,
+        "an endpoint",
+        faults,
+        Endpoint::parse,
+    )?;
+    for Mapping { from, to } in &map {
+        if from.value.port.is_some() != to.value.port.is_some() {
+            faults
+                .add("give both a port, or none", &to.span, "of another form")
+                .also(&from.span, "this one")
+                .help("without a port every port of the host is meant, and stays");
+        }
+    }
+    Some(map)
+}
+
+/// T-11.
+pub(super) fn domains(
+    body: &Located,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<Vec<Mapping<String>>> {
+    map(
+        body,
+        span,
+        &grammar::CLUSTER_DOMAIN,
+        "a DNS domain",
+        faults,
+        |name| match is_dns_name(name) {
+            true => Ok(name.to_owned()),
+            false => Err("write it as `cluster.local`".into()),
+        },
+    )
 }
 
 /// T-4.
@@ -103,7 +167,17 @@ fn map<T>(
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Option<Vec<Mapping<T>>> {
     let fields = Fields::read(body, span, shape, faults)?;
-    let node = fields.required("map", faults)?;
+    Some(mappings(&fields, "map", what, faults, parse))
+}
+
+/// The lines of a map under a key; none when the key is not there.
+pub(in crate::transform) fn mappings<T>(
+    fields: &Fields<'_>,
+    key: &str,
+    what: &str,
+    faults: &mut Faults,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Vec<Mapping<T>> {
     let read = |placed: Placed<String>, faults: &mut Faults| match parse(&placed.value) {
         Ok(value) => Some(Placed {
             value,
@@ -115,14 +189,16 @@ fn map<T>(
             None
         }
     };
-    let pairs = text_map(node, fields.span(), "`map`", faults);
+    let pairs = fields
+        .get(key)
+        .map(|node| text_map(node, fields.span(), &format!("`{key}`"), faults));
     let mut list = Vec::new();
-    for (from, to) in pairs {
+    for (from, to) in pairs.unwrap_or_default() {
         // Both sides are read before either may fail: all mistakes at once.
         let (from, to) = (read(from, faults), read(to, faults));
         list.extend(from.zip(to).map(|(from, to)| Mapping { from, to }));
     }
-    Some(list)
+    list
 }
 
 /// Label or annotation keys and values to set.
@@ -173,27 +249,40 @@ fn is_mark_name(name: &str) -> bool {
 
 /// Finds sources mapped to two targets, and namespaces that would flow together.
 pub(super) fn contradictions(entries: &[Entry], faults: &mut Faults) {
-    let mut classes = Vec::new();
+    let mut names: BTreeMap<&str, Vec<&Mapping<String>>> = BTreeMap::new();
     let mut registries = Vec::new();
-    let mut namespaces = Vec::new();
     let mut hosts = Vec::new();
+    let mut endpoints = Vec::new();
     for entry in entries {
+        let key = entry.transform.key();
         match &entry.transform {
-            Transform::StorageClass(map) => classes.extend(map),
-            Transform::Registry(map) => registries.extend(map),
-            Transform::Namespace(map) => namespaces.extend(map),
+            Transform::Class(_, map)
+            | Transform::Namespace(map)
+            | Transform::ClusterDomain(map) => {
+                names.entry(key).or_default().extend(map);
+            }
+            Transform::Registry(registry) => {
+                registries.extend(&registry.map);
+                names
+                    .entry("digests")
+                    .or_default()
+                    .extend(&registry.digests);
+            }
             Transform::Host(map) => hosts.extend(map),
-            Transform::Scale(_)
-            | Transform::Labels(_)
-            | Transform::Annotations(_)
-            | Transform::Patch(_) => {}
+            Transform::Endpoint(map) => endpoints.extend(map),
+            // These select objects; they have no map that all share.
+            _ => {}
         }
     }
-    twice(&classes, faults);
+    for (key, map) in &names {
+        twice(map, faults);
+        if *key == "namespace" {
+            together(map, faults);
+        }
+    }
     twice(&registries, faults);
-    twice(&namespaces, faults);
     twice(&hosts, faults);
-    together(&namespaces, faults);
+    twice(&endpoints, faults);
 }
 
 fn twice<T: Ord + Display>(maps: &[&Mapping<T>], faults: &mut Faults) {

@@ -9,8 +9,8 @@ use crate::knowledge::sanitize::Test;
 use crate::object::path::PathPattern;
 use crate::transform::cel::Expression;
 use crate::transform::fault::Faults;
-use crate::transform::grammar;
-use crate::transform::recipe::{Patch, PatchChange, Placed};
+use crate::transform::grammar::{self, Need};
+use crate::transform::recipe::{Operation, OperationPath, Patch, PatchChange, Placed};
 use crate::transform::select::{Glob, Select};
 use crate::transform::variables::{Variable, mark_used};
 use crate::yaml::located::{Key, Located, Node};
@@ -110,7 +110,11 @@ fn field_tests(node: &Located, faults: &mut Faults) -> Vec<Test> {
 }
 
 /// A path of rule book §7.
-pub(super) fn path(text: &str, span: &Range<usize>, faults: &mut Faults) -> Option<PathPattern> {
+pub(in crate::transform) fn path(
+    text: &str,
+    span: &Range<usize>,
+    faults: &mut Faults,
+) -> Option<PathPattern> {
     match PathPattern::parse(text) {
         Ok(path) => Some(path),
         Err(error) => {
@@ -188,37 +192,42 @@ pub(super) fn give_variables(
 
 /// Reads a patch.
 pub(super) fn patch(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Patch> {
+    let forms = grammar::PATCH.of_need(Need::One);
     let fields = Fields::read(body, span, &grammar::PATCH, faults)?;
     let select = fields
         .required("select", faults)
         .and_then(|node| select(node, faults));
-    let change = match (fields.get("jsonPatch"), fields.get("merge")) {
-        (Some(node), None) => operations(node, span, faults).map(PatchChange::Json),
-        (None, Some(node)) => merge(node, span, faults),
-        (Some(_), Some(node)) => {
+    let mut given = fields
+        .entries()
+        .filter(|(key, _)| forms.contains(&key.text.as_str()));
+    let Some((form, node)) = given.next() else {
+        if !fields.had_unknown() {
             faults
                 .add(
-                    "patch has both `jsonPatch` and `merge`",
-                    &node.span,
-                    "second form",
+                    format!("patch lacks {}", in_words(&forms)),
+                    fields.span(),
+                    "changes nothing",
                 )
-                .help("use two entries");
-            None
+                .help("add `jsonPatch: [{op: replace, path: /spec/…, value: …}]` or `merge: {…}`");
         }
-        (None, None) => {
-            if !fields.had_unknown() {
-                faults
-                    .add(
-                        "patch lacks `jsonPatch` or `merge`",
-                        fields.span(),
-                        "changes nothing",
-                    )
-                    .help(
-                        "add `jsonPatch: [{op: replace, path: /spec/…, value: …}]` or `merge: {…}`",
-                    );
-            }
-            None
-        }
+        return None;
+    };
+    for (second, _) in given {
+        faults
+            .add(
+                format!("patch has both `{}` and `{}`", form.text, second.text),
+                &second.span,
+                "second form",
+            )
+            .help("use two entries");
+    }
+    let change = match form.text.as_str() {
+        "jsonPatch" => operations(node, span, faults).map(PatchChange::Json),
+        "merge" => map(node, &form.text, span, faults).map(PatchChange::Merge),
+        _ => map(node, &form.text, span, faults).map(|value| {
+            let span = form.span.clone();
+            PatchChange::Strategic(Placed { value, span })
+        }),
     };
     Some(Patch {
         select: select?,
@@ -226,22 +235,18 @@ pub(super) fn patch(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
     })
 }
 
-fn merge(node: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<PatchChange> {
+fn map(node: &Located, key: &str, span: &Range<usize>, faults: &mut Faults) -> Option<Value> {
     match &node.node {
-        Node::Map(entries) if !entries.is_empty() => Some(PatchChange::Merge(node.value())),
+        Node::Map(entries) if !entries.is_empty() => Some(node.value()),
         _ => {
-            let message = format!("`merge` must be a map, found {}", node.describe());
+            let message = format!("`{key}` must be a map, found {}", node.describe());
             faults.add(message, span, "expected a map with the fields to change");
             None
         }
     }
 }
 
-fn operations(
-    node: &Located,
-    span: &Range<usize>,
-    faults: &mut Faults,
-) -> Option<Vec<Placed<json_patch::PatchOperation>>> {
+fn operations(node: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Vec<Operation>> {
     let Node::List(items) = &node.node else {
         let message = format!("`jsonPatch` must be a list, found {}", node.describe());
         faults.add(message, span, "expected a list of operations");
@@ -254,11 +259,7 @@ fn operations(
     (list.len() == items.len()).then_some(list)
 }
 
-fn operation(
-    node: &Located,
-    span: &Range<usize>,
-    faults: &mut Faults,
-) -> Option<Placed<json_patch::PatchOperation>> {
+fn operation(node: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Operation> {
     let fields = Fields::read(node, span, &grammar::OPERATION, faults)?;
     let op_node = fields.required("op", faults)?;
     let op = text(op_node, faults)?;
@@ -272,19 +273,25 @@ fn operation(
             .help(format!("the operations are {}", in_words(&OPERATIONS)));
         return None;
     }
-    let mut good = pointer(&fields, "path", faults);
+    let place = fields
+        .required("path", faults)
+        .and_then(|node| operation_path(node, &op, faults));
+    let mut good = place.is_some();
     match op.as_str() {
         "add" | "replace" | "test" => good &= fields.required("value", faults).is_some(),
         "move" | "copy" => good &= pointer(&fields, "from", faults),
         _ => {}
     }
-    if !good {
-        return None;
+    let path = place.filter(|_| good)?;
+    let mut value = node.value();
+    if !matches!(path, OperationPath::Pointer) {
+        value["path"] = Value::from("");
     }
-    match serde_json::from_value(node.value()) {
-        Ok(value) => Some(Placed {
-            value,
+    match serde_json::from_value(value) {
+        Ok(operation) => Some(Operation {
             span: op_node.span.clone(),
+            path,
+            operation,
         }),
         Err(error) => {
             faults.add(
@@ -297,6 +304,48 @@ fn operation(
     }
 }
 
+/// A JSON pointer as RFC 6902 has it, or a pattern of rule book §7 where it holds one of its signs.
+fn operation_path(node: &Located, op: &str, faults: &mut Faults) -> Option<OperationPath> {
+    let text = text(node, faults)?;
+    if !text.starts_with(['/', '[']) {
+        no_pointer(&text, node, faults);
+        return None;
+    }
+    let signs = text.contains(['[', '{']) || text.split('/').any(|key| key.starts_with('*'));
+    if !signs {
+        return Some(OperationPath::Pointer);
+    }
+    if ["move", "copy"].contains(&op) {
+        faults
+            .add(
+                format!("`{op}` has one path"),
+                &node.span,
+                "a pattern has many",
+            )
+            .help("write a JSON pointer");
+        return None;
+    }
+    // What `add` adds is not there yet: the pattern says where, its last key what.
+    if op == "add" {
+        let (parent, last) = text.rsplit_once('/').unwrap_or_default();
+        if !last.contains(['[', '{', '*']) {
+            let pattern = path(parent, &node.span, faults)?;
+            return Some(OperationPath::Below(pattern, last.to_owned()));
+        }
+    }
+    path(&text, &node.span, faults).map(OperationPath::Pattern)
+}
+
+fn no_pointer(path: &str, node: &Located, faults: &mut Faults) {
+    faults
+        .add(
+            format!("`{path}` is not a JSON pointer"),
+            &node.span,
+            "must begin with `/`",
+        )
+        .help("write it as `/spec/template/…`, with `~1` for a slash inside a key");
+}
+
 /// Checks an RFC 6901 pointer: the identity fields of an object are not for patches.
 fn pointer(fields: &Fields<'_>, key: &str, faults: &mut Faults) -> bool {
     let Some(node) = fields.required(key, faults) else {
@@ -306,13 +355,7 @@ fn pointer(fields: &Fields<'_>, key: &str, faults: &mut Faults) -> bool {
         return false;
     };
     if !path.starts_with('/') {
-        faults
-            .add(
-                format!("`{path}` is not a JSON pointer"),
-                &node.span,
-                "must begin with `/`",
-            )
-            .help("write it as `/spec/template/…`, with `~1` for a slash inside a key");
+        no_pointer(&path, node, faults);
         return false;
     }
     true

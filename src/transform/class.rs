@@ -1,0 +1,105 @@
+//! Names of classes that B calls something else: storage (T-1), and how things run and are reached
+//! (T-6). Each class has a map of its own; its places are references (`edges.yaml`) and the rows of
+//! `targets.yaml`.
+
+use super::grammar::{self, Shape};
+use crate::knowledge::targets::Rewrites;
+use crate::object::ObjectId;
+
+/// A kind of class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Where claims get their volumes.
+    Storage,
+    /// How snapshots are made.
+    VolumeSnapshot,
+    /// How volumes perform.
+    VolumeAttributes,
+    /// Who serves an Ingress.
+    Ingress,
+    /// Who serves a Gateway.
+    Gateway,
+    /// Which pods give way.
+    Priority,
+    /// What runs containers.
+    Runtime,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Storage,
+        Self::VolumeSnapshot,
+        Self::VolumeAttributes,
+        Self::Ingress,
+        Self::Gateway,
+        Self::Priority,
+        Self::Runtime,
+    ];
+
+    /// The key that names the map in a recipe.
+    pub fn key(self) -> &'static str {
+        self.shape().id
+    }
+
+    pub(super) fn shape(self) -> &'static Shape {
+        match self {
+            Self::Storage => &grammar::STORAGE_CLASS,
+            Self::VolumeSnapshot => &grammar::SNAPSHOT_CLASS,
+            Self::VolumeAttributes => &grammar::ATTRIBUTES_CLASS,
+            Self::Ingress => &grammar::INGRESS_CLASS,
+            Self::Gateway => &grammar::GATEWAY_CLASS,
+            Self::Priority => &grammar::PRIORITY_CLASS,
+            Self::Runtime => &grammar::RUNTIME_CLASS,
+        }
+    }
+
+    /// As a person says it, in the plural.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Storage => "storage classes",
+            Self::VolumeSnapshot => "volume snapshot classes",
+            Self::VolumeAttributes => "volume attributes classes",
+            Self::Ingress => "ingress classes",
+            Self::Gateway => "gateway classes",
+            Self::Priority => "priority classes",
+            Self::Runtime => "runtime classes",
+        }
+    }
+
+    /// Its rule in the rule book.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Storage | Self::VolumeSnapshot | Self::VolumeAttributes => "T-1",
+            Self::Ingress | Self::Gateway | Self::Priority | Self::Runtime => "T-6",
+        }
+    }
+
+    /// The class an object is the definition of.
+    pub(super) fn of(id: &ObjectId) -> Option<Self> {
+        let all = Self::ALL.into_iter();
+        all.into_iter().find(|class| {
+            let (group, kind) = match class {
+                Self::Storage => ("storage.k8s.io", "StorageClass"),
+                Self::VolumeSnapshot => ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
+                Self::VolumeAttributes => ("storage.k8s.io", "VolumeAttributesClass"),
+                Self::Ingress => ("networking.k8s.io", "IngressClass"),
+                Self::Gateway => ("gateway.networking.k8s.io", "GatewayClass"),
+                Self::Priority => ("scheduling.k8s.io", "PriorityClass"),
+                Self::Runtime => ("node.k8s.io", "RuntimeClass"),
+            };
+            id.is(group, kind)
+        })
+    }
+
+    /// The rows of `targets.yaml` that hold such a name without being a reference.
+    pub(super) fn rewrites(self) -> Option<Rewrites> {
+        match self {
+            Self::Storage => Some(Rewrites::StorageClass),
+            Self::VolumeSnapshot => Some(Rewrites::VolumeSnapshotClass),
+            Self::VolumeAttributes => Some(Rewrites::VolumeAttributesClass),
+            Self::Ingress => Some(Rewrites::IngressClass),
+            Self::Gateway | Self::Priority | Self::Runtime => None,
+        }
+    }
+}
