@@ -138,6 +138,7 @@ fn shop() -> Fixture {
             surface: surface("a"),
         },
         transformed: Transformed {
+            origins: (0..all.len()).map(Some).collect(),
             objects: all,
             ..Transformed::default()
         },

@@ -58,6 +58,7 @@ pub fn apply_to(
         knowledge,
         references: &references,
     };
+    maps.renames = Renames::collect(&mut work);
     let mut faults = stages(&mut work, lens, &mut maps);
     helm::releases(&mut work, lens, &mut maps);
     faults.extend(invariant::selectors(&work));
@@ -85,33 +86,37 @@ pub(super) fn stages(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) -> Ve
         knowledge,
         references,
     } = lens;
-    maps.renames = Renames::collect(work);
     let written = follow::references(work, references, maps);
     let nothing = Done::new();
     rename_namespaces(work, knowledge, maps, &written);
     maps.renames.write(work);
     convert::image_streams(work, references);
-    places::rewrite_all(
-        work,
-        knowledge,
-        Rewrites::Image,
-        &nothing,
-        &mut |name, form| match form {
-            Form::DockerConfig => maps.images.credentials(name),
-            _ => maps.images.find(name),
-        },
-    );
-    places::image_parts(work, knowledge, &mut maps.images);
+    // Without a map there is nothing to look for; walking 100,000 objects for nothing takes seconds.
+    if !maps.images.is_empty() {
+        places::rewrite_all(
+            work,
+            knowledge,
+            Rewrites::Image,
+            &nothing,
+            &mut |name, form| match form {
+                Form::DockerConfig => maps.images.credentials(name),
+                _ => maps.images.find(name),
+            },
+        );
+        places::image_parts(work, knowledge, &mut maps.images);
+    }
     for class in Class::ALL {
-        if let Some(rewrites) = class.rewrites() {
+        if let Some(rewrites) = class.rewrites().filter(|_| !maps.class(class).is_empty()) {
             places::rewrite_all(work, knowledge, rewrites, &written, &mut |name, _| {
                 maps.class(class).find(name)
             });
         }
     }
-    places::rewrite_all(work, knowledge, Rewrites::Host, &nothing, &mut |name, _| {
-        maps.hosts.find(name)
-    });
+    if !maps.hosts.is_empty() {
+        places::rewrite_all(work, knowledge, Rewrites::Host, &nothing, &mut |name, _| {
+            maps.hosts.find(name)
+        });
+    }
     let mut faults = chosen(work, lens);
     rewrite_texts(work, knowledge, maps);
     faults.extend(per_entry(work, &mut |work, recipe, entry, faults| {
@@ -124,7 +129,6 @@ pub(super) fn stages(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) -> Ve
     }));
     secrets::apply_all(work, knowledge);
     convert::kinds(work, references);
-    marks::apply(work, knowledge);
     faults.extend(per_entry(
         work,
         &mut |work, recipe, entry, _| match &entry.transform {
@@ -137,6 +141,7 @@ pub(super) fn stages(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) -> Ve
             _ => {}
         },
     ));
+    marks::apply(work, knowledge);
     faults.extend(patch::apply(work, knowledge, references.roots()));
     faults.extend(work.take_conflicts());
     faults
@@ -408,7 +413,7 @@ fn result(mut work: Work<'_>, maps: &Maps) -> Transformed {
         }
     }
     let findings = work.take_findings();
-    let added: Vec<Object> = work.added().map(|(object, _)| object.clone()).collect();
+    let added = work.take_added();
     let kept: Vec<usize> = (0..work.objects.len())
         .filter(|index| !work.is_left(*index))
         .collect();

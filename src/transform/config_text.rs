@@ -112,7 +112,9 @@ fn replacement(node: &Located, faults: &mut Faults) -> Option<Replacement> {
     let with = fields
         .required("with", faults)
         .and_then(|node| text(node, faults));
-    let max = fields.get("max").and_then(|node| number(node, faults));
+    let max = fields
+        .get("max")
+        .and_then(|node| number(node, "max", faults));
     let (wanted, literal) = match (fields.get("find"), fields.get("regex")) {
         (Some(node), None) => (node, true),
         (None, Some(node)) => (node, false),

@@ -37,8 +37,12 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
                 if path.starts_with("/spec/clusterIP") {
                     return;
                 }
+                if !text.contains('.') {
+                    return;
+                }
                 let words = words(text).into_iter();
-                let known = words.filter_map(|place| addresses.get(&text[place]));
+                let numbers = words.filter(|place| text.as_bytes()[place.start].is_ascii_digit());
+                let known = numbers.filter_map(|place| addresses.get(&text[place]));
                 hard_coded.extend(known.map(|service| (id.clone(), path.to_owned(), service)));
             });
         }

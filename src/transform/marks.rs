@@ -7,7 +7,7 @@ use super::recipe::{Marks, Transform};
 use super::work::{Part, Work};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::Rewrites;
-use crate::object::pointer;
+use crate::object::{Object, pointer};
 
 pub(super) fn apply(work: &mut Work<'_>, knowledge: &Knowledge) {
     let recipes = work.recipes;
@@ -22,6 +22,12 @@ pub(super) fn apply(work: &mut Work<'_>, knowledge: &Knowledge) {
             mark(work, index, "/metadata", key, marks, part);
             if marks.pods {
                 mark_pods(work, knowledge, index, key, marks, part);
+            }
+        }
+        for object in work.added_mut() {
+            // One that gives no answer was never captured; it is not what the expression is about.
+            if marks.select.matches(object).unwrap_or(false) {
+                mark_added(object, key, marks);
             }
         }
     }
@@ -57,5 +63,18 @@ fn mark(work: &mut Work<'_>, index: usize, metadata: &str, key: &str, marks: &Ma
     }
     for name in &marks.remove {
         work.unassign(index, &pointer::join(&map, &name.value), "T-12", part);
+    }
+}
+
+/// An object that a recipe adds is marked as if it had been captured: else applying the recipe to its
+/// own result would change it again.
+fn mark_added(object: &mut Object, key: &str, marks: &Marks) {
+    let map = format!("/metadata/{key}");
+    for (name, value) in &marks.set {
+        let path = pointer::join(&map, &name.value);
+        pointer::set(object.value_mut(), &path, Value::from(value.as_str()));
+    }
+    for name in &marks.remove {
+        pointer::remove(object.value_mut(), &pointer::join(&map, &name.value));
     }
 }

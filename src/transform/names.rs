@@ -132,6 +132,10 @@ impl Images {
         Some((to.to_string(), *part))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.digests.is_empty()
+    }
+
     /// Registries and prefixes on A that are somewhere else on B.
     pub(super) fn moved(&self) -> impl Iterator<Item = &Prefix> {
         let moved = self.rules.iter().filter(|(from, to, _)| !inside(to, from));

@@ -364,12 +364,17 @@ pub(super) fn select_of(fields: &Fields<'_>, faults: &mut Faults) -> Select {
 
 fn scale(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Scale> {
     let fields = Fields::read(body, span, &grammar::SCALE, faults)?;
-    let replicas = fields.get("replicas").map(|node| number(node, faults));
+    let replicas = fields
+        .get("replicas")
+        .map(|node| number(node, "replicas", faults));
     let (mut min, mut max) = (None, None);
     if let Some(node) = fields.get("autoscaler")
         && let Some(fields) = Fields::read(node, &node.span, &grammar::AUTOSCALER, faults)
     {
-        let mut bound = |key| fields.get(key).and_then(|node| number(node, faults));
+        let mut bound = |key| {
+            let node = fields.get(key);
+            node.and_then(|node| number(node, key, faults))
+        };
         (min, max) = (bound("min"), bound("max"));
     }
     if replicas.is_none() && fields.get("autoscaler").is_none() {
@@ -589,7 +594,7 @@ transforms:
         );
         assert_eq!(
             one("- storageClass: {map: {a: B_}}\n").0,
-            "`B_` is not a storage class name"
+            "`B_` is not a class name"
         );
         assert_eq!(
             one("- host: {map: {'*.a.x': b.x}}\n").0,
@@ -602,7 +607,7 @@ transforms:
         assert_eq!(one("- patch: {jsonPatch: []}\n").0, "patch lacks `select`");
         assert_eq!(
             one("- patch: {select: {kind: A}}\n").0,
-            "patch lacks `jsonPatch` or `merge`"
+            "patch lacks one of `jsonPatch`, `merge` and `strategic`"
         );
         assert_eq!(
             one("- patch: {select: {kind: A}, jsonPatch: [{op: ad, path: /a}]}\n").1,

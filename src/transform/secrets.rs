@@ -7,6 +7,7 @@
 //! Nothing here is random: the same seed gives the same copy, so that a plan can be made twice. What is
 //! derived from the seed says nothing about the original.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -210,8 +211,13 @@ pub(super) fn apply_all(work: &mut Work<'_>, knowledge: &Knowledge) {
             _ => None,
         })
     };
-    let mut kept = std::collections::BTreeSet::new();
+    let mut kept = BTreeSet::new();
     for (recipe, entry, secrets) in all() {
+        for index in work.selected(recipe, entry) {
+            // A value that is given is not scrubbed by another entry.
+            let given = secrets.set.iter();
+            kept.extend(given.map(|(key, _)| (index, pointer::join("/data", &key.value))));
+        }
         if matches!(secrets.scrub, Some(Scrub::Keep)) {
             for index in work.selected(recipe, entry) {
                 for place in places(work, knowledge, index, &secrets.keys) {
@@ -231,8 +237,7 @@ pub(super) fn apply_all(work: &mut Work<'_>, knowledge: &Knowledge) {
                 continue;
             }
             for place in places(work, knowledge, index, &secrets.keys) {
-                let own = secrets.set.iter().any(|(key, _)| place.key == key.value);
-                if !own && !kept.contains(&(index, place.path.clone())) {
+                if !kept.contains(&(index, place.path.clone())) {
                     scrubbed |= scrub_place(work, index, &place, secrets, part);
                 }
             }
@@ -304,8 +309,6 @@ fn set(work: &mut Work<'_>, index: usize, secrets: &Secrets, part: Part) {
 /// One secret value.
 struct Place {
     path: String,
-    /// What it is called: the key, or the name of the variable.
-    key: String,
     form: Form,
 }
 
@@ -333,7 +336,7 @@ fn places(work: &Work<'_>, knowledge: &Knowledge, index: usize, keys: &[Glob]) -
             };
             if keys.is_empty() || keys.iter().any(|glob| glob.matches(&key)) {
                 let form = row.form;
-                found.push(Place { path, key, form });
+                found.push(Place { path, form });
             }
         });
     }

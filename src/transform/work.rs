@@ -47,8 +47,8 @@ pub(super) struct Work<'a> {
     pub(super) origins: Vec<Part>,
     pub(super) lookalikes: Vec<Lookalike>,
     used: BTreeSet<Part>,
-    /// Objects that a recipe adds, and the part that does.
-    added: Vec<(Object, Part)>,
+    /// Objects that a recipe adds, with the rule and the part that do.
+    added: Vec<(Object, String, Part)>,
     /// Objects that stay on A.
     left: BTreeSet<usize>,
     findings: Vec<Finding>,
@@ -258,25 +258,35 @@ impl<'a> Work<'a> {
             }
             return;
         }
-        if self.added.iter().any(|(other, _)| *other == object) {
+        if self.added.iter().any(|(other, ..)| *other == object) {
             return;
         }
-        self.changes.push(Change {
-            rule: rule.to_owned(),
-            recipe: self.recipes[part.recipe].name.clone(),
-            entry: part.entry,
-            object: id,
-            path: String::new(),
-            before: Value::Null,
-            after: object.value().clone(),
-        });
-        self.origins.push(part);
-        self.added.push((object, part));
+        self.added.push((object, rule.to_owned(), part));
     }
 
-    /// Objects that recipes add.
-    pub(super) fn added(&self) -> impl Iterator<Item = &(Object, Part)> {
-        self.added.iter()
+    /// Objects that recipes add, to be changed like those that were captured.
+    pub(super) fn added_mut(&mut self) -> impl Iterator<Item = &mut Object> {
+        self.added.iter_mut().map(|(object, ..)| object)
+    }
+
+    /// Takes the objects that recipes add and records each as a change.
+    pub(super) fn take_added(&mut self) -> Vec<Object> {
+        let added = std::mem::take(&mut self.added);
+        let mut objects = Vec::new();
+        for (object, rule, part) in added {
+            self.changes.push(Change {
+                rule,
+                recipe: self.recipes[part.recipe].name.clone(),
+                entry: part.entry,
+                object: object.id(),
+                path: String::new(),
+                before: Value::Null,
+                after: object.value().clone(),
+            });
+            self.origins.push(part);
+            objects.push(object);
+        }
+        objects
     }
 
     /// Leaves an object on A.

@@ -210,6 +210,7 @@ impl Bench {
             surface: self.surface.clone(),
         };
         let transformed = Transformed {
+            origins: (0..self.objects.len()).map(Some).collect(),
             objects: self.objects.clone(),
             ..Transformed::default()
         };

@@ -474,6 +474,12 @@ proptest! {
 - {{host: {{map: {{{a}.x: h.y, '*.x': '*.z.x'}}}}, optional: true}}
 - {{labels: {{set: {{l: v}}}}, optional: true}}
 - {{scale: {{replicas: 1}}, optional: true}}
+- {{names: {{select: {{kind: [Service, ConfigMap]}}, map: {{{a}: new-n}}}}, optional: true}}
+- {{endpoint: {{map: {{{b}.x: e.y}}}}, optional: true}}
+- {{text: {{replace: [{{find: ':80', with: ':81'}}]}}, optional: true}}
+- {{volumes: {{accessModes: {{ReadWriteMany: ReadWriteOnce}}, size: {{max: 1Gi}}}}, optional: true}}
+- {{secrets: {{scrub: redact}}, optional: true}}
+- {{cloneGuard: {{}}, optional: true}}
 ");
         let once = run(&objects, &text);
         let twice = run(&once.objects, &text);
@@ -485,6 +491,16 @@ proptest! {
     fn a_namespace_there_and_back_is_the_identity(objects in objects(), a in "[abc]{1,2}") {
         let there = run(&objects, &format!("- {{namespace: {{map: {{{a}: new-a}}}}, optional: true}}\n"));
         let back = run(&there.objects, &format!("- {{namespace: {{map: {{new-a: {a}}}}}, optional: true}}\n"));
+        prop_assert_eq!(back.objects, objects);
+    }
+
+    #[test]
+    fn names_there_and_back_are_the_identity(objects in objects(), a in "[abc]{1,2}") {
+        let names = |from: &str, to: &str| {
+            format!("- {{names: {{select: {{kind: [Service, PersistentVolumeClaim]}}, map: {{{from}: {to}}}}}, optional: true}}\n")
+        };
+        let there = run(&objects, &names(&a, "new-a"));
+        let back = run(&there.objects, &names("new-a", &a));
         prop_assert_eq!(back.objects, objects);
     }
 

@@ -178,7 +178,7 @@ pub(in crate::transform) fn flag(node: &Located, faults: &mut Faults) -> Option<
 }
 
 /// A whole number of 0 or more.
-pub(in crate::transform) fn number(node: &Located, faults: &mut Faults) -> Option<u32> {
+pub(in crate::transform) fn number(node: &Located, key: &str, faults: &mut Faults) -> Option<u32> {
     let count = match &node.node {
         Node::Scalar(value) => value.as_u64().and_then(|count| u32::try_from(count).ok()),
         _ => None,
@@ -186,7 +186,7 @@ pub(in crate::transform) fn number(node: &Located, faults: &mut Faults) -> Optio
     if count.is_none() {
         faults.add(
             format!(
-                "expected a whole number of 0 or more, found {}",
+                "`{key}` must be a whole number of 0 or more, found {}",
                 node.describe()
             ),
             &node.span,

@@ -26,7 +26,7 @@ pub(super) fn classes(
         body,
         span,
         class.shape(),
-        "a name of a class",
+        "a class name",
         faults,
         |name| match name.is_empty() && class == Class::Storage || is_dns_name(name) {
             true => Ok(name.to_owned()),

@@ -204,7 +204,7 @@ pub(super) fn patch(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
         if !fields.had_unknown() {
             faults
                 .add(
-                    format!("patch lacks {}", in_words(&forms)),
+                    format!("patch lacks one of {}", in_words(&forms)),
                     fields.span(),
                     "changes nothing",
                 )

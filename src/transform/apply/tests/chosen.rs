@@ -381,7 +381,6 @@ fn t_9_what_finds_nothing_too_much_or_itself_is_refused() {
         "- text: {replace: [{find: three, with: x}]}
 - text: {replace: [{find: one, with: x, max: 1}]}
 - text: {replace: [{find: two, with: two two}]}
-- text: {replace: [{find: one, with: x}, {regex: 'ne o', with: y}]}
 ",
     );
     assert_eq!(
@@ -395,7 +394,7 @@ fn t_9_what_finds_nothing_too_much_or_itself_is_refused() {
     assert_eq!(
         refused(
             &objects,
-            "- text: {replace: [{find: one, with: x}, {regex: 'ne o', with: y}]}\n"
+            "- text: {replace: [{find: one, with: x}, {regex: 'ne o', with: z}]}\n"
         )[0],
         "two replacements want the same characters of ConfigMap n/c"
     );

@@ -6,14 +6,14 @@ use crate::transform::Source;
 const APP: &str = r#"
 apiVersion: v1
 kind: Service
-metadata: {name: web, namespace: n}
+metadata: {name: web, namespace: shop}
 spec: {ports: [{name: http, port: 80, targetPort: 8080}]}
 ---
 apiVersion: route.openshift.io/v1
 kind: Route
 metadata:
   name: web
-  namespace: n
+  namespace: shop
   annotations: {haproxy.router.openshift.io/timeout: 60s, mine: x}
 spec:
   host: web.apps.a
@@ -25,7 +25,7 @@ spec:
 ---
 apiVersion: apps.openshift.io/v1
 kind: DeploymentConfig
-metadata: {name: web, namespace: n, annotations: {openshift.io/generated-by: x}}
+metadata: {name: web, namespace: shop, annotations: {openshift.io/generated-by: x}}
 spec:
   replicas: 2
   selector: {app: web}
@@ -41,23 +41,23 @@ spec:
     spec:
       containers:
         - {name: web, image: ' '}
-        - {name: log, image: 'image-registry.openshift-image-registry.svc:5000/n/web:built'}
+        - {name: log, image: 'image-registry.openshift-image-registry.svc:5000/shop/web:built'}
 ---
 apiVersion: image.openshift.io/v1
 kind: ImageStream
-metadata: {name: web, namespace: n}
+metadata: {name: web, namespace: shop}
 spec: {tags: [{name: '1', from: {kind: DockerImage, name: 'quay.io/team/web:1.0'}}]}
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
-metadata: {name: web, namespace: n}
+metadata: {name: web, namespace: shop}
 spec: {scaleTargetRef: {apiVersion: apps.openshift.io/v1, kind: DeploymentConfig, name: web}, maxReplicas: 3}
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: plain
-  namespace: n
+  namespace: shop
   annotations:
     image.openshift.io/triggers: '[{"from":{"kind":"ImageStreamTag","name":"web:1"},"fieldPath":"spec.template.spec.containers[?(@.name==\"c\")].image"}]'
 spec: {template: {spec: {containers: [{name: c, image: old}]}}}
@@ -84,7 +84,7 @@ fn a_route_becomes_an_ingress_and_every_loss_is_told() {
         ingress.value(),
         &json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-            "metadata": {"name": "web", "namespace": "n", "annotations": {"mine": "x"}},
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {"mine": "x"}},
             "spec": {
                 "ingressClassName": "nginx",
                 "rules": [{"host": "web.apps.b", "http": {"paths": [{"path": "/shop", "pathType": "Prefix",
@@ -111,7 +111,7 @@ fn a_route_becomes_an_ingress_and_every_loss_is_told() {
             "an Ingress has one Service per path; the other backends stay behind",
         ]
     );
-    let route = ObjectId::namespaced("route.openshift.io", "Route", "n", "web");
+    let route = ObjectId::namespaced("route.openshift.io", "Route", "shop", "web");
     assert_eq!(done.on_b(&route), &ingress.id());
 }
 
@@ -165,14 +165,14 @@ fn a_deployment_config_becomes_a_deployment_that_its_autoscaler_finds() {
     assert_eq!(
         deployment.value(),
         &json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "n"},
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
             "spec": {
                 "replicas": 2, "progressDeadlineSeconds": 600,
                 "selector": {"matchLabels": {"app": "web"}},
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}},
                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
                     {"name": "web", "image": "quay.io/team/web:1.0"},
-                    {"name": "log", "image": "image-registry.openshift-image-registry.svc:5000/n/web:built"},
+                    {"name": "log", "image": "image-registry.openshift-image-registry.svc:5000/shop/web:built"},
                 ]}},
             },
         })
