@@ -10,6 +10,7 @@ mod assemble;
 mod classify;
 mod closure;
 mod error;
+mod kept;
 mod labels;
 pub(crate) mod listing;
 mod matching;
@@ -22,10 +23,13 @@ mod volumes;
 pub use archive::{Archive, ArchiveError};
 pub use classify::{Sorted, classify};
 pub use error::CaptureError;
+pub use kept::{Kept, KeptClass};
 pub use labels::{LabelSelector, LabelSelectorError};
 pub use sanitise::sanitise;
 pub use selection::{ObjectGlob, ObjectGlobError, Selection};
 pub use take::take;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +72,17 @@ pub enum DropClass {
     Mapped,
     /// The user's selection excludes it.
     Excluded,
+}
+
+impl fmt::Display for DropClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Generated => "generated",
+            Self::Produced => "produced",
+            Self::Mapped => "mapped",
+            Self::Excluded => "excluded",
+        })
+    }
 }
 
 /// One object that stays behind, with the reason kept.

@@ -79,7 +79,8 @@ pub struct Surface {
     pub resources: Vec<ApiResource>,
     /// Cluster-scoped objects the checks read, raw: CustomResourceDefinitions, StorageClasses,
     /// VolumeSnapshotClasses, IngressClasses, PriorityClasses, RuntimeClasses, CSIDrivers, Nodes,
-    /// Namespaces … as far as the user may list them. Sorted by id.
+    /// Namespaces … as far as the user may list them, and the ClusterServiceVersions of operators,
+    /// which live in namespaces. Sorted by id.
     pub objects: Vec<Object>,
     /// Kinds of `objects` the user may not list, so that a missing class can be told from an
     /// unseen one.

@@ -94,13 +94,12 @@ impl fmt::Display for ObjectGlob {
 
 impl ObjectGlob {
     fn fits_kind(&self, kind: &GroupKind, plural: Option<&str>) -> bool {
-        let group = self
-            .group
-            .as_deref()
-            .is_none_or(|group| glob(group, &kind.group));
-        group
-            && (glob(&self.kind, &kind.kind.to_lowercase())
-                || plural.is_some_and(|plural| glob(&self.kind, plural)))
+        let group = self.group.as_deref();
+        let name = kind.kind.to_lowercase();
+        let guessed = || usual_plural(&name);
+        group.is_none_or(|group| glob(group, &kind.group))
+            && (glob(&self.kind, &name)
+                || glob(&self.kind, &plural.map_or_else(guessed, str::to_owned)))
     }
 
     fn fits(&self, id: &ObjectId, plural: Option<&str>) -> bool {
@@ -117,6 +116,16 @@ impl ObjectGlob {
         let all =
             |pattern: &Option<String>| pattern.as_deref().is_none_or(|pattern| pattern == "*");
         all(&self.name) && all(&self.namespace)
+    }
+}
+
+/// The plural that kinds have unless their authors chose another; for files, which do not tell.
+fn usual_plural(kind: &str) -> String {
+    match kind.strip_suffix('y') {
+        _ if kind == "endpoints" => kind.to_owned(),
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
 use super::select::SelectArgs;
-use crate::capture::{self, Archive, Capture, CaptureError, Consistency};
+use crate::capture::{self, Archive, Capture, CaptureError, Consistency, Kept};
 use crate::data::{ClusterMovers, Movers};
 use crate::event::Stage;
 use crate::exit::Exit;
@@ -254,6 +254,7 @@ struct Document<'a> {
     objects: Vec<ObjectId>,
     volumes: &'a [capture::Volume],
     dropped: &'a [capture::Dropped],
+    kept: Vec<Kept>,
     findings: &'a [Finding],
 }
 
@@ -277,6 +278,7 @@ impl<'a> Document<'a> {
             objects: objects.iter().map(|one| one.object.id()).collect(),
             volumes,
             dropped,
+            kept: capture.kept(),
             findings,
         }
     }
@@ -310,17 +312,39 @@ fn list(captures: &[CaptureSummary]) -> String {
     render(&header, &captures.iter().map(row).collect::<Vec<_>>())
 }
 
+/// What stays, and what travels though another object owns it, each with its class and reason.
+fn stays(capture: &Capture) -> String {
+    let row = |rule: &str, class: String, id: &ObjectId, why: String| -> Vec<Cell> {
+        let object = Cell::new(Role::Name, id.to_string());
+        vec![rule.to_owned().into(), class.into(), object, why.into()]
+    };
+    let made = |one: &capture::Dropped| match &one.produced_by {
+        Some(owner) => format!("{} ({owner})", one.reason),
+        None => one.reason.clone(),
+    };
+    let dropped = capture.dropped.iter();
+    let dropped: Vec<_> = dropped
+        .map(|one| row(&one.rule, one.class.to_string(), &one.id, made(one)))
+        .collect();
+    let kept: Vec<_> = capture
+        .kept()
+        .into_iter()
+        .map(|one| row(one.rule, one.class.to_string(), &one.id, one.reason))
+        .collect();
+    let mut text = render(&["RULE", "CLASS", "OBJECT", "WHY IT STAYS"], &dropped);
+    if !kept.is_empty() {
+        text.push('\n');
+        text.push_str(&render(
+            &["RULE", "CLASS", "OBJECT", "WHY IT TRAVELS"],
+            &kept,
+        ));
+    }
+    text
+}
+
 fn show(capture: &Capture, dropped: bool) -> String {
     if dropped {
-        let row = |one: &capture::Dropped| -> Vec<Cell> {
-            vec![
-                one.rule.clone().into(),
-                one.id.to_string().into(),
-                one.reason.clone().into(),
-            ]
-        };
-        let rows: Vec<_> = capture.dropped.iter().map(row).collect();
-        return render(&["RULE", "OBJECT", "WHY IT STAYS"], &rows);
+        return stays(capture);
     }
     let objects: Vec<Vec<Cell>> = capture
         .objects

@@ -7,14 +7,17 @@ use crate::event::{Event, Events, Stage};
 use crate::object::{GroupKind, Object};
 use crate::surface::{ApiResource, Surface};
 
-/// Cluster-scoped kinds the checks read. A kind the server does not serve is simply not there.
-pub const SURFACE_KINDS: [(&str, &str); 13] = [
+/// Kinds the checks read: cluster-scoped ones, and what says which operators there are (C-30). A kind
+/// the server does not serve is simply not there.
+pub const SURFACE_KINDS: [(&str, &str); 15] = [
     ("", "Namespace"),
     ("", "Node"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("gateway.networking.k8s.io", "GatewayClass"),
     ("networking.k8s.io", "IngressClass"),
     ("node.k8s.io", "RuntimeClass"),
+    ("operators.coreos.com", "ClusterServiceVersion"),
+    ("quota.openshift.io", "ClusterResourceQuota"),
     ("scheduling.k8s.io", "PriorityClass"),
     ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
     ("storage.k8s.io", "CSIDriver"),
@@ -59,7 +62,13 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
     // Owned items: a stream of borrowed ones would keep this future from being spawned.
     let mut lists = stream::iter(kinds)
         .map(|resource| async move {
-            let list = cluster.list(&resource, None, &ListOptions::default()).await;
+            // Copies in every namespace an operator watches say nothing new.
+            let originals = || "!olm.copiedFrom".to_owned();
+            let options = ListOptions {
+                labels: (resource.group == "operators.coreos.com").then(originals),
+                ..ListOptions::default()
+            };
+            let list = cluster.list(&resource, None, &options).await;
             (resource, list)
         })
         .buffer_unordered(PARALLEL);

@@ -3,7 +3,8 @@
 //! ```text
 //! capture.yaml                                      what it is, volumes, owners, what stayed and why
 //! surface/cluster.yaml                              what A serves
-//! surface/objects/<group>/<kind>/<name>.yaml        A's classes, definitions, nodes …
+//! surface/objects/<group>/<kind>/<name>.yaml        A's classes, definitions, nodes …; the few that
+//!                                                   live in namespaces have these before the group
 //! objects/<namespace>/<group>/<kind>/<name>.yaml    what travels, sanitised: `kubectl apply` takes it
 //! raw/<namespace>/<group>/<kind>/<name>.yaml        the same as A's server gave it
 //! ```
@@ -98,8 +99,11 @@ pub(super) fn write(capture: &Capture) -> Result<Vec<FileEntry>, StoreError> {
         file("surface/cluster.yaml", &served)?,
     ];
     for class in classes {
+        let id = class.id();
+        let home = id.namespace.as_ref().map(|name| format!("{name}/"));
+        let home = home.unwrap_or_default();
         files.push(file(
-            &format!("surface/objects/{}", place(&class.id())),
+            &format!("surface/objects/{home}{}", place(&id)),
             class,
         )?);
     }

@@ -384,6 +384,31 @@ async fn a_user_who_may_not_list_secrets_is_told_what_to_ask_for() {
             .contains(&format!("list secrets in namespace {name}")),
         "{error}"
     );
+    let mut selection = Selection {
+        namespaces: vec![name.into()],
+        exclude: ["secrets"].map(|kind| kind.parse().unwrap()).into(),
+        ..Selection::default()
+    };
+    let (knowledge, events) = (Knowledge::builtin(), Events::silent());
+    let left_out = capture::take(&cluster, &selection, knowledge, &events).await;
+    let left_out = left_out.unwrap_err().to_string();
+    assert!(
+        !left_out.contains("secrets"),
+        "what is left out needs no right: {left_out}"
+    );
+    selection.exclude.clear();
+    selection.allow_incomplete = true;
+    let holed = capture::take(&cluster, &selection, knowledge, &events)
+        .await
+        .unwrap();
+    let told: Vec<&str> = holed
+        .findings
+        .iter()
+        .filter_map(|one| one.evidence.as_deref())
+        .collect();
+    let secrets =
+        format!("the user may not list secrets in namespace {name} on the source cluster");
+    assert!(told.contains(&secrets.as_str()), "{told:?}");
     let help = error.help().unwrap_or_default();
     assert!(
         help.contains(&format!("kubectl -n {name} create role ferry --verb=list")),

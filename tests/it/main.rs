@@ -11,6 +11,7 @@
     reason = "a test that panics has failed; what it prints is shown then"
 )]
 
+mod archive;
 mod bad_input;
 mod bench;
 mod capture;
@@ -19,6 +20,7 @@ mod checks;
 mod data;
 mod data_command;
 mod golden;
+mod listing;
 mod migrate;
 mod others;
 mod recipes;

@@ -135,6 +135,17 @@ fn every_form_of_pattern_fits_what_it_says() {
 }
 
 #[test]
+fn plurals_are_understood_where_no_cluster_tells_them() {
+    let fits = |text: &str, kind: &str| {
+        let pattern: ObjectGlob = text.parse().unwrap();
+        pattern.fits_kind(&GroupKind::new("", kind), None)
+    };
+    assert!(fits("secrets", "Secret") && fits("networkpolicies", "NetworkPolicy"));
+    assert!(fits("ingresses", "Ingress") && fits("endpoints", "Endpoints"));
+    assert!(!fits("secrets", "SecretStore"));
+}
+
+#[test]
 fn what_is_left_out_and_needed_is_a_finding_and_never_silence() {
     let selection = Selection {
         exclude: patterns(&["Secret"]),
