@@ -19,6 +19,7 @@ mod runs;
 mod select;
 mod show;
 mod store;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -97,7 +98,7 @@ enum Command {
     /// Save, restore and verify a folder or a device of this machine
     #[command(subcommand)]
     Data(data::DataCommand),
-    /// Make and check stores
+    /// Make, check and look after stores
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Build and push the movers' image

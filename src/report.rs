@@ -78,6 +78,12 @@ impl Report {
         drop(write!(stdout, "{text}{end}").and_then(|()| stdout.flush()));
     }
 
+    /// Writes bytes to stdout as they are.
+    pub fn bytes(self, bytes: &[u8]) {
+        let mut stdout = std::io::stdout().lock();
+        drop(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+    }
+
     /// Says something to the person at the terminal; silent in JSON.
     pub fn say(self, text: &str) {
         if !self.is_json() {

@@ -30,13 +30,14 @@
 //!
 //! # What it refuses to do
 //! It never reports success with something missing: what could not be read, stored, restored or proven is in the
-//! result, by path and cause, and the caller decides. It never prunes, and it never trusts a name, a length, or
+//! result, by path and cause, and the caller decides. It prunes under an exclusive lock only, and it never trusts a name, a length, or
 //! a number from the store before the seal around it is checked.
 
 mod adopt;
 mod backend;
 #[cfg(target_os = "linux")]
 mod backup;
+mod cat;
 mod chunker;
 mod config;
 mod crypto;
@@ -47,9 +48,11 @@ mod files;
 mod id;
 mod index;
 mod key;
+mod keys;
 #[cfg(target_os = "linux")]
 mod local;
 mod lock;
+mod maintain;
 mod node;
 mod pack;
 mod pool;
@@ -80,6 +83,7 @@ use read::Window;
 
 #[cfg(target_os = "linux")]
 pub use backup::{BackupOptions, BackupResult, INCOMPLETE, Problem, ProblemKind, Totals};
+pub use cat::ObjectKind;
 pub use crypto::MasterKey;
 #[cfg(target_os = "linux")]
 pub use device::DeviceVerification;
@@ -87,7 +91,9 @@ pub(crate) use error::is_full;
 pub use error::{Error, Result};
 pub use files::FileEntry;
 pub use id::Id;
+pub use keys::KeyInfo;
 pub use lock::RepositoryLock;
+pub use maintain::{CheckReport, Fault, PruneOptions, PruneReport, Statistics};
 pub use node::{Node, NodeKind, Time, Xattr};
 pub use progress::Progress;
 #[cfg(target_os = "linux")]
@@ -117,6 +123,8 @@ struct Inner {
     unindexed: Mutex<Vec<IndexPack>>,
     /// One writer at a time: a blob claimed by a run that fails must not be what another run counts on.
     writing: Mutex<()>,
+    /// The key that this process opened the repository with.
+    current_key: Mutex<Option<Id>>,
     host: String,
     user: String,
 }
@@ -156,10 +164,15 @@ impl Repository {
         sealed.extend_from_slice(&plain);
         Sealer::new(&master).seal(&mut sealed, 0);
         // The config comes last: without it there is no repository, and of two that race one creates it.
-        let key_path = Kind::Key.path(&Id::of(&key));
+        let key_id = Id::of(&key);
+        let key_path = Kind::Key.path(&key_id);
         backend.wait(backend.put(&key_path, key.into()))?;
         match backend.wait(backend.put_new(CONFIG, sealed.into())) {
-            Ok(()) => Ok(Self::assemble(backend, master, config, host, user)),
+            Ok(()) => {
+                let made = Self::assemble(backend, master, config, host, user);
+                made.set_current_key(key_id);
+                Ok(made)
+            }
             Err(error) => {
                 backend.wait(backend.delete(&key_path)).ok();
                 Err(if matches!(error, Error::Exists { .. }) {
@@ -187,7 +200,9 @@ impl Repository {
             let object = Kind::Key.path(id);
             let file = KeyFile::parse(&backend.wait(backend.get(&object))?, &object)?;
             if let Some(master) = file.open(password, &object)? {
-                return Self::with_key(backend, master);
+                let opened = Self::with_key(backend, master)?;
+                opened.set_current_key(*id);
+                return Ok(opened);
             }
         }
         Err(Error::WrongPassword { keys: ids.len() })
@@ -238,6 +253,7 @@ impl Repository {
             windows: Mutex::default(),
             unindexed: Mutex::default(),
             writing: Mutex::default(),
+            current_key: Mutex::default(),
             host,
             user,
         };
@@ -259,6 +275,23 @@ impl Repository {
     /// The key to hand to a mover.
     pub fn master_key(&self) -> MasterKey {
         self.inner.master.clone()
+    }
+
+    fn current_key(&self) -> Option<Id> {
+        *self
+            .inner
+            .current_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_current_key(&self, id: Id) {
+        let mut current = self
+            .inner
+            .current_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Some(id);
     }
 
     fn backend(&self) -> &Backend {
@@ -324,6 +357,13 @@ impl Repository {
         self.known_indexes().remove(id);
     }
 
+    /// Forgets what is remembered of the index: the next reader or writer reads it anew.
+    fn forget_index(&self) {
+        self.index().clear();
+        self.known_indexes().clear();
+        self.unindexed().clear();
+    }
+
     /// What a reader does first: as [`Repository::refresh_index`], unless a run of this process is under way, whose
     /// index is as fresh as its lock.
     fn index_to_read(&self) -> Result<()> {
@@ -345,15 +385,11 @@ impl Repository {
             .into_iter()
             .map(|(id, _)| id)
             .collect();
-        let mut known = self.known_indexes();
-        let mut unindexed = self.unindexed();
-        if !known.is_subset(&listed) || !unindexed.is_empty() {
+        let stale = !self.known_indexes().is_subset(&listed) || !self.unindexed().is_empty();
+        if stale {
             tracing::debug!("the index changed under us and is read anew");
-            self.index().clear();
-            known.clear();
-            unindexed.clear();
+            self.forget_index();
         }
-        drop((known, unindexed));
         self.load_index()
     }
 

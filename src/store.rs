@@ -13,9 +13,12 @@
 //! reading from it writes nothing.
 
 mod captures;
+mod check;
 mod error;
 mod files;
+mod forget;
 mod location;
+pub mod retention;
 mod runs;
 
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use object_store::ObjectStore;
 
 pub use captures::CaptureSummary;
 pub use error::StoreError;
+pub use forget::{Group, Kept, Retention};
 pub use location::Location;
 
 use crate::repository::Repository;
@@ -116,7 +120,7 @@ impl Store {
     }
 
     /// Runs a blocking repository call where blocking is allowed.
-    async fn with<T: Send + 'static>(
+    pub(crate) async fn with<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Repository) -> crate::repository::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -111,7 +111,7 @@ pub(super) enum CapturesCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Remove a capture; `restic prune` on the repository frees its data
+    /// Remove a capture; `ferry store prune` frees its data
     Rm {
         /// The capture's id
         capture: String,

@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::Failure;
 use super::context::{Context, StoreArgs};
+use super::{Failure, watch};
 use crate::capture::{Consistency, Proof, VolumeMode};
-use crate::event::{Direction, Event};
+use crate::event::Direction;
 use crate::exit::Exit;
+use crate::mover::Trouble;
 use crate::mover::engine::{self, Loaded, Saved, Source, Target};
-use crate::mover::{self, Trouble};
 use crate::report::palette::{Role, paint};
 use crate::report::units::{bytes, count, plural};
 use crate::repository::{LossClass, Progress, Repository, Snapshot};
 
-/// How often progress is told.
-const TELL: Duration = Duration::from_millis(500);
 /// Differences and losses shown to people; JSON has all of them.
 const SHOWN: usize = 20;
 
@@ -482,7 +480,7 @@ fn indented(lines: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-/// Runs blocking work, tells how far it is, and stops it where it can be taken up again when the user asks.
+/// Runs blocking work of the engine's under [`watch::watched`].
 async fn watched<T: Send + 'static>(
     context: &Context,
     name: &str,
@@ -490,37 +488,11 @@ async fn watched<T: Send + 'static>(
     work: impl FnOnce(&Progress) -> Result<T, Trouble> + Send + 'static,
 ) -> Result<T, Failure> {
     let progress = Arc::new(Progress::default());
-    let (theirs, started) = (Arc::clone(&progress), Instant::now());
-    let mut work = tokio::task::spawn_blocking(move || work(&theirs));
-    let mut tick = tokio::time::interval(TELL);
-    let mut asked = false;
-    let ended = loop {
-        tokio::select! {
-            ended = &mut work => break ended,
-            () = context.cancel.cancelled(), if !asked => {
-                asked = true;
-                progress.cancel();
-            }
-            _ = tick.tick() => context.events.send(Event::Volume {
-                claim: name.to_owned(),
-                direction,
-                progress: mover::snapshot(&progress),
-            }),
-        }
+    let theirs = Arc::clone(&progress);
+    let work = async move {
+        let ended = tokio::task::spawn_blocking(move || work(&theirs)).await;
+        let done = ended.map_err(|error| Failure::plain(Exit::Internal, error))?;
+        done.map_err(|trouble| Failure::job(trouble, ""))
     };
-    let ended = ended.map_err(|error| Failure::plain(Exit::Internal, error))?;
-    let done = ended.map_err(|trouble| match asked {
-        true => Failure::job(
-            Trouble::new(Exit::Incomplete, "stopped as asked"),
-            "run the same command again: it goes on where it was",
-        ),
-        false => Failure::job(trouble, ""),
-    })?;
-    context.events.send(Event::VolumeFinished {
-        claim: name.to_owned(),
-        direction,
-        progress: mover::snapshot(&progress),
-        seconds: started.elapsed().as_secs_f64(),
-    });
-    Ok(done)
+    watch::watched(context, name, direction, progress, work).await
 }

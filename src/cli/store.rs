@@ -1,15 +1,19 @@
-//! `ferry store`: make a store, and see that it is sound.
+//! `ferry store`: make a store, see that it is sound, and look after it.
+
+mod check;
+mod keys;
+mod retain;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::Failure;
 use super::context::{Context, StoreArgs};
+use super::{Failure, watch};
 use crate::exit::Exit;
 use crate::report::palette::{Role, paint};
 use crate::store::{Store, StoreError};
 
-/// Make and check stores
+/// Make, check and look after stores
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
     /// Make a new store: a restic repository and the folders beside it
@@ -22,6 +26,53 @@ pub(super) enum StoreCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Check that everything in the store can be restored
+    ///
+    /// Reads every index file and every directory of every snapshot, and that each capture is whole.
+    /// Exits with 6 when something is damaged; all of it is listed.
+    ///
+    /// Example: `ferry store check --read-data`
+    Check {
+        /// Read every byte too, and prove it
+        #[arg(long)]
+        read_data: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Show how large the store is, and how much of it nothing needs
+    Stats {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Forget captures and snapshots, by name or by what is to be kept
+    ///
+    /// The rules are those of `restic forget`; captures are kept or forgotten as wholes, by
+    /// application. Their data is freed by `ferry store prune`.
+    ///
+    /// Example: `ferry store forget --keep-daily 7 --keep-weekly 4 --tag nightly --dry-run`
+    Forget(retain::ForgetArgs),
+    /// Free the space of what no snapshot needs
+    ///
+    /// Nobody else may work on the store meanwhile. It can be killed at any moment: nothing that a
+    /// snapshot needs is ever removed, and the next prune finishes.
+    ///
+    /// Example: `ferry store prune --max-unused 0%`
+    Prune(retain::PruneArgs),
+    /// Passwords: several may open one store
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Remove the locks of processes that are dead
+    Unlock {
+        /// Remove every lock: a prune may then delete what a living process counts on
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Print one of the repository's own objects
+    ///
+    /// Example: `ferry store cat snapshot 4f3a`
+    Cat(keys::CatArgs),
 }
 
 #[derive(Serialize)]
@@ -34,6 +85,13 @@ impl StoreCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Self::Init { if_absent, store } => init(context, &store, if_absent).await,
+            Self::Check { read_data, store } => check::check(context, &store, read_data).await,
+            Self::Stats { store } => check::stats(context, &store).await,
+            Self::Forget(args) => args.run(context).await,
+            Self::Prune(args) => args.run(context).await,
+            Self::Keys(command) => command.run(context).await,
+            Self::Unlock { all, store } => keys::unlock(context, &store, all).await,
+            Self::Cat(args) => args.run(context).await,
         }
     }
 }

@@ -56,9 +56,7 @@ pub enum Error {
         what: String,
     },
     /// A blob is referenced but no index lists it.
-    #[error(
-        "blob {id} is in no index; run `restic check` or `restic repair index` on the repository"
-    )]
+    #[error("blob {id} is in no index; run `ferry store check`; `restic repair index` may find it")]
     BlobMissing {
         /// The blob.
         id: Id,
@@ -116,7 +114,7 @@ pub enum Error {
         source: object_store::Error,
     },
     /// Somebody holds a lock that excludes us.
-    #[error("the repository is locked{} by {user}@{host} (pid {pid}) since {since}; wait, or run `restic unlock` if that process is dead", if *exclusive { " exclusively" } else { "" })]
+    #[error("the repository is locked{} by {user}@{host} (pid {pid}) since {since}; wait, or run `ferry store unlock` if that process is dead", if *exclusive { " exclusively" } else { "" })]
     Locked {
         /// Whether the other lock is exclusive.
         exclusive: bool,
@@ -148,6 +146,27 @@ pub enum Error {
         wanted: String,
         /// How many fit.
         count: usize,
+    },
+    /// No key has this id or prefix, or several have.
+    #[error("no key `{wanted}`, or more than one; `ferry store keys list` shows them")]
+    KeyNotFound {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// The key cannot be spared.
+    #[error("key {id:?} is the one in use; open the store with another password to remove it")]
+    KeyInUse {
+        /// The key.
+        id: Id,
+    },
+    /// The repository was opened without a key of its own.
+    #[error("the repository was opened with its master key, so there is no key to change")]
+    NoCurrentKey,
+    /// No object has this id or prefix, or several have.
+    #[error("no object `{wanted}`, or more than one")]
+    ObjectNotFound {
+        /// What was asked for.
+        wanted: String,
     },
     /// A path inside a snapshot that is not there.
     #[error("the snapshot has no `{path}`")]

@@ -21,9 +21,9 @@ const LOG_N: u8 = 15;
 /// restic's key file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeyFile {
-    created: String,
-    username: String,
-    hostname: String,
+    pub(super) created: String,
+    pub(super) username: String,
+    pub(super) hostname: String,
     kdf: String,
     #[serde(rename = "N")]
     n: u64,

@@ -147,6 +147,15 @@ impl Repository {
         settled(work(&lock), lock.release())
     }
 
+    /// As [`Repository::locked`], under an exclusive lock.
+    pub(super) fn locked_exclusively<T>(
+        &self,
+        work: impl FnOnce(&RepositoryLock) -> Result<T>,
+    ) -> Result<T> {
+        let lock = self.lock_exclusively()?;
+        settled(work(&lock), lock.release())
+    }
+
     /// As [`Repository::locked`], for work that only reads.
     pub(super) fn locked_to_read<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let lock = self.lock_to_read()?;
@@ -197,6 +206,36 @@ impl Repository {
             repository: self.clone(),
             state,
             refresher,
+        })
+    }
+
+    /// Removes locks: the stale ones, or every one there is. Returns how many.
+    ///
+    /// A lock that is not stale belongs to a process that lives, or to one on another host that nobody can ask: removing
+    /// it lets a prune delete what that process counts on.
+    pub fn unlock(&self, all: bool) -> Result<usize> {
+        let backend = self.backend();
+        backend.wait(async {
+            let mut gone = Vec::new();
+            let ids = backend.list_ids(Kind::Lock).await?;
+            for (id, _) in ids {
+                let object = Kind::Lock.path(&id);
+                let stale = match backend.load_unpacked(self.sealer(), Kind::Lock, &id).await {
+                    Ok(plain) => serde_json::from_slice::<LockFile>(&plain)
+                        .map_err(|error| Error::damaged(&object, error))
+                        .map(|lock| lock.is_stale(self.host())),
+                    Err(Error::NotFound { .. }) => continue,
+                    Err(error) => Err(error),
+                };
+                // What cannot be read says nothing about who holds it: only force removes it.
+                if all || stale? {
+                    gone.push(object);
+                }
+            }
+            for object in &gone {
+                backend.delete(object).await?;
+            }
+            Ok(gone.len())
         })
     }
 

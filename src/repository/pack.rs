@@ -34,6 +34,14 @@ pub(super) struct PackedBlob {
     pub(super) uncompressed_length: Option<u32>,
 }
 
+impl PackedBlob {
+    /// Length of the plain bytes.
+    pub(super) fn plain_length(&self) -> u32 {
+        self.uncompressed_length
+            .unwrap_or_else(|| self.length.saturating_sub(OVERHEAD as u32))
+    }
+}
+
 /// Length of the trailing length field.
 pub(super) const LENGTH_FIELD: u64 = 4;
 /// restic refuses larger headers; so do we, before we allocate for one.

@@ -1,5 +1,7 @@
 //! Snapshots: who captured which tree when. Writing one is the commit point of a backup.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +105,12 @@ impl Repository {
         })?;
         found.sort_by_key(|snapshot| (snapshot.timestamp(), snapshot.id));
         Ok(found)
+    }
+
+    /// The ids of all snapshots, sorted.
+    pub fn snapshot_ids(&self) -> Result<BTreeSet<Id>> {
+        let listed = self.backend().wait(self.backend().list_ids(Kind::Snapshot));
+        Ok(listed?.into_iter().map(|(id, _)| id).collect())
     }
 
     /// One snapshot by its id or an unambiguous beginning of it.

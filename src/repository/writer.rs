@@ -30,7 +30,7 @@ const BLOBS_PER_PACK: usize = 16 * 1024;
 const PACKS_PER_INDEX: usize = 64;
 const INDEX_INTERVAL: Duration = Duration::from_secs(30);
 /// Blobs per merged index file, as restic writes them.
-const BLOBS_PER_INDEX: usize = 50_000;
+pub(super) const BLOBS_PER_INDEX: usize = 50_000;
 /// Room in a pack buffer beyond its target size: the largest blob (8 MiB) with what zstd and the seal may add.
 const PACK_SLACK: usize = (8 << 20) + (128 << 10);
 
@@ -218,7 +218,8 @@ impl Drop for Writer {
     }
 }
 
-async fn save_index(repository: &Repository, file: &IndexFile) -> Result<Id> {
+/// Writes an index file.
+pub(super) async fn save_index(repository: &Repository, file: &IndexFile) -> Result<Id> {
     let json = serde_json::to_vec(file).map_err(|error| Error::damaged("a new index", error))?;
     let id = repository
         .backend()
@@ -393,6 +394,20 @@ impl Packer {
         Ok(true)
     }
 
+    /// Adds a blob as another pack has it, sealed, to a new pack. That it is known already is why it is copied.
+    pub(super) fn copy(&mut self, blob: &PackedBlob, sealed: &[u8]) -> Result<()> {
+        self.uploads.check()?;
+        self.make_room(sealed.len())?;
+        let mut pack = self.open.take().unwrap_or_else(|| self.pool.take());
+        let offset = length_of("a pack", pack.len())?;
+        pack.extend_from_slice(sealed);
+        self.blobs.push(PackedBlob {
+            offset,
+            ..blob.clone()
+        });
+        self.keep_open(pack)
+    }
+
     fn seal(&mut self, mut pack: Pooled, start: usize, id: Id, plain: Option<u32>) -> Result<()> {
         self.uploads.repository.sealer().seal(&mut pack, start);
         if self.options.verify {
@@ -405,6 +420,11 @@ impl Packer {
             length: (pack.len() - start) as u32,
             uncompressed_length: plain,
         });
+        self.keep_open(pack)
+    }
+
+    /// Goes on with a pack, or sends it when it is full.
+    fn keep_open(&mut self, pack: Pooled) -> Result<()> {
         let full = pack.len() >= self.options.pack_size || self.blobs.len() >= BLOBS_PER_PACK;
         self.open = Some(pack);
         if full { self.flush() } else { Ok(()) }

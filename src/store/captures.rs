@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Removes a capture, named as for [`Store::load_capture`], and forgets its snapshots. Their data
-    /// is freed by `restic prune`, which sees what others share.
+    /// is freed by a prune, which sees what others share.
     ///
     /// # Errors
     /// As [`Store::load_capture`].
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Names of captures, newest first: they begin with the time.
-    async fn capture_names(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn capture_names(&self) -> Result<Vec<String>, StoreError> {
         let mut names = self.list_files("captures").await?;
         names.reverse();
         Ok(names)

@@ -84,6 +84,14 @@ pub enum StoreError {
         /// Those that fit, newest first.
         fitting: Vec<String>,
     },
+    /// A snapshot is what a capture is made of.
+    #[error("snapshot {snapshot} is part of capture {capture}")]
+    PartOfCapture {
+        /// The snapshot, as it was asked for.
+        snapshot: String,
+        /// The capture.
+        capture: String,
+    },
     /// A file of a run that must be new is there already.
     #[error("{name} is in the store already")]
     Taken {
@@ -213,13 +221,21 @@ impl StoreError {
             }
             Self::NoCapture { known, .. } => format!("there are: {}", known.join(", ")),
             Self::ManyCaptures { fitting, .. } => format!("give one of: {}", fitting.join(", ")),
+            Self::PartOfCapture { capture, .. } => {
+                format!("forget the whole capture: `ferry store forget {capture}`")
+            }
             Self::Taken { .. } => "another process works on the same run; wait for it".into(),
             Self::Damaged { .. } => {
                 "check the store with `ferry store check`, and restore it from its own backup"
                     .into()
             }
             Self::Emit { .. } => return None,
-            Self::Repository { .. } => return None,
+            Self::Repository { source, .. } => match **source {
+                Error::Locked { .. } => {
+                    "wait until it is done, or remove a dead process's lock with `ferry store unlock`".into()
+                }
+                _ => return None,
+            },
         };
         Some(text)
     }
@@ -232,7 +248,9 @@ impl StoreError {
             | Self::Exists { .. }
             | Self::WrongPassword { .. }
             | Self::NoCapture { .. }
-            | Self::ManyCaptures { .. } => Exit::Input,
+            | Self::ManyCaptures { .. }
+            | Self::PartOfCapture { .. } => Exit::Input,
+            Self::Repository { source, .. } if is_input(source) => Exit::Input,
             Self::Emit { .. } => Exit::Internal,
             Self::Unreachable { .. }
             | Self::Denied { .. }
@@ -242,6 +260,19 @@ impl StoreError {
             | Self::Repository { .. } => Exit::Refused,
         }
     }
+}
+
+/// Whether the user asked for what is not there.
+fn is_input(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::SnapshotNotFound { .. }
+            | Error::SnapshotAmbiguous { .. }
+            | Error::PathNotFound { .. }
+            | Error::KeyNotFound { .. }
+            | Error::KeyInUse { .. }
+            | Error::ObjectNotFound { .. }
+    )
 }
 
 /// Whether a place said no, rather than nothing. A local file system's answer is deep in the chain.

@@ -27,7 +27,7 @@ impl LossClass {
     }
 }
 
-fn timestamps(atime: Time, mtime: Time) -> Timestamps {
+pub(super) fn timestamps(atime: Time, mtime: Time) -> Timestamps {
     let timespec = |time: Time| Timespec {
         tv_sec: time.seconds,
         tv_nsec: time.nanoseconds.into(),

@@ -10,12 +10,12 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 
 use super::super::Repository;
 use super::super::error::{Error, Result};
 use super::super::local;
-use super::super::node::{Node, NodeKind};
+use super::super::node::{Node, NodeKind, Time};
 use super::super::snapshot::Snapshot;
 use super::super::tree::TreeReader;
 use super::{LossClass, apply, open_target};
@@ -299,10 +299,11 @@ impl Place {
     }
 
     fn times(&self) -> io::Result<()> {
-        let time = Timespec {
-            tv_sec: 1_000_000_000,
-            tv_nsec: 123_456_789,
+        let time = Time {
+            seconds: 1_000_000_000,
+            nanoseconds: 123_456_789,
         };
+<<<<<<< HEAD
         let times = Timestamps {
             last_access: time,
             last_modification: time,
@@ -310,6 +311,10 @@ impl Place {
         rustix::fs::futimens(&self.file, &times)?;
         let there = local::mtime_of(&rustix::fs::fstat(&self.file)?);
         kept(there.seconds == time.tv_sec && i64::from(there.nanoseconds) == time.tv_nsec)
+=======
+        rustix::fs::futimens(&self.file, &apply::timestamps(time, time))?;
+        kept(local::mtime_of(&rustix::fs::fstat(&self.file)?) == time)
+>>>>>>> 3e847db (store: check, stats, forget, prune, keys, unlock and cat)
     }
 
     fn xattr(&self, name: &str, value: &[u8]) -> io::Result<()> {
