@@ -68,9 +68,16 @@ pub fn apply_to(
         return Err(TransformErrors { faults });
     }
     scale::budgets(&mut work);
-    convert::left_behind(&mut work, &references);
+    if has_conversion(recipes) {
+        convert::left_behind(&mut work, &references);
+    }
     lookalike::find(&mut work, &maps);
     Ok(result(work, &maps))
+}
+
+/// Whether a recipe means to leave OpenShift.
+fn has_conversion(recipes: &[Recipe]) -> bool {
+    entries(recipes).any(|(_, entry)| matches!(entry.transform, Transform::Convert(_)))
 }
 
 /// What every stage looks things up in.

@@ -114,10 +114,15 @@ fn shown(change: &Change) -> ShownChange {
     let data = ["/data", "/stringData"]
         .iter()
         .any(|field| change.path.starts_with(field));
-    let secret = change.object.is("", "Secret") && (data || change.path.is_empty());
+    let secret = change.rule == "T-10" || (change.object.is("", "Secret") && data);
     let hide = |value: &Value| match value {
         Value::Null => Value::Null,
         _ if secret => Value::from(MASKED),
+        // A whole object that comes, goes or becomes another: what is in it is not for a table.
+        _ if change.path.is_empty() => {
+            let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+            Value::from(format!("{} {}", text("apiVersion"), text("kind")))
+        }
         Value::String(text) => replace_passwords(text, |_| MASKED.to_owned()).into(),
         other => other.clone(),
     };
@@ -144,6 +149,17 @@ mod tests {
             before: "old".into(),
             after: Value::Null,
         };
+        let whole = shown(&Change {
+            path: String::new(),
+            before: serde_json::json!({"apiVersion": "v1", "kind": "X", "spec": {"key": "secret"}}),
+            ..change("X")
+        });
+        assert_eq!(whole.before, "v1 X");
+        let scrubbed = shown(&Change {
+            rule: "T-10".into(),
+            ..change("Deployment")
+        });
+        assert_eq!(scrubbed.before, MASKED);
         let done = Transformed {
             changes: vec![change("Secret"), change("ConfigMap")],
             ..Transformed::default()

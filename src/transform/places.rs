@@ -19,6 +19,9 @@ const CLASS_KEY: &str = ".storageclass.storage.k8s.io/";
 /// A function from a name, and the form it stood in, to its new name and the part that says so.
 pub(super) type Finder<'a> = dyn FnMut(&str, Form) -> Option<(String, Part)> + 'a;
 
+/// As [`Finder`], for a name that means something else in every object.
+pub(super) type ObjectFinder<'a> = dyn FnMut(&Object, &str) -> Option<(String, Part)> + 'a;
+
 /// Rewrites every place the rows of one transform describe, except those written already.
 pub(super) fn rewrite_all(
     work: &mut Work<'_>,
@@ -49,7 +52,7 @@ pub(super) fn rewrite_each(
     work: &mut Work<'_>,
     knowledge: &Knowledge,
     rewrites: Rewrites,
-    find: &mut dyn FnMut(&Object, &str) -> Option<(String, Part)>,
+    find: &mut ObjectFinder<'_>,
 ) {
     let rows = knowledge.targets.iter();
     let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();

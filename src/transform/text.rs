@@ -6,6 +6,13 @@
 
 use std::ops::Range;
 
+/// From a Service, if one is named, and its namespace to what both are called.
+pub(super) type ServiceRenamer<'a> =
+    dyn Fn(Option<&str>, &str) -> Option<(Option<String>, String)> + 'a;
+
+/// From a word and its place to another word, and how many bytes after it come with it.
+pub(super) type Replacer<'a> = dyn FnMut(&str, &Range<usize>) -> Option<(String, usize)> + 'a;
+
 /// Full names of Services: `[pod.]service.namespace[.svc[.domain]]`.
 ///
 /// `service` says whether a Service of that name is in the namespace; `rename` gives the new names of a
@@ -13,7 +20,7 @@ use std::ops::Range;
 /// text shows a host: alone, after `//` or `@`, or before a port or path.
 pub(super) fn service_names(
     text: &str,
-    rename: &dyn Fn(Option<&str>, &str) -> Option<(Option<String>, String)>,
+    rename: &ServiceRenamer<'_>,
     service: &dyn Fn(&str, &str) -> bool,
 ) -> Option<String> {
     replace(text, &mut |word, place| {
@@ -94,10 +101,7 @@ fn shows_host(text: &str, place: &Range<usize>) -> bool {
 
 /// Replaces words of letters, digits, `-`, `_` and inner dots, and as many bytes after each as come
 /// with the new word.
-pub(super) fn replace(
-    text: &str,
-    new: &mut dyn FnMut(&str, &Range<usize>) -> Option<(String, usize)>,
-) -> Option<String> {
+pub(super) fn replace(text: &str, new: &mut Replacer<'_>) -> Option<String> {
     let mut out = String::new();
     let mut copied = 0;
     for place in words(text) {
