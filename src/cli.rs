@@ -5,6 +5,7 @@
 
 mod apply;
 mod capture;
+mod carry;
 mod completion;
 mod context;
 mod data;

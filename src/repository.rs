@@ -40,6 +40,7 @@ mod backup;
 mod cat;
 mod chunker;
 mod config;
+mod copy;
 mod crypto;
 #[cfg(target_os = "linux")]
 mod device;
@@ -187,15 +188,18 @@ impl Repository {
     /// Opens the repository under `repo/` of `store` with a password.
     ///
     /// # Errors
-    /// [`Error::NotARepository`], [`Error::WrongPassword`], [`Error::Unsupported`] for format 1.
+    /// [`Error::NotARepository`], [`Error::NotFound`] where not even a bucket is, [`Error::WrongPassword`],
+    /// [`Error::Unsupported`] for format 1.
     pub fn open(store: Arc<dyn ObjectStore>, password: &str) -> Result<Self> {
         let backend = Backend::new(store, Handle::current());
-        if !backend.wait(backend.exists(CONFIG))? {
+        let there = backend.wait(backend.exists(CONFIG))?;
+        // Asked even if there is none: a bucket that does not exist says so to a listing only.
+        let ids = backend.wait(backend.list_ids(Kind::Key))?;
+        if !there {
             return Err(Error::NotARepository {
                 object: CONFIG.into(),
             });
         }
-        let ids = backend.wait(backend.list_ids(Kind::Key))?;
         for (id, _) in &ids {
             let object = Kind::Key.path(id);
             let file = KeyFile::parse(&backend.wait(backend.get(&object))?, &object)?;

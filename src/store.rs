@@ -13,6 +13,7 @@
 //! reading from it writes nothing.
 
 mod captures;
+mod carry;
 mod check;
 mod error;
 mod files;
@@ -73,7 +74,7 @@ impl Store {
         let objects = location.make()?;
         let (handle, secret) = (objects.clone(), password.clone());
         let made = blocking(move || Repository::init(handle, secret.expose())).await;
-        let repository = made.map_err(|error| StoreError::from_init(&location, error))?;
+        let repository = made.map_err(|error| StoreError::from_first_contact(&location, error))?;
         Ok(Self {
             location,
             objects,
@@ -91,7 +92,8 @@ impl Store {
         let objects = location.open()?;
         let (handle, secret) = (objects.clone(), password.clone());
         let opened = blocking(move || Repository::open(handle, secret.expose())).await;
-        let repository = opened.map_err(|error| StoreError::from_repository(&location, error))?;
+        let repository =
+            opened.map_err(|error| StoreError::from_first_contact(&location, error))?;
         Ok(Self {
             location,
             objects,

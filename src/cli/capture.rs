@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::Failure;
+use super::carry::{ExportArgs, ImportArgs};
 use super::context::{Context, MoverArgs, StoreArgs};
 use super::select::SelectArgs;
 use crate::capture::{self, Archive, Capture, CaptureError, Consistency, Kept};
@@ -111,6 +112,8 @@ pub(super) enum CapturesCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    Export(ExportArgs),
+    Import(ImportArgs),
     /// Remove a capture; `ferry store prune` frees its data
     Rm {
         /// The capture's id
@@ -219,6 +222,8 @@ async fn save_volumes(
 impl CapturesCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
+            Self::Export(args) => return args.run(context).await,
+            Self::Import(args) => return args.run(context).await,
             Self::List { store } => {
                 let captures = store.open().await?.list_captures().await?;
                 context.report.data(&captures, || list(&captures));

@@ -1,6 +1,6 @@
 //! What commands share: the report, the kubeconfig, and the ways to open a store and a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -37,34 +37,43 @@ pub(crate) struct StoreArgs {
 impl StoreArgs {
     /// The password, from the file or the environment.
     pub(crate) fn password(&self) -> Result<Password, Failure> {
-        let text = match &self.password_file {
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                Failure::input(
-                    format!("cannot read the password file {}: {error}", path.display()),
-                    "name a readable file with --password-file",
-                )
-            })?,
-            None => std::env::var("FERRY_PASSWORD").map_err(|_| {
-                Failure::input(
+        match &self.password_file {
+            Some(path) => password_of(path),
+            None => match std::env::var("FERRY_PASSWORD") {
+                Ok(text) => first_line(&text),
+                Err(_) => Err(Failure::input(
                     "the store needs a password and none was given",
                     "set FERRY_PASSWORD or name a file with --password-file",
-                )
-            })?,
-        };
-        let first = text.lines().next().unwrap_or_default();
-        if first.is_empty() {
-            return Err(Failure::input(
-                "the store's password is empty",
-                "put the password in the first line of the file, or in FERRY_PASSWORD",
-            ));
+                )),
+            },
         }
-        Ok(Password::new(first))
     }
 
     /// Opens the store.
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
         let password = self.password()?;
         Ok(Store::open(&self.store, &password).await?)
+    }
+}
+
+/// The password in the first line of a file.
+pub(crate) fn password_of(path: &Path) -> Result<Password, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::input(
+            format!("cannot read the password file {}: {error}", path.display()),
+            "name a readable file with --password-file",
+        )
+    })?;
+    first_line(&text)
+}
+
+fn first_line(text: &str) -> Result<Password, Failure> {
+    match text.lines().next() {
+        Some(first) if !first.is_empty() => Ok(Password::new(first)),
+        _ => Err(Failure::input(
+            "the store's password is empty",
+            "put the password in the first line of the file, or in FERRY_PASSWORD",
+        )),
     }
 }
 

@@ -31,6 +31,20 @@ pub enum StoreError {
         /// Where.
         location: Location,
     },
+    /// The folder holds other things.
+    #[error("the folder {location} is not empty: it holds {name:?}")]
+    NotEmpty {
+        /// Where.
+        location: Location,
+        /// One of the things in it.
+        name: String,
+    },
+    /// There is no such bucket.
+    #[error("there is no bucket for {location}")]
+    NoBucket {
+        /// Where.
+        location: Location,
+    },
     /// The password opens none of the repository's keys.
     #[error("the password does not open the store at {location}")]
     WrongPassword {
@@ -161,12 +175,11 @@ impl StoreError {
         }
     }
 
-    /// Where a bucket does not exist, a write finds nothing.
-    pub(super) fn from_init(location: &Location, error: Error) -> Self {
+    /// Where a bucket does not exist, the first write or listing finds nothing.
+    pub(super) fn from_first_contact(location: &Location, error: Error) -> Self {
         match error {
-            Error::NotFound { .. } => Self::Unreachable {
+            Error::NotFound { .. } => Self::NoBucket {
                 location: location.clone(),
-                source: "the bucket does not exist".into(),
             },
             error => Self::from_repository(location, error),
         }
@@ -207,6 +220,13 @@ impl StoreError {
                 format!("make one with `ferry store init --store {location}`")
             }
             Self::Exists { .. } => "use it as it is, or name another place".into(),
+            Self::NotEmpty { .. } => {
+                "name a folder that is empty or not there yet; Ferry makes it".into()
+            }
+            Self::NoBucket { .. } => {
+                "make the bucket first, with its owner's tools, or correct its name, AWS_ENDPOINT_URL or AWS_REGION"
+                    .into()
+            }
             Self::WrongPassword { .. } => {
                 "give the password the store was made with; nobody can read it without".into()
             }
@@ -223,6 +243,9 @@ impl StoreError {
             Self::ManyCaptures { fitting, .. } => format!("give one of: {}", fitting.join(", ")),
             Self::PartOfCapture { capture, .. } => {
                 format!("forget the whole capture: `ferry store forget {capture}`")
+            }
+            Self::Taken { name } if name.starts_with("capture ") => {
+                "there is nothing to import; remove it there first to import it anew".into()
             }
             Self::Taken { .. } => "another process works on the same run; wait for it".into(),
             Self::Damaged { .. } => {
@@ -246,6 +269,8 @@ impl StoreError {
             Self::Address { .. }
             | Self::NotARepository { .. }
             | Self::Exists { .. }
+            | Self::NotEmpty { .. }
+            | Self::NoBucket { .. }
             | Self::WrongPassword { .. }
             | Self::NoCapture { .. }
             | Self::ManyCaptures { .. }

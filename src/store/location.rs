@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ const REQUEST: Duration = Duration::from_secs(300);
 
 /// How long a failing request is tried again before the user is told.
 const RETRY: Duration = Duration::from_secs(20);
+
+/// What may be in a folder that becomes a store.
+const OWN: [&str; 5] = ["repo", "captures", "runs", "state", "lost+found"];
 
 /// Variables by any of which credentials are given.
 const CREDENTIALS: [&str; 4] = [
@@ -72,6 +75,9 @@ impl Location {
         let Some((scheme, rest)) = text.split_once("://") else {
             return match text {
                 "" => Err(wrong("it is empty")),
+                path if path.starts_with('~') => Err(wrong(
+                    "`~` is the shell's, and the shell left it as it is; write the folder in full, or use $HOME",
+                )),
                 // The address is shown, saved and given to others: it must not depend on where we are.
                 path => std::path::absolute(path)
                     .map(Self::Folder)
@@ -130,8 +136,24 @@ impl Location {
                 },
                 _ => StoreError::from_io(self, error),
             })?;
+            self.expect_free(path)?;
         }
         self.open()
+    }
+
+    /// Somebody else's files are no place for a store. Our own folders may be what a killed `init` left, and
+    /// `lost+found` is a new file system's.
+    fn expect_free(&self, path: &Path) -> Result<(), StoreError> {
+        let entries = std::fs::read_dir(path).map_err(|error| StoreError::from_io(self, error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| StoreError::from_io(self, error))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !OWN.contains(&name.as_str()) {
+                let location = self.clone();
+                return Err(StoreError::NotEmpty { location, name });
+            }
+        }
+        Ok(())
     }
 
     fn bucket(&self, bucket: &str, prefix: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
@@ -141,7 +163,13 @@ impl Location {
         let plain = endpoint
             .as_ref()
             .is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let given = |name: &&str| std::env::var_os(name).is_some();
+        let given = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if let Some(reason) = half_a_key(given(&KEY_ID), given(&SECRET)) {
+            return Err(StoreError::Denied {
+                location: self.clone(),
+                source: reason.into(),
+            });
+        }
         if endpoint.is_some() && !CREDENTIALS.iter().any(given) {
             // Left alone, the client would ask the cloud's metadata service for the keys to a server
             // that is none of that cloud's.
@@ -194,6 +222,18 @@ impl Location {
     }
 }
 
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+
+/// Why credentials of which one half is missing cannot work.
+fn half_a_key(id: bool, secret: bool) -> Option<&'static str> {
+    match (id, secret) {
+        (true, false) => Some("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"),
+        (false, true) => Some("AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not"),
+        _ => None,
+    }
+}
+
 /// The store of that name in this process.
 fn memory(name: &str) -> Arc<dyn ObjectStore> {
     static STORES: LazyLock<Mutex<BTreeMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
@@ -224,12 +264,24 @@ mod tests {
             Location::parse("file:///data").unwrap(),
             Location::Folder("/data".into())
         );
-        for wrong in ["", "s3://", "s3:///x", "ftp://x/y"] {
+        for wrong in ["", "s3://", "s3:///x", "ftp://x/y", "~/store", "~"] {
             assert!(
                 matches!(Location::parse(wrong), Err(StoreError::Address { .. })),
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn half_a_key_is_told_as_such() {
+        assert!(
+            half_a_key(true, false).is_some_and(|why| why.ends_with("SECRET_ACCESS_KEY is not"))
+        );
+        assert!(half_a_key(false, true).is_some());
+        assert_eq!(
+            (half_a_key(true, true), half_a_key(false, false)),
+            (None, None)
+        );
     }
 
     #[test]

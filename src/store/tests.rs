@@ -261,3 +261,69 @@ async fn a_sealed_file_under_another_name_is_refused() {
     let error = store.get_run_file("r2", "plan").await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_other_things_in_it_does_not_become_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().display().to_string();
+    std::fs::write(folder.path().join("thesis.txt"), "mine").unwrap();
+    let error = Store::init(&url, &password()).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotEmpty { .. }), "{error:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    std::fs::remove_file(folder.path().join("thesis.txt")).unwrap();
+    std::fs::create_dir(folder.path().join("lost+found")).unwrap();
+    Store::init(&url, &password()).await.unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_is_carried_with_its_data_and_proven_on_the_way() {
+    use crate::repository::{BackupOptions, Progress};
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    std::fs::write(folder.path().join("d/file"), vec![7; 3_000_000]).unwrap();
+    let from = Store::init("memory://carry-from", &password())
+        .await
+        .unwrap();
+    let path = folder.path().to_path_buf();
+    let (snapshot, digest) = from
+        .with(move |repository| {
+            let options = BackupOptions::new("data", crate::repository::SnapshotInfo::default());
+            let saved = repository.backup_directory(&path, &options, &Progress::default())?;
+            let digest = repository.digest(&saved.snapshot, "data")?.digest;
+            Ok((saved.snapshot.id.unwrap().to_string(), digest.to_string()))
+        })
+        .await
+        .unwrap();
+    let with_data = |id: &str, digest: &str| {
+        let mut capture = capture(id);
+        let saved = capture.volumes[0].saved.as_mut().unwrap();
+        (saved.snapshot, saved.proof.digest) = (snapshot.clone(), digest.into());
+        capture
+    };
+    let good = with_data("20261121-090000-0001", &digest);
+    from.save_capture(&good).await.unwrap();
+    let to = Store::init("memory://carry-to", &password()).await.unwrap();
+    let progress = Arc::new(Progress::default());
+    from.carry_capture("latest", &to, progress.clone())
+        .await
+        .unwrap();
+    let mut arrived = to.load_capture("latest").await.unwrap();
+    let saved = arrived.volumes[0].saved.as_mut().unwrap();
+    assert_ne!(saved.snapshot, snapshot);
+    saved.snapshot = snapshot.clone();
+    assert_eq!(arrived, good);
+    let (captures, report) = to.check(true, progress.clone()).await.unwrap();
+    assert_eq!((captures, report.faults), (1, vec![]));
+
+    let error = from.carry_capture("latest", &to, progress.clone()).await;
+    assert!(matches!(error, Err(StoreError::Taken { .. })), "{error:?}");
+    let wrong = with_data("20261121-090000-0002", "another digest");
+    from.save_capture(&wrong).await.unwrap();
+    let error = from.carry_capture("latest", &to, progress).await;
+    assert!(
+        matches!(error, Err(StoreError::Damaged { .. })),
+        "{error:?}"
+    );
+    assert_eq!(to.list_captures().await.unwrap().len(), 1);
+}

@@ -116,7 +116,11 @@ async fn a_bucket_keeps_runs_and_tells_a_missing_one() {
     let error = Store::init("s3://no-such-bucket/x", &password)
         .await
         .unwrap_err();
-    assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::NoBucket { .. }), "{error:?}");
+    let error = Store::open("s3://no-such-bucket/x", &password)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::NoBucket { .. }), "{error:?}");
     let error = Store::open(&format!("{url}-none"), &password)
         .await
         .unwrap_err();
