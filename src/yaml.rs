@@ -89,6 +89,7 @@ pub fn emit(value: &Value) -> Result<String, YamlError> {
     let options = serde_saphyr::ser_options! {
         // A folded line moves when a word changes before it; diffs must stay line by line.
         folded_wrap_chars: usize::MAX,
+        prefer_block_scalars: !begins_with_tab(value),
     };
     let mut text = serde_saphyr::to_string_with_options(value, options)
         .map_err(|error| YamlError::Emit(Box::new(error)))?;
@@ -96,6 +97,19 @@ pub fn emit(value: &Value) -> Result<String, YamlError> {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// Whether a text of several lines in the value begins with a tab: as a block it would be refused by
+/// `kubectl`, whose parser finds the block's indentation out from its first line and takes no tab for it.
+fn begins_with_tab(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            text.contains('\n') && text.trim_start_matches(['\n', ' ']).starts_with('\t')
+        }
+        Value::Array(items) => items.iter().any(begins_with_tab),
+        Value::Object(map) => map.values().any(begins_with_tab),
+        _ => false,
+    }
 }
 
 /// Writes several documents, separated by `---`.

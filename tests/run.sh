@@ -14,6 +14,7 @@ debian restic attr acl jq openssl curl
 
 # The clusters' programs compile while nothing else can use the second core.
 tests/testbed/testbed build
+tests/testbed/testbed build helm
 lap "testbed built"
 
 tool cargo-nextest 0.9.151 cargo-nextest --no-default-features --features default-no-update

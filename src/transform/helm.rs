@@ -162,7 +162,8 @@ fn unpack(text: &str) -> Option<Value> {
     let mut json = Vec::new();
     let mut plain = GzDecoder::new(packed.as_slice()).take(LARGEST);
     plain.read_to_end(&mut json).ok()?;
-    serde_json::from_slice(&json).ok()
+    let record: Value = serde_json::from_slice(&json).ok()?;
+    record.is_object().then_some(record)
 }
 
 fn pack(record: &Value) -> Option<String> {

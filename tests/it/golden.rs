@@ -6,6 +6,7 @@
 mod case;
 mod draw;
 mod pair;
+mod properties;
 mod server;
 
 use crate::support::root;

@@ -21,6 +21,7 @@ mod data;
 mod data_command;
 mod faulty;
 mod golden;
+mod helm;
 mod listing;
 mod maintain;
 mod migrate;

@@ -3,8 +3,8 @@
 # shellcheck shell=bash
 
 UNITS='kubernetes addons etcd registry minio cowcsi image'
-# Built only when "testbed sanity" asks for it.
-TEST_UNITS='sanity'
+# Built only when "testbed sanity" or "testbed build helm" asks for it.
+TEST_UNITS='sanity helm'
 
 # What each unit's binaries are compiled from.
 CSI=github.com/kubernetes-csi
@@ -16,6 +16,7 @@ PACKAGES_registry=.
 PACKAGES_minio=github.com/minio/minio
 PACKAGES_cowcsi=.
 PACKAGES_sanity=$CSI/csi-test/v5/cmd/csi-sanity
+PACKAGES_helm=helm.sh/helm/v3/cmd/helm
 
 # unit_dir UNIT: where its products are or will be.
 unit_dir() {
@@ -49,7 +50,8 @@ resolve_units() {
     for unit in $UNITS $TEST_UNITS; do printf -v "UNIT_DIR_$unit" %s "$(unit_dir "$unit")"; done
 }
 
-build_all() { build_units "$UNITS"; }
+# build_all [UNITS]: all that the clusters need, or some.
+build_all() { build_units "${*:-$UNITS}"; }
 
 # build_units UNITS: those that are not there yet. What no build or start has
 # used for two weeks is removed: every change of a module leaves a directory.
@@ -147,3 +149,4 @@ build_registry() { go_build registry "$1"; }
 build_minio() { go_build minio "$1"; }
 build_cowcsi() { go_build cowcsi "$1"; }
 build_sanity() { go_build sanity "$1"; }
+build_helm() { go_build helm "$1"; }

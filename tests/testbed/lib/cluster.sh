@@ -153,5 +153,6 @@ export FERRY_TESTBED_REGISTRY=$HOST_IP:$REGISTRY_PORT
 export FERRY_TESTBED_REGISTRY_A=registry-a.testbed:$REGISTRY_PORT
 export FERRY_TESTBED_REGISTRY_B=registry-b.testbed:$REGISTRY_PORT
 export FERRY_TESTBED_KUBECTL=$(tool kubectl)
+export FERRY_TESTBED_HELM=$(tool helm)
 ENV
 }
