@@ -26,6 +26,8 @@ pub mod diff;
 pub mod event;
 pub mod exit;
 pub mod finding;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod graph;
 pub mod image;
 pub mod journal;

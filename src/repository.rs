@@ -46,6 +46,8 @@ mod crypto;
 mod device;
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod id;
 mod index;
 mod key;
@@ -91,6 +93,8 @@ pub use device::DeviceVerification;
 pub(crate) use error::is_full;
 pub use error::{Error, Result};
 pub use files::FileEntry;
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz_stored;
 pub use id::Id;
 pub use keys::KeyInfo;
 pub use lock::RepositoryLock;

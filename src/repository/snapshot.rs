@@ -169,7 +169,7 @@ impl Repository {
     }
 }
 
-fn parse(id: Id, plain: &[u8]) -> Result<Snapshot> {
+pub(super) fn parse(id: Id, plain: &[u8]) -> Result<Snapshot> {
     let mut snapshot: Snapshot = serde_json::from_slice(plain)
         .map_err(|error| Error::damaged(Kind::Snapshot.path(&id), error))?;
     snapshot.id = Some(id);

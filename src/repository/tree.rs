@@ -130,14 +130,7 @@ impl TreeReader {
     /// Reads tree `id`. Its authenticity is proven before the first node is returned; of a large one, its hash at the end.
     pub(super) fn open(repository: &Repository, id: &Id) -> Result<Self> {
         let (body, uncompressed) = repository.read_sealed(id)?;
-        let mut reader = TreeReader {
-            id: *id,
-            source: Source::Whole,
-            buffer: Vec::new(),
-            position: 0,
-            started: false,
-            ended: false,
-        };
+        let mut reader = Self::whole(*id, Vec::new());
         if uncompressed as usize > 4 * STREAM_ABOVE {
             let decoder = zstd::stream::read::Decoder::new(Cursor::new(body))
                 .map_err(|error| reader.damaged(error))?;
@@ -146,6 +139,18 @@ impl TreeReader {
             reader.buffer = super::read::plain_of(id, body, uncompressed)?;
         }
         Ok(reader)
+    }
+
+    /// Reads a tree whose plain bytes are at hand.
+    pub(super) fn whole(id: Id, plain: Vec<u8>) -> Self {
+        TreeReader {
+            id,
+            source: Source::Whole,
+            buffer: plain,
+            position: 0,
+            started: false,
+            ended: false,
+        }
     }
 
     fn damaged(&self, what: impl ToString) -> Error {
