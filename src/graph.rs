@@ -6,6 +6,7 @@
 mod alike;
 mod build;
 mod known;
+mod nodes;
 mod order;
 mod policies;
 mod query;

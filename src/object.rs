@@ -9,8 +9,11 @@ pub mod path;
 pub mod pointer;
 pub mod quantity;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -43,9 +46,17 @@ impl fmt::Display for GroupKind {
     }
 }
 
-/// The name of one object in one cluster: group, kind, namespace and name.
+/// The name of one object in one cluster: group, kind, namespace and name, read as fields.
+///
+/// Every edge, change, finding and step names objects, so a large plan holds each name dozens of
+/// times: clones share it, and comparing a name with itself looks at no letter.
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "ObjectName")]
+pub struct ObjectId(Arc<ObjectName>);
+
+/// The parts of an [`ObjectId`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectId {
+pub struct ObjectName {
     /// API group; empty for the core group.
     pub group: String,
     /// Kind, as in `Deployment`.
@@ -58,24 +69,29 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// Names a namespaced object.
-    pub fn namespaced(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
-        Self {
+    /// Names an object, in a namespace or in none.
+    pub fn new(
+        group: impl Into<String>,
+        kind: impl Into<String>,
+        namespace: Option<&str>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self::from(ObjectName {
             group: group.into(),
             kind: kind.into(),
-            namespace: Some(namespace.into()),
+            namespace: namespace.map(Into::into),
             name: name.into(),
-        }
+        })
+    }
+
+    /// Names a namespaced object.
+    pub fn namespaced(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self::new(group, kind, Some(namespace), name)
     }
 
     /// Names a cluster-scoped object.
     pub fn cluster(group: &str, kind: &str, name: &str) -> Self {
-        Self {
-            group: group.into(),
-            kind: kind.into(),
-            namespace: None,
-            name: name.into(),
-        }
+        Self::new(group, kind, None, name)
     }
 
     /// The type of the object.
@@ -86,6 +102,54 @@ impl ObjectId {
     /// Whether this is an object of the given group and kind.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind
+    }
+}
+
+impl From<ObjectName> for ObjectId {
+    fn from(name: ObjectName) -> Self {
+        Self(Arc::new(name))
+    }
+}
+
+impl Serialize for ObjectId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Deref for ObjectId {
+    type Target = ObjectName;
+
+    fn deref(&self) -> &ObjectName {
+        &self.0
+    }
+}
+
+/// A part is changed in this name only; its clones keep theirs.
+impl DerefMut for ObjectId {
+    fn deref_mut(&mut self) -> &mut ObjectName {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl PartialOrd for ObjectId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        self.0.cmp(&other.0)
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -112,9 +176,11 @@ pub enum ObjectError {
 }
 
 /// One Kubernetes object as raw JSON. `apiVersion`, `kind` and `metadata.name` are always there.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Object(Value);
+///
+/// Clones share the JSON until one of them is changed: an object stands in a capture, after the
+/// recipes and in a plan, and most of a large set is the same in all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object(Arc<Value>);
 
 impl Object {
     /// Takes a JSON value as an object.
@@ -144,12 +210,12 @@ impl Object {
                 return Err(ObjectError::Missing(label));
             }
         }
-        Ok(Self(value))
+        Ok(Self(Arc::new(value)))
     }
 
     /// The `apiVersion`, as in `apps/v1`.
     pub fn api_version(&self) -> &str {
-        self.text("/apiVersion").unwrap_or_default()
+        self.top("apiVersion").unwrap_or_default()
     }
 
     /// The API group; empty for core.
@@ -168,28 +234,28 @@ impl Object {
 
     /// The kind.
     pub fn kind(&self) -> &str {
-        self.text("/kind").unwrap_or_default()
+        self.top("kind").unwrap_or_default()
     }
 
     /// `metadata.name`.
     pub fn name(&self) -> &str {
-        self.text("/metadata/name").unwrap_or_default()
+        self.metadata("name").unwrap_or_default()
     }
 
     /// `metadata.namespace`, if the object has one.
     pub fn namespace(&self) -> Option<&str> {
-        self.text("/metadata/namespace")
+        self.metadata("namespace")
             .filter(|namespace| !namespace.is_empty())
     }
 
     /// `metadata.uid`, if the object came from a server.
     pub fn uid(&self) -> Option<&str> {
-        self.text("/metadata/uid")
+        self.metadata("uid")
     }
 
     /// `metadata.resourceVersion`, if the object came from a server.
     pub fn resource_version(&self) -> Option<&str> {
-        self.text("/metadata/resourceVersion")
+        self.metadata("resourceVersion")
     }
 
     /// The group and kind.
@@ -199,12 +265,7 @@ impl Object {
 
     /// The object's name within its cluster.
     pub fn id(&self) -> ObjectId {
-        ObjectId {
-            group: self.group().into(),
-            kind: self.kind().into(),
-            namespace: self.namespace().map(Into::into),
-            name: self.name().into(),
-        }
+        ObjectId::new(self.group(), self.kind(), self.namespace(), self.name())
     }
 
     /// Whether the object is of the given group and kind.
@@ -244,14 +305,22 @@ impl Object {
         )
     }
 
+    fn top(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.0.get("metadata")?.get(key)?.as_str()
+    }
+
     /// The value at an RFC 6901 pointer.
     pub fn pointer(&self, pointer: &str) -> Option<&Value> {
-        self.0.pointer(pointer)
+        pointer::get(&self.0, pointer)
     }
 
     /// The string at an RFC 6901 pointer.
     pub fn text(&self, pointer: &str) -> Option<&str> {
-        self.0.pointer(pointer)?.as_str()
+        self.pointer(pointer)?.as_str()
     }
 
     /// The whole object.
@@ -260,13 +329,21 @@ impl Object {
     }
 
     /// The whole object, to be changed. `apiVersion`, `kind` and `metadata.name` must stay.
+    ///
+    /// Parts from its clones here, at the price of a copy: ask only when there is something to change.
     pub fn value_mut(&mut self) -> &mut Value {
-        &mut self.0
+        Arc::make_mut(&mut self.0)
     }
 
     /// Gives the JSON value back.
     pub fn into_value(self) -> Value {
-        self.0
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

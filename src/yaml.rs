@@ -8,6 +8,7 @@
 //! changes values without a word, so both directions are fixed here (docs/design/0001) and nothing
 //! else in Ferry names the YAML crate. Duplicate keys, infinities and alias bombs are refused.
 
+mod json;
 pub mod located;
 
 use serde::de::DeserializeOwned;
@@ -134,6 +135,9 @@ fn one(mut documents: Vec<Value>) -> Result<Value, YamlError> {
 }
 
 fn documents(text: &str, budget: Budget) -> Result<Vec<Value>, YamlError> {
+    if let Some(value) = json::parse(text) {
+        return Ok(vec![value]);
+    }
     let mut documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options(budget))
         .map_err(|error| YamlError::Syntax(Box::new(error)))?;
     documents.retain(|value| !value.is_null());

@@ -113,12 +113,12 @@ fn owners(object: &Object, surface: &Surface) -> Vec<Owner> {
             .resource(&kind, None)
             .is_none_or(|resource| resource.namespaced);
         Some(Owner {
-            id: ObjectId {
-                group: kind.group,
-                kind: kind.kind,
-                namespace: object.namespace().filter(|_| namespaced).map(Into::into),
-                name: reference["name"].as_str()?.into(),
-            },
+            id: ObjectId::new(
+                kind.group,
+                kind.kind,
+                object.namespace().filter(|_| namespaced),
+                reference["name"].as_str()?,
+            ),
             controller: reference["controller"].as_bool().unwrap_or(false),
             block_deletion: reference["blockOwnerDeletion"].as_bool().unwrap_or(false),
         })

@@ -96,8 +96,12 @@ fn apply_keys(keys: &Keys, object: &mut Object) {
     let Keys { of, like } = keys;
     for path in of {
         for at in path.find(object.value()) {
-            if let Some(Value::Object(map)) = object.value_mut().pointer_mut(&at) {
-                map.retain(|key, _| !like.iter().any(|pattern| glob(pattern, key)));
+            let goes = |key: &String| like.iter().any(|pattern| glob(pattern, key));
+            let any = object.pointer(&at).and_then(Value::as_object);
+            if any.is_some_and(|map| map.keys().any(goes))
+                && let Some(Value::Object(map)) = object.value_mut().pointer_mut(&at)
+            {
+                map.retain(|key, _| !goes(key));
             }
         }
     }
@@ -112,14 +116,17 @@ fn apply_items(items: &Items, raw: &Object, object: &mut Object) {
     } = items;
     for path in of {
         for at in path.find(object.value()) {
-            if let Some(Value::Array(list)) = object.value_mut().pointer_mut(&at) {
-                list.retain(|element| {
-                    let name = element.get(key).and_then(Value::as_str);
-                    let named = name.is_some_and(|name| {
-                        patterns.iter().any(|pattern| like(pattern, name, raw))
-                    });
-                    !named && equal.as_ref() != Some(element)
-                });
+            let goes = |element: &Value| {
+                let name = element.get(key).and_then(Value::as_str);
+                let named = name
+                    .is_some_and(|name| patterns.iter().any(|pattern| like(pattern, name, raw)));
+                named || equal.as_ref() == Some(element)
+            };
+            let any = object.pointer(&at).and_then(Value::as_array);
+            if any.is_some_and(|list| list.iter().any(goes))
+                && let Some(Value::Array(list)) = object.value_mut().pointer_mut(&at)
+            {
+                list.retain(|element| !goes(element));
             }
         }
     }

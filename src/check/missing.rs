@@ -1,23 +1,26 @@
 //! References to objects that neither travel nor are on B (rule book §0, missing targets).
 
+use std::collections::BTreeSet;
+
 use super::{CheckInput, classes};
 use crate::finding::{Finding, Verdict};
 use crate::graph::{Edge, Presence, Strength};
+use crate::object::ObjectId;
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    let nodes = input.graph.nodes.iter();
+    let missing: BTreeSet<&ObjectId> = nodes
+        .filter(|node| node.presence == Presence::Missing)
+        .map(|node| &node.id)
+        .collect();
     for edge in &input.graph.edges {
-        let missing = input
-            .graph
-            .nodes
-            .binary_search_by(|node| node.id.cmp(&edge.to))
-            .is_ok_and(|at| input.graph.nodes[at].presence == Presence::Missing);
         // Kinds and classes have checks of their own, with better advice.
         let elsewhere = classes::is_class(&edge.to)
             || edge
                 .to
                 .is("apiextensions.k8s.io", "CustomResourceDefinition")
             || edge.to.is("", "Namespace") && edge.rule == "E-1";
-        if missing && !elsewhere {
+        if !elsewhere && missing.contains(&edge.to) {
             findings.extend(finding(edge));
         }
     }

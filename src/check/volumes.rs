@@ -1,25 +1,25 @@
 //! Claims whose data does not travel, and data with traps (W-7, T-8).
 
+use std::collections::BTreeMap;
+
 use super::{CheckInput, list};
+use crate::capture::Volume;
 use crate::finding::{Finding, Verdict};
 use crate::object::ObjectId;
 use crate::object::quantity::Quantity;
 use crate::plan::stamp::{DATA_ANNOTATION, DATA_PENDING};
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
-    kept(input, findings);
+    let volumes = input.capture.volumes.iter();
+    let volumes: BTreeMap<&ObjectId, &Volume> =
+        volumes.map(|volume| (&volume.claim, volume)).collect();
+    kept(input, &volumes, findings);
     let claims = input.capture.objects.iter().zip(input.objects());
     for (captured, object) in claims {
         if !object.is("", "PersistentVolumeClaim") {
             continue;
         }
-        let id = captured.object.id();
-        let volume = input
-            .capture
-            .volumes
-            .iter()
-            .find(|volume| volume.claim == id);
-        match volume {
+        match volumes.get(&captured.object.id()) {
             None => findings.push(
                 Finding::new(
                     Verdict::Warn,
@@ -53,19 +53,18 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
 
 /// Claims that are on the target with data of an earlier run keep it: nothing is ever written over data.
 /// Who rehearsed and now migrates for good must hear that today's data stays behind.
-fn kept(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+fn kept(
+    input: &CheckInput<'_>,
+    volumes: &BTreeMap<&ObjectId, &Volume>,
+    findings: &mut Vec<Finding>,
+) {
     let claims: Vec<ObjectId> = input
         .capture
         .objects
         .iter()
         .zip(input.objects())
         .filter_map(|(captured, object)| {
-            let id = captured.object.id();
-            let volume = input
-                .capture
-                .volumes
-                .iter()
-                .find(|volume| volume.claim == id)?;
+            let volume = volumes.get(&captured.object.id())?;
             let held = input
                 .target
                 .live

@@ -1,10 +1,11 @@
 //! From objects to a graph: every edge, then the order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::alike::Alike;
 use super::known::{Known, products};
+use super::nodes::{Line, Nodes};
 use super::order::{Arc, Arcs, Order, order};
 use super::policies::{Need, Policies};
 use super::references::{Reference, References};
@@ -12,7 +13,7 @@ use super::wishes::wishes;
 use super::{DroppedEdge, Edge, Graph, Node, Presence, Strength, selectors};
 use crate::capture::{Dropped, Owner};
 use crate::knowledge::Knowledge;
-use crate::object::{GroupKind, Object, ObjectId};
+use crate::object::{Object, ObjectId};
 
 /// What a graph is drawn from. All ids are names on the same cluster: after transforms, B's.
 #[derive(Clone, Copy, Debug)]
@@ -67,44 +68,39 @@ impl fmt::Display for GraphError {
 /// # Errors
 /// When objects need each other in a circle to be created; the graph comes with the error.
 pub fn build(input: &GraphInput<'_>) -> Result<Graph, GraphError> {
-    let (mut edges, known) = Drawing::new(input).edges();
-    edges.sort();
-    edges.dedup();
-    let ids: BTreeSet<ObjectId> = input.objects.iter().map(Object::id).collect();
-    let mut ids: Vec<ObjectId> = ids.into_iter().collect();
-    let others: BTreeSet<&ObjectId> = edges
-        .iter()
-        .flat_map(|edge| [&edge.from, &edge.to])
-        .filter(|id| known.presence(id) != Presence::Captured)
-        .collect();
-    ids.extend(others.into_iter().cloned());
-    ids.sort();
-    let presences: Vec<Presence> = ids.iter().map(|id| known.presence(id)).collect();
-    let arcs = arcs(&ids, &presences, &edges);
+    let (nodes, mut lines) = Drawing::new(input).lines();
+    let (ids, presences) = nodes.sorted(&mut lines);
+    lines.sort_unstable();
+    lines.dedup();
+    let arcs = arcs(&presences, &lines);
+    let same_kind = |a: &ObjectId, b: &ObjectId| a.is(&b.group, &b.kind);
     let phases = ids
-        .iter()
-        .map(|id| input.knowledge.kinds.phase(&id.group_kind()))
+        .chunk_by(same_kind)
+        .flat_map(|run| {
+            let phase = input.knowledge.kinds.phase(&run[0].group_kind());
+            std::iter::repeat_n(phase, run.len())
+        })
         .collect();
     let written: Vec<bool> = presences
         .iter()
         .map(|presence| *presence == Presence::Captured)
         .collect();
     let order = order(phases, &written, &arcs);
+    let edges = lines.into_iter().map(|line| line.edge(&ids)).collect();
     assemble(ids, presences, edges, order)
 }
 
 /// The edges that order: those between objects that travel, in the order they are to be added.
-fn arcs(ids: &[ObjectId], presences: &[Presence], edges: &[Edge]) -> Arcs {
-    let numbers: HashMap<&ObjectId, u32> = ids.iter().zip(0u32..).collect();
+fn arcs(presences: &[Presence], lines: &[Line]) -> Arcs {
     let mut arcs = Arcs::default();
-    for (position, edge) in edges.iter().enumerate() {
-        let list = match edge.strength {
+    for (position, line) in lines.iter().enumerate() {
+        let list = match line.strength {
             Strength::H => &mut arcs.hard,
             Strength::R => &mut arcs.run,
             Strength::S => &mut arcs.soft,
             Strength::N | Strength::P => continue,
         };
-        let (from, to) = (numbers[&edge.from], numbers[&edge.to]);
+        let (from, to) = (line.from, line.to);
         let travels = |node: u32| presences[node as usize] == Presence::Captured;
         if travels(from) && travels(to) && from != to {
             list.push(Arc {
@@ -117,9 +113,9 @@ fn arcs(ids: &[ObjectId], presences: &[Presence], edges: &[Edge]) -> Arcs {
     for list in [&mut arcs.run, &mut arcs.soft] {
         list.sort_by(|a, b| {
             let key = |arc: &Arc| (arc.from, arc.to, arc.edge);
-            edges[a.edge]
+            lines[a.edge]
                 .rule
-                .cmp(&edges[b.edge].rule)
+                .cmp(&lines[b.edge].rule)
                 .then(key(a).cmp(&key(b)))
         });
     }
@@ -181,97 +177,91 @@ fn assemble(
 /// Collects edges.
 struct Drawing<'a> {
     input: &'a GraphInput<'a>,
-    known: Known<'a>,
+    nodes: Nodes<'a>,
+    /// The number of each object, in the order given.
+    numbers: Vec<u32>,
     references: References<'a>,
-    edges: Vec<Edge>,
+    lines: Vec<Line>,
 }
 
 impl<'a> Drawing<'a> {
     fn new(input: &'a GraphInput<'a>) -> Self {
         let crds = || input.crds.iter().chain(input.objects);
+        let mut nodes = Nodes::new(Known::new(
+            input.objects,
+            input.crds,
+            input.produced,
+            input.on_b,
+            input.knowledge,
+        ));
+        let number = |object: &Object| nodes.number(&object.id());
         Self {
-            known: Known::new(
-                input.objects,
-                input.crds,
-                input.produced,
-                input.on_b,
-                input.knowledge,
-            ),
+            numbers: input.objects.iter().map(number).collect(),
+            nodes,
             references: References::new(input.knowledge, crds().collect::<Vec<_>>()),
             input,
-            edges: Vec::new(),
+            lines: Vec::new(),
         }
     }
 
-    fn edges(mut self) -> (Vec<Edge>, Known<'a>) {
+    fn lines(mut self) -> (Nodes<'a>, Vec<Line>) {
         let choices =
             selectors::choices(self.input.objects, self.input.knowledge, &self.references);
-        let mut behind: BTreeMap<ObjectId, Vec<ObjectId>> = BTreeMap::new();
+        let mut behind: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for choice in choices {
-            let (from, to) = (
-                self.input.objects[choice.from].id(),
-                self.input.objects[choice.to].id(),
-            );
-            behind.entry(from.clone()).or_default().push(to.clone());
-            self.add(&from, &to, Strength::N, choice.rule, &choice.pointer);
+            let (from, to) = (self.numbers[choice.from], self.numbers[choice.to]);
+            behind.entry(from).or_default().push(to);
+            self.add(from, to, Strength::N, choice.rule, &choice.pointer);
         }
-        let mut accounts: BTreeMap<ObjectId, Vec<ObjectId>> = BTreeMap::new();
-        let mut bound: BTreeMap<ObjectId, BTreeSet<ObjectId>> = BTreeMap::new();
+        let mut accounts: BTreeMap<ObjectId, Vec<u32>> = BTreeMap::new();
+        let mut bound: BTreeMap<ObjectId, BTreeSet<u32>> = BTreeMap::new();
         let versions = aggregated(self.input.objects);
         let claims = captured_claims(self.input.objects);
         let policies = Policies::new(self.input.objects);
         let alike = Alike::new(self.input.objects);
-        for object in self.input.objects {
-            let id = object.id();
-            self.belongings(object, &id, &versions);
-            self.made(object, &id);
-            self.claims(object, &id, &claims);
-            self.policies(object, &id, &policies);
+        for (position, object) in self.input.objects.iter().enumerate() {
+            let from = self.numbers[position];
+            self.belongings(object, from, &versions);
+            self.made(object, from);
+            self.claims(object, from, &claims);
+            self.policies(object, from, &policies);
             let references = self.references.find(object);
             if self.references.is_unknown(&object.group_kind()) {
-                self.alike(object, &id, &alike, &references);
+                self.alike(object, from, &alike, &references);
             }
             for reference in references {
+                let target = || reference.target.clone();
                 match reference.rule.as_str() {
-                    "E-PT1" => accounts
-                        .entry(reference.target.clone())
-                        .or_default()
-                        .push(id.clone()),
+                    "E-PT1" => accounts.entry(target()).or_default().push(from),
                     "E-23" => {
-                        bound
-                            .entry(reference.target.clone())
-                            .or_default()
-                            .insert(id.clone());
+                        bound.entry(target()).or_default().insert(from);
                     }
                     _ => {}
                 }
-                self.refer(&id, &reference, &behind);
+                self.refer(from, &reference, &behind);
             }
         }
         // E-18: a workload comes after what gives its account rights, or it crashes at first.
         for (account, users) in &accounts {
             for binding in bound.get(account).into_iter().flatten() {
                 for user in users {
-                    self.add(user, binding, Strength::S, "E-18", "");
+                    self.add(*user, *binding, Strength::S, "E-18", "");
                 }
             }
         }
         for wish in wishes(self.input.objects) {
-            let (from, to) = (
-                self.input.objects[wish.from].id(),
-                self.input.objects[wish.to].id(),
-            );
-            self.add(&from, &to, Strength::S, "E-U1", &wish.pointer);
+            let (from, to) = (self.numbers[wish.from], self.numbers[wish.to]);
+            self.add(from, to, Strength::S, "E-U1", &wish.pointer);
         }
         self.owned();
-        (self.edges, self.known)
+        (self.nodes, self.lines)
     }
 
-    fn add(&mut self, from: &ObjectId, to: &ObjectId, strength: Strength, rule: &str, path: &str) {
+    fn add(&mut self, from: u32, to: u32, strength: Strength, rule: &str, path: &str) {
         if from != to {
-            self.edges.push(Edge {
-                from: from.clone(),
-                to: to.clone(),
+            self.lines.push(Line {
+                from,
+                to,
                 strength,
                 rule: rule.to_owned(),
                 path: path.to_owned(),
@@ -283,37 +273,40 @@ impl<'a> Drawing<'a> {
     fn belongings(
         &mut self,
         object: &Object,
-        id: &ObjectId,
+        from: u32,
         aggregated: &BTreeMap<(&str, &str), ObjectId>,
     ) {
         if let Some(namespace) = object.namespace() {
             let namespace = ObjectId::cluster("", "Namespace", namespace);
-            self.add(id, &namespace, Strength::H, "E-1", "/metadata/namespace");
+            let namespace = self.nodes.number(&namespace);
+            self.add(from, namespace, Strength::H, "E-1", "/metadata/namespace");
         }
-        let kind = GroupKind::new(&id.group, &id.kind);
-        if let Some(definition) = self.known.definition(&kind).cloned() {
-            self.add(id, &definition, Strength::H, "E-2", "/kind");
+        if let Some(definition) = self.nodes.known.definition(&object.group_kind()).cloned() {
+            let definition = self.nodes.number(&definition);
+            self.add(from, definition, Strength::H, "E-2", "/kind");
         }
         if let Some(service) = aggregated.get(&(object.group(), object.version())) {
-            self.add(id, service, Strength::H, "E-3", "/apiVersion");
+            let service = self.nodes.number(service);
+            self.add(from, service, Strength::H, "E-3", "/apiVersion");
         }
     }
 
     /// E-P: what the object's controller makes, when that travels too.
-    fn made(&mut self, object: &Object, id: &ObjectId) {
+    fn made(&mut self, object: &Object, from: u32) {
         for (product, maker) in products(object, self.input.knowledge) {
-            if self.known.presence(&product) != Presence::Captured {
+            if self.nodes.presence(&product) != Presence::Captured {
                 continue;
             }
-            self.add(id, &product, Strength::P, &maker.rule, "");
+            let product = self.nodes.number(&product);
+            self.add(from, product, Strength::P, &maker.rule, "");
             if let Some(strength) = maker.preseed {
-                self.add(id, &product, strength, &maker.rule, "");
+                self.add(from, product, strength, &maker.rule, "");
             }
         }
     }
 
     /// E-15: claims that travel and carry an ordinal beyond the replicas, left by a scale-down.
-    fn claims(&mut self, object: &Object, id: &ObjectId, claims: &BTreeSet<(&str, &str)>) {
+    fn claims(&mut self, object: &Object, from: u32, claims: &BTreeSet<(&str, &str)>) {
         let (Some(namespace), "StatefulSet") = (object.namespace(), object.kind()) else {
             return;
         };
@@ -336,51 +329,43 @@ impl<'a> Drawing<'a> {
                 .filter(|(_, claim)| claim[prefix.len()..].parse::<u32>().is_ok());
             for (_, claim) in named {
                 let claim = ObjectId::namespaced("", "PersistentVolumeClaim", namespace, claim);
+                let claim = self.nodes.number(&claim);
                 let path = format!("/spec/volumeClaimTemplates/{index}");
-                self.add(id, &claim, Strength::H, "E-15", &path);
+                self.add(from, claim, Strength::H, "E-15", &path);
             }
         }
     }
 
     /// E-43: what a policy or its binding needs.
-    fn policies(&mut self, object: &Object, id: &ObjectId, policies: &Policies<'_>) {
+    fn policies(&mut self, object: &Object, from: u32, policies: &Policies<'_>) {
         let Some((need, strength, path)) = policies.need(object) else {
             return;
         };
         let target = match need {
-            Need::Definition(kind) => self.known.definition(&kind).cloned(),
+            Need::Definition(kind) => self.nodes.known.definition(&kind).cloned(),
             Need::Object(target) => Some(target),
         };
         if let Some(target) = target {
-            self.add(id, &target, strength, "E-43", path);
+            let target = self.nodes.number(&target);
+            self.add(from, target, strength, "E-43", path);
         }
     }
 
     /// E-G8: names found by nothing better.
-    fn alike(
-        &mut self,
-        object: &Object,
-        id: &ObjectId,
-        alike: &Alike<'_>,
-        references: &[Reference],
-    ) {
+    fn alike(&mut self, object: &Object, from: u32, alike: &Alike<'_>, references: &[Reference]) {
         for (target, pointer) in alike.find(object) {
             let known = references
                 .iter()
                 .any(|reference| reference.target == target);
             if !known {
-                self.add(id, &target, Strength::N, "E-G8", &pointer);
+                let target = self.nodes.number(&target);
+                self.add(from, target, Strength::N, "E-G8", &pointer);
             }
         }
     }
 
     /// One reference: to its target, or to whoever makes that.
-    fn refer(
-        &mut self,
-        id: &ObjectId,
-        reference: &Reference,
-        behind: &BTreeMap<ObjectId, Vec<ObjectId>>,
-    ) {
+    fn refer(&mut self, from: u32, reference: &Reference, behind: &BTreeMap<u32, Vec<u32>>) {
         let Reference {
             rule,
             pointer,
@@ -398,22 +383,27 @@ impl<'a> Drawing<'a> {
         } else {
             *strength
         };
-        match self.known.presence(target) {
-            Presence::Missing if *if_known => return,
-            Presence::Produced => {
-                self.add(id, target, Strength::N, rule, pointer);
-                if let Some(maker) = self.known.maker(target).cloned() {
-                    self.add(&maker.id, target, Strength::P, &maker.rule, "");
-                }
-                if let Some(origin) = self.known.origin(target).cloned() {
-                    self.add(id, &origin, strength, rule, pointer);
-                }
+        let presence = self.nodes.presence(target);
+        if presence == Presence::Missing && *if_known {
+            return;
+        }
+        let to = self.nodes.number(target);
+        if presence == Presence::Produced {
+            self.add(from, to, Strength::N, rule, pointer);
+            if let Some(maker) = self.nodes.known.maker(target).cloned() {
+                let by = self.nodes.number(&maker.id);
+                self.add(by, to, Strength::P, &maker.rule, "");
             }
-            _ => self.add(id, target, strength, rule, pointer),
+            if let Some(origin) = self.nodes.known.origin(target).cloned() {
+                let origin = self.nodes.number(&origin);
+                self.add(from, origin, strength, rule, pointer);
+            }
+        } else {
+            self.add(from, to, strength, rule, pointer);
         }
         if *backing {
-            for workload in behind.get(target).into_iter().flatten() {
-                self.add(id, workload, strength, rule, pointer);
+            for workload in behind.get(&to).into_iter().flatten() {
+                self.add(from, *workload, strength, rule, pointer);
             }
         }
     }
@@ -424,16 +414,20 @@ impl<'a> Drawing<'a> {
             for owner in owners {
                 let travel = [dependent, &owner.id]
                     .iter()
-                    .all(|id| self.known.presence(id) == Presence::Captured);
+                    .all(|id| self.nodes.presence(id) == Presence::Captured);
                 let data = dependent.group.is_empty()
                     && matches!(
                         dependent.kind.as_str(),
                         "PersistentVolumeClaim" | "Secret" | "ConfigMap"
                     );
-                match (travel, data) {
-                    (false, _) => {}
-                    (true, true) => self.add(&owner.id, dependent, Strength::H, "E-4", ""),
-                    (true, false) => self.add(dependent, &owner.id, Strength::S, "E-4", ""),
+                if !travel {
+                    continue;
+                }
+                let (dependent, owner) =
+                    (self.nodes.number(dependent), self.nodes.number(&owner.id));
+                match data {
+                    true => self.add(owner, dependent, Strength::H, "E-4", ""),
+                    false => self.add(dependent, owner, Strength::S, "E-4", ""),
                 }
             }
         }

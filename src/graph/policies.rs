@@ -47,12 +47,12 @@ impl<'o> Policies<'o> {
         let kind = self
             .parameters
             .get(&(policy, object.text("/spec/policyName")?))?;
-        let id = ObjectId {
-            group: kind.group.clone(),
-            kind: kind.kind.clone(),
-            namespace: object.text("/spec/paramRef/namespace").map(str::to_owned),
-            name: object.text("/spec/paramRef/name")?.to_owned(),
-        };
+        let id = ObjectId::new(
+            &kind.group,
+            &kind.kind,
+            object.text("/spec/paramRef/namespace"),
+            object.text("/spec/paramRef/name")?,
+        );
         Some((Need::Object(id), Strength::S, "/spec/paramRef"))
     }
 }

@@ -226,12 +226,7 @@ impl<'k> References<'k> {
             pointer: place.pointer.to_owned(),
             name: None,
             namespace: None,
-            target: ObjectId {
-                group: kind.group,
-                kind: kind.kind,
-                namespace: None,
-                name: String::new(),
-            },
+            target: ObjectId::new(kind.group, kind.kind, None, ""),
             strength: match pod.unwrap_or(row.strength) {
                 Strength::R if optional => Strength::S,
                 strength => strength,
@@ -298,7 +293,7 @@ impl<'k> References<'k> {
 }
 
 /// What a row's path stands under, for an object with these roots.
-fn bases(base: Base, roots: &[Root]) -> Vec<PathPattern> {
+fn bases(base: Base, roots: &[&Root]) -> Vec<PathPattern> {
     let pods = || roots.iter().filter(|root| root.kind == RootKind::Pod);
     match base {
         Base::Object => vec![PathPattern::default()],

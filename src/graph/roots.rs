@@ -19,7 +19,7 @@ const SCHEMA_DEPTH: usize = 24;
 /// All roots known: those of the tables, and those of the given CRDs.
 #[derive(Clone, Debug)]
 pub struct Roots<'k> {
-    table: &'k [RootRow],
+    table: Vec<(&'k RootRow, Root)>,
     found: BTreeMap<GroupKind, Vec<Root>>,
 }
 
@@ -43,25 +43,30 @@ impl<'k> Roots<'k> {
                 found.insert(kind, roots);
             }
         }
+        let root = |row: &RootRow| Root {
+            kind: row.root,
+            path: row.path.clone(),
+        };
+        let rows = knowledge.roots.iter();
         Self {
-            table: &knowledge.roots,
+            table: rows.map(|row| (row, root(row))).collect(),
             found,
         }
     }
 
     /// The roots of a kind. Rows of the table speak for their kinds; schemas for all others.
-    pub fn of(&self, kind: &GroupKind) -> Vec<Root> {
-        let rows: Vec<Root> = self
-            .table
-            .iter()
-            .filter(|row| row.kinds.iter().any(|k| k.matches(&kind.group, &kind.kind)))
-            .map(|row| Root {
-                kind: row.root,
-                path: row.path.clone(),
-            })
+    pub fn of(&self, kind: &GroupKind) -> Vec<&Root> {
+        let described = |row: &RootRow| {
+            let mut kinds = row.kinds.iter();
+            kinds.any(|pattern| pattern.matches(&kind.group, &kind.kind))
+        };
+        let rows = self.table.iter();
+        let rows: Vec<&Root> = rows
+            .filter(|(row, _)| described(row))
+            .map(|(_, root)| root)
             .collect();
         if rows.is_empty() {
-            return self.found.get(kind).cloned().unwrap_or_default();
+            return self.found.get(kind).into_iter().flatten().collect();
         }
         rows
     }

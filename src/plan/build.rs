@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::classify::{Verdict, classify};
-use super::order::{Draft, Key, Role, steps};
+use super::order::{Draft, Drafts, Role};
 use super::volumes::Moves;
 use super::{Action, Class, Drift, Gate, Hold, Plan, VolumeMove, digest, hold, stamp};
 use crate::capture::{Capture, Captured, Consistency, Owner};
@@ -53,7 +53,7 @@ pub fn build(input: &PlanInput) -> Plan {
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     Plan {
         capture: input.capture.id.clone(),
-        capture_digest: capture_digest(input.capture),
+        capture_digest: digest(input.capture),
         source: input.capture.surface.cluster.clone(),
         target: input.surface.cluster.clone(),
         namespaces: input.transformed.namespaces.clone().into_iter().collect(),
@@ -66,12 +66,6 @@ pub fn build(input: &PlanInput) -> Plan {
         changes: input.transformed.changes.clone(),
         graph: input.graph.clone(),
     }
-}
-
-/// SHA-256 of a capture, as hex.
-fn capture_digest(capture: &Capture) -> String {
-    // A capture is made of maps with string keys; it always has a JSON form.
-    digest(&serde_json::to_value(capture).unwrap_or_default())
 }
 
 fn late_binding(surface: &Surface) -> BTreeSet<String> {
@@ -161,14 +155,19 @@ impl<'a> Builder<'a> {
             .filter_map(|finding| finding.object.as_ref())
             .map(|id| self.names.get(id).unwrap_or(id).clone())
             .collect();
+        let mut dependents: BTreeMap<&ObjectId, Vec<&ObjectId>> = BTreeMap::new();
+        for edge in self
+            .edges
+            .iter()
+            .filter(|edge| edge.strength == Strength::H)
+        {
+            dependents.entry(&edge.to).or_default().push(&edge.from);
+        }
         let mut work: Vec<ObjectId> = blocked.iter().cloned().collect();
         while let Some(target) = work.pop() {
-            for edge in &self.edges {
-                if edge.strength == Strength::H
-                    && edge.to == target
-                    && blocked.insert(edge.from.clone())
-                {
-                    work.push(edge.from.clone());
+            for from in dependents.get(&target).into_iter().flatten() {
+                if blocked.insert((*from).clone()) {
+                    work.push((*from).clone());
                 }
             }
         }
@@ -179,7 +178,7 @@ impl<'a> Builder<'a> {
     fn moves(&self) -> BTreeMap<ObjectId, VolumeMove> {
         let moves = Moves {
             capture: self.input.capture,
-            graph: self.input.graph,
+            users: users_of_claims(self.input.graph),
             objects: &self.objects,
             names: &self.names,
         };
@@ -224,12 +223,18 @@ impl<'a> Builder<'a> {
     }
 
     fn steps(&self) -> Vec<super::Step> {
+        let mounts_moved: BTreeSet<&ObjectId> = self
+            .edges
+            .iter()
+            .filter(|edge| self.moves.contains_key(&edge.to))
+            .map(|edge| &edge.from)
+            .collect();
         let holds: BTreeMap<&ObjectId, Hold> = self
             .verdicts
             .iter()
-            .filter_map(|(id, verdict)| Some((id, self.hold(id, verdict)?)))
+            .filter_map(|(id, verdict)| Some((id, self.hold(id, verdict, &mounts_moved)?)))
             .collect();
-        let mut drafts = BTreeMap::new();
+        let mut drafts = Drafts::default();
         for (id, verdict) in &self.verdicts {
             self.draft_object(&mut drafts, id, verdict, holds.get(id));
         }
@@ -237,11 +242,16 @@ impl<'a> Builder<'a> {
             self.draft_move(&mut drafts, volume);
         }
         self.connect(&mut drafts, &holds);
-        steps(drafts)
+        drafts.steps()
     }
 
     /// The hold of one object, if it needs one while data is under way.
-    fn hold(&self, id: &ObjectId, verdict: &Verdict) -> Option<Hold> {
+    fn hold(
+        &self,
+        id: &ObjectId,
+        verdict: &Verdict,
+        mounts_moved: &BTreeSet<&ObjectId>,
+    ) -> Option<Hold> {
         if self.moves.is_empty() || self.beneath_data.contains(id) {
             return None;
         }
@@ -255,7 +265,7 @@ impl<'a> Builder<'a> {
                     .live
                     .get(id)
                     .is_some_and(|live| hold::is_held(row, live))
-                    || self.mounts_moved(id)
+                    || mounts_moved.contains(id)
             }
             Class::Same | Class::Keep | Class::Blocked => false,
         };
@@ -266,15 +276,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn mounts_moved(&self, id: &ObjectId) -> bool {
-        self.edges
-            .iter()
-            .any(|edge| edge.from == *id && self.moves.contains_key(&edge.to))
-    }
-
     fn draft_object(
         &self,
-        drafts: &mut BTreeMap<Key, Draft>,
+        drafts: &mut Drafts,
         id: &ObjectId,
         verdict: &Verdict,
         held: Option<&Hold>,
@@ -334,8 +338,8 @@ impl<'a> Builder<'a> {
     /// `<cluster A>/<namespace on A>`, for the stamp.
     fn source(&self, id: &ObjectId) -> String {
         let cluster = &self.input.capture.surface.cluster.name;
-        let captured = self.captured.get(id).map(|captured| captured.object.id());
-        match captured.and_then(|captured| captured.namespace) {
+        let captured = self.captured.get(id);
+        match captured.and_then(|captured| captured.object.namespace()) {
             Some(namespace) => format!("{cluster}/{namespace}"),
             None => cluster.clone(),
         }
@@ -357,7 +361,7 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    fn draft_move(&self, drafts: &mut BTreeMap<Key, Draft>, volume: &VolumeMove) {
+    fn draft_move(&self, drafts: &mut Drafts, volume: &VolumeMove) {
         let draft = |action| Draft::new(Phase::Storage, action);
         let claim = &volume.target;
         let mut load = draft(Action::Load(volume.clone()));
@@ -381,13 +385,9 @@ impl<'a> Builder<'a> {
     }
 
     /// Turns edges into needs.
-    fn connect(&self, drafts: &mut BTreeMap<Key, Draft>, holds: &BTreeMap<&ObjectId, Hold>) {
+    fn connect(&self, drafts: &mut Drafts, holds: &BTreeMap<&ObjectId, Hold>) {
         let key = |id: &ObjectId, role| (id.clone(), role);
-        let mut need = |from: Key, to: Key, gate| {
-            if let Some(draft) = drafts.get_mut(&from) {
-                draft.need(to, gate);
-            }
-        };
+        let mut need = |from, to, gate| drafts.need(&from, to, gate);
         for edge in &self.edges {
             let (from, to) = (&edge.from, &edge.to);
             let held = holds.contains_key(to);
@@ -443,6 +443,17 @@ impl<'a> Builder<'a> {
                 .get(id)
                 .is_some_and(|verdict| verdict.class == Class::Create)
     }
+}
+
+/// Who refers to each claim, in order of name.
+fn users_of_claims(graph: &Graph) -> BTreeMap<&ObjectId, Vec<&ObjectId>> {
+    let mut users: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for edge in &graph.edges {
+        if edge.to.is("", "PersistentVolumeClaim") {
+            users.entry(&edge.to).or_default().push(&edge.from);
+        }
+    }
+    users
 }
 
 /// The edges that order: N and P edges and those left out to avoid circles do not.

@@ -4,12 +4,14 @@
 //! live object. Where B refuses or cannot tell, the object is compared offline.
 
 use std::collections::BTreeSet;
+use std::io::{BufWriter, Write};
 
-use aws_lc_rs::digest::{SHA256, digest as sha256};
+use aws_lc_rs::digest::{Context, SHA256};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Class, Expect, stamp};
-use crate::object::{Object, ObjectId};
+use crate::object::{Object, ObjectId, pointer};
 use crate::target::{DryRun, TargetState};
 
 /// The verdict on one object.
@@ -158,31 +160,47 @@ fn empty(value: &Value) -> bool {
 /// What may be sent: the server refuses or mishandles the rest on apply (S-40, W-11).
 fn payload(object: &Object) -> Object {
     let mut object = object.clone();
-    if let Some(map) = object.value_mut().as_object_mut() {
-        map.remove("status");
-        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-            for key in SERVER_OWNED {
-                metadata.remove(key);
-            }
+    for place in SERVER_OWNED {
+        // Most objects have none of them, and then stay shared.
+        if object.pointer(place).is_some() {
+            pointer::remove(object.value_mut(), place);
         }
     }
     object
 }
 
-const SERVER_OWNED: [&str; 8] = [
-    "managedFields",
-    "resourceVersion",
-    "uid",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
+const SERVER_OWNED: [&str; 9] = [
+    "/status",
+    "/metadata/managedFields",
+    "/metadata/resourceVersion",
+    "/metadata/uid",
+    "/metadata/generation",
+    "/metadata/creationTimestamp",
+    "/metadata/deletionTimestamp",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/selfLink",
 ];
 
-/// SHA-256 over a value's JSON text, as hex. Maps are sorted, so equal values give equal digests.
-pub(crate) fn digest(value: &Value) -> String {
-    hex::encode(sha256(&SHA256, value.to_string().as_bytes()))
+/// SHA-256 over a value's JSON text, as hex. Maps are sorted, so equal values give equal digests. The
+/// text of a capture of a whole cluster is never held: it is hashed as it is written.
+pub(crate) fn digest(value: &impl Serialize) -> String {
+    let mut hash = Hash(Context::new(&SHA256));
+    serde_json::to_writer(BufWriter::new(&mut hash), value)
+        .expect("maps with string keys have a JSON form, and hashing takes every byte");
+    hex::encode(hash.0.finish())
+}
+
+struct Hash(Context);
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! a later one, the needed step joins the earlier phase (references win over phases, W-1). After
 //! that needs only point to the same phase or before, and phases can be barriers without a deadlock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Action, Gate, Need, Step};
 use crate::graph::Phase;
 use crate::object::ObjectId;
 
 /// What a draft does, for its key; the order breaks ties within a wave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
     Apply,
     Snapshot,
@@ -25,9 +25,9 @@ pub(super) type Key = (ObjectId, Role);
 
 /// A step without a number.
 pub(super) struct Draft {
-    pub(super) phase: Phase,
-    pub(super) action: Action,
-    pub(super) needs: BTreeMap<Key, Gate>,
+    phase: Phase,
+    action: Action,
+    needs: Vec<(Key, Gate)>,
 }
 
 impl Draft {
@@ -35,144 +35,149 @@ impl Draft {
         Self {
             phase,
             action,
-            needs: BTreeMap::new(),
+            needs: Vec::new(),
         }
     }
 
-    /// Adds a need; of two on the same step the stronger stays.
+    /// Adds a need; of two on the same step the stronger counts.
     pub(super) fn need(&mut self, key: Key, gate: Gate) {
-        let entry = self.needs.entry(key).or_insert(gate);
-        *entry = (*entry).max(gate);
+        self.needs.push((key, gate));
     }
 }
 
-/// Numbers the drafts. Needs on drafts that do not exist are dropped.
-pub(super) fn steps(mut drafts: BTreeMap<Key, Draft>) -> Vec<Step> {
-    let known: BTreeSet<Key> = drafts.keys().cloned().collect();
-    for (key, draft) in &mut drafts {
-        draft
-            .needs
-            .retain(|need, _| need != key && known.contains(need));
+/// All drafts. A hash map, as it is asked for single keys; it is walked in order of the keys only.
+#[derive(Default)]
+pub(super) struct Drafts(HashMap<Key, Draft>);
+
+impl Drafts {
+    pub(super) fn insert(&mut self, key: Key, draft: Draft) {
+        self.0.insert(key, draft);
     }
-    pull_forward(&mut drafts);
-    let waves = waves(&drafts);
-    // By wave first: data steps begin in wave 0, whatever their phase, and are read where they begin.
-    let mut order: Vec<(u32, Phase, Key)> = drafts
-        .iter()
-        .map(|(key, draft)| {
-            (
-                waves.get(key).copied().unwrap_or(0),
-                draft.phase,
-                key.clone(),
-            )
-        })
-        .collect();
-    order.sort();
-    let numbers: BTreeMap<&Key, u32> = (0..)
-        .zip(&order)
-        .map(|(number, (_, _, key))| (key, number))
-        .collect();
-    order
-        .iter()
-        .filter_map(|(wave, phase, key)| {
-            let draft = drafts.remove(key)?;
-            let mut needs: Vec<Need> = draft
-                .needs
-                .iter()
-                .map(|(need, gate)| Need {
-                    step: numbers[need],
-                    gate: *gate,
-                })
-                .collect();
+
+    /// Adds a need to a draft, if there is one of that key.
+    pub(super) fn need(&mut self, of: &Key, key: Key, gate: Gate) {
+        if let Some(draft) = self.0.get_mut(of) {
+            draft.need(key, gate);
+        }
+    }
+
+    /// Numbers the drafts. Needs on drafts that do not exist are dropped.
+    pub(super) fn steps(self) -> Vec<Step> {
+        let mut drafts: Vec<(Key, Draft)> = self.0.into_iter().collect();
+        drafts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut links = Links::new(&drafts);
+        links.pull_forward();
+        let waves = links.waves();
+        let mut order: Vec<usize> = (0..drafts.len()).collect();
+        // By wave first: data steps begin in wave 0, whatever their phase, and are read where they begin.
+        order.sort_by_key(|at| (waves[*at], links.phases[*at], *at));
+        let mut numbers = vec![0; drafts.len()];
+        for (number, at) in (0..).zip(&order) {
+            numbers[*at] = number;
+        }
+        let mut drafts: Vec<_> = drafts.into_iter().map(Some).collect();
+        let step = |at: usize| {
+            let ((object, _), draft) = drafts[at].take()?;
+            let need = |(step, gate): &(usize, Gate)| Need {
+                step: numbers[*step],
+                gate: *gate,
+            };
+            let mut needs: Vec<Need> = links.needs[at].iter().map(need).collect();
             needs.sort();
             Some(Step {
-                number: numbers[key],
-                wave: *wave,
-                phase: *phase,
-                object: key.0.clone(),
+                number: numbers[at],
+                wave: waves[at],
+                phase: links.phases[at],
+                object,
                 action: draft.action,
                 needs,
             })
-        })
-        .collect()
-}
-
-/// Lowers phases until no hard need points to a later phase, then drops the soft ones that do.
-fn pull_forward(drafts: &mut BTreeMap<Key, Draft>) {
-    let mut work: Vec<Key> = drafts.keys().cloned().collect();
-    while let Some(key) = work.pop() {
-        let Some(draft) = drafts.get(&key) else {
-            continue;
         };
-        let phase = draft.phase;
-        let later: Vec<Key> = draft
-            .needs
-            .iter()
-            .filter(|(need, gate)| {
-                **gate > Gate::Settled && drafts.get(need).is_some_and(|to| to.phase > phase)
-            })
-            .map(|(need, _)| need.clone())
-            .collect();
-        for need in later {
-            if let Some(to) = drafts.get_mut(&need) {
-                to.phase = phase;
-            }
-            work.push(need);
-        }
-    }
-    let phases: BTreeMap<Key, Phase> = drafts
-        .iter()
-        .map(|(key, draft)| (key.clone(), draft.phase))
-        .collect();
-    for draft in drafts.values_mut() {
-        let phase = draft.phase;
-        draft.needs.retain(|need, _| phases[need] <= phase);
+        order.into_iter().filter_map(step).collect()
     }
 }
 
-/// Longest path, phase after phase; objects of a phase come after all objects of the one before.
-fn waves(drafts: &BTreeMap<Key, Draft>) -> BTreeMap<Key, u32> {
-    let mut waiting: BTreeMap<&Key, usize> = BTreeMap::new();
-    let mut wanted_by: BTreeMap<&Key, Vec<&Key>> = BTreeMap::new();
-    for (key, draft) in drafts {
-        waiting.insert(key, draft.needs.len());
-        for need in draft.needs.keys() {
-            wanted_by.entry(need).or_default().push(key);
+/// The drafts by their places in the order of their keys.
+struct Links {
+    phases: Vec<Phase>,
+    /// Whether it writes an object.
+    objects: Vec<bool>,
+    needs: Vec<Vec<(usize, Gate)>>,
+}
+
+impl Links {
+    fn new(drafts: &[(Key, Draft)]) -> Self {
+        let places: HashMap<&Key, usize> = drafts.iter().map(|(key, _)| key).zip(0..).collect();
+        let needs = (0..).zip(drafts).map(|(own, (_, draft))| {
+            let place = |(key, gate): &(Key, Gate)| Some((*places.get(key)?, *gate));
+            let mut needs: Vec<_> = draft.needs.iter().filter_map(place).collect();
+            needs.retain(|(place, _)| *place != own);
+            // The strongest of several on one step comes first and stays.
+            needs.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+            needs.dedup_by_key(|(place, _)| *place);
+            needs
+        });
+        Self {
+            needs: needs.collect(),
+            phases: drafts.iter().map(|(_, draft)| draft.phase).collect(),
+            objects: drafts
+                .iter()
+                .map(|(_, draft)| draft.action.is_object())
+                .collect(),
         }
     }
-    let mut ready: BTreeSet<(Phase, &Key)> = waiting
-        .iter()
-        .filter(|(_, count)| **count == 0)
-        .map(|(key, _)| (drafts[*key].phase, *key))
-        .collect();
-    let mut waves: BTreeMap<Key, u32> = BTreeMap::new();
-    let mut base = (Phase::Cluster, 0);
-    let mut top = 0;
-    while let Some((phase, key)) = ready.pop_first() {
-        let draft = &drafts[key];
-        if phase > base.0 {
-            base = (phase, top);
-        }
-        let floor = if draft.action.is_object() { base.1 } else { 0 };
-        let after = draft
-            .needs
-            .keys()
-            .filter_map(|need| waves.get(need))
-            .map(|wave| wave + 1)
-            .max();
-        let wave = floor.max(after.unwrap_or(0));
-        if draft.action.is_object() {
-            top = top.max(wave + 1);
-        }
-        waves.insert(key.clone(), wave);
-        for next in wanted_by.get(key).into_iter().flatten() {
-            if let Some(count) = waiting.get_mut(next) {
-                *count -= 1;
-                if *count == 0 {
-                    ready.insert((drafts[*next].phase, *next));
+
+    /// Lowers phases until no hard need points to a later phase, then drops the soft ones that do.
+    fn pull_forward(&mut self) {
+        let mut work: Vec<usize> = (0..self.phases.len()).collect();
+        while let Some(at) = work.pop() {
+            let phase = self.phases[at];
+            for (need, gate) in &self.needs[at] {
+                if *gate > Gate::Settled && self.phases[*need] > phase {
+                    self.phases[*need] = phase;
+                    work.push(*need);
                 }
             }
         }
+        for (needs, phase) in self.needs.iter_mut().zip(&self.phases) {
+            needs.retain(|(need, _)| self.phases[*need] <= *phase);
+        }
     }
-    waves
+
+    /// Longest path, phase after phase; objects of a phase come after all objects of the one before.
+    fn waves(&self) -> Vec<u32> {
+        let mut waiting: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let mut wanted_by: Vec<Vec<usize>> = vec![Vec::new(); waiting.len()];
+        for (at, needs) in self.needs.iter().enumerate() {
+            for (need, _) in needs {
+                wanted_by[*need].push(at);
+            }
+        }
+        let mut ready: BTreeSet<(Phase, usize)> = (0..waiting.len())
+            .filter(|at| waiting[*at] == 0)
+            .map(|at| (self.phases[at], at))
+            .collect();
+        let mut waves = vec![0; waiting.len()];
+        let mut base = (Phase::Cluster, 0);
+        let mut top = 0;
+        while let Some((phase, at)) = ready.pop_first() {
+            if phase > base.0 {
+                base = (phase, top);
+            }
+            let floor = if self.objects[at] { base.1 } else { 0 };
+            let after = self.needs[at].iter().map(|(need, _)| waves[*need] + 1);
+            let wave = after.max().unwrap_or(0).max(floor);
+            if self.objects[at] {
+                top = top.max(wave + 1);
+            }
+            waves[at] = wave;
+            for next in &wanted_by[at] {
+                waiting[*next] -= 1;
+                if waiting[*next] == 0 {
+                    ready.insert((self.phases[*next], *next));
+                }
+            }
+        }
+        waves
+    }
 }

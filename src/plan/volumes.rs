@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 use super::VolumeMove;
 use crate::capture::{Capture, Consistency, Volume};
-use crate::graph::Graph;
 use crate::object::{Object, ObjectId};
 use crate::surface::Surface;
 
 /// What is needed to describe a move.
 pub(super) struct Moves<'a> {
     pub(super) capture: &'a Capture,
-    pub(super) graph: &'a Graph,
+    /// Who refers to each claim of B.
+    pub(super) users: BTreeMap<&'a ObjectId, Vec<&'a ObjectId>>,
     /// Objects after transforms, by their names on B.
     pub(super) objects: &'a BTreeMap<ObjectId, Object>,
     /// Names on A to names on B.
@@ -37,12 +37,7 @@ impl Moves<'_> {
 
     /// Where the workload that uses the claim may run (W-5): the first one in order of name decides.
     fn placement(&self, volume: &Volume, target: &ObjectId) -> Value {
-        let by_graph = self
-            .graph
-            .edges
-            .iter()
-            .filter(|edge| edge.to == *target)
-            .map(|edge| &edge.from);
+        let by_graph = self.users.get(target).into_iter().flatten().copied();
         let by_mount = volume.mounted_by.iter().filter_map(|id| self.names.get(id));
         by_graph
             .chain(by_mount)

@@ -162,11 +162,9 @@ fn suspects(path: &str, text: &str, maps: &Maps) -> Vec<(&'static str, usize)> {
     {
         found.push(("T-4", at));
     }
-    let class = path.to_ascii_lowercase().contains("class") || free(path);
-    if class
-        && maps
-            .moved_classes()
-            .any(|name| name == text && !name.is_empty())
+    let mut classes = maps.moved_classes();
+    if classes.any(|name| name == text && !name.is_empty())
+        && (path.to_ascii_lowercase().contains("class") || free(path))
     {
         found.push(("T-1", 0));
     }

@@ -1,7 +1,7 @@
 //! The engine of the typed transforms: rows of `targets.yaml` say where names stand, a map says what
 //! they become.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -35,12 +35,23 @@ pub(super) fn rewrite_all(
         .iter()
         .filter(|row| row.rewrites == rewrites)
         .collect();
-    for index in 0..work.objects.len() {
+    let before = work.before;
+    let mut by_kind: BTreeMap<(&str, &str), Vec<&Target>> = BTreeMap::new();
+    for (index, object) in before.iter().enumerate() {
+        let now = &work.objects[index];
+        let fitting = if now.is(object.group(), object.kind()) {
+            let fitting = by_kind.entry((object.group(), object.kind()));
+            fitting
+                .or_insert_with(|| applying(&rows, object, object))
+                .clone()
+        } else {
+            applying(&rows, object, now)
+        };
+        if fitting.is_empty() {
+            continue;
+        }
         // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
         let mut done = written.get(index).cloned().unwrap_or_default();
-        let applies =
-            |row: &&&Target| row.applies(&work.before[index]) || row.applies(&work.objects[index]);
-        let fitting: Vec<&Target> = rows.iter().filter(applies).copied().collect();
         for row in fitting {
             rewrite_row(work, index, row, find, &mut done);
         }
@@ -105,6 +116,12 @@ pub(super) fn image_parts(work: &mut Work<'_>, knowledge: &Knowledge, images: &m
             }
         }
     }
+}
+
+/// The rows about what an object was, or is by now.
+fn applying<'r>(rows: &[&'r Target], was: &Object, is: &Object) -> Vec<&'r Target> {
+    let fits = |row: &&&Target| row.applies(was) || row.applies(is);
+    rows.iter().filter(fits).copied().collect()
 }
 
 fn rewrite_row(

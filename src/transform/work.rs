@@ -136,12 +136,11 @@ impl<'a> Work<'a> {
     /// Sets a value, making maps on the way, and records the change if it is one.
     pub(super) fn set(&mut self, index: usize, path: &str, value: Value, rule: &str, part: Part) {
         self.used(part);
-        let object = self.objects[index].value_mut();
-        let before = object.pointer(path).cloned();
+        let before = self.objects[index].pointer(path).cloned();
         if before.as_ref() == Some(&value) {
             return;
         }
-        pointer::set(object, path, value.clone());
+        pointer::set(self.objects[index].value_mut(), path, value.clone());
         let difference = Difference {
             path: path.to_owned(),
             before: before.unwrap_or(Value::Null),
@@ -152,7 +151,9 @@ impl<'a> Work<'a> {
 
     /// Removes a value and records the change, if it was there.
     pub(super) fn remove(&mut self, index: usize, path: &str, rule: &str, part: Part) {
-        if let Some(before) = pointer::remove(self.objects[index].value_mut(), path) {
+        if self.objects[index].pointer(path).is_some()
+            && let Some(before) = pointer::remove(self.objects[index].value_mut(), path)
+        {
             self.used(part);
             let difference = Difference {
                 path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! How the pure core grows: time of each stage and peak memory, on one core.
+//! How the pure core grows: processor time of each stage and peak memory, on one core.
 //!
 //! ```text
 //! cargo bench --bench scale                       10,000 and 100,000 objects
@@ -14,8 +14,9 @@ mod chain;
 mod generate;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 /// Objects in one file: about what an application's folder holds.
@@ -75,7 +76,7 @@ fn one(count: usize, format: &str) {
     reset_peak();
     let base = status("VmRSS");
     let mut laps = Vec::new();
-    let mut lap = Lap(Instant::now());
+    let mut lap = Lap(busy());
     let archive = chain::read(folder.path());
     laps.push(lap.take());
     let capture = chain::capture(archive);
@@ -128,20 +129,26 @@ fn machine(count: usize, texts: Vec<String>, format: &str) -> Duration {
         "json" => texts,
         _ => self::texts(count, "json"),
     };
-    let start = Instant::now();
+    let start = busy();
     for text in texts {
         std::hint::black_box(serde_json::from_str::<Value>(&text).expect("JSON"));
     }
-    start.elapsed()
+    busy() - start
 }
 
-struct Lap(Instant);
+struct Lap(Duration);
 
 impl Lap {
     fn take(&mut self) -> Duration {
-        let now = Instant::now();
+        let now = busy();
         now - std::mem::replace(&mut self.0, now)
     }
+}
+
+/// Processor time of this process so far: what others do on the machine is not in it.
+fn busy() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Begins the peak anew (proc(5), clear_refs).

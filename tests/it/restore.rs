@@ -29,7 +29,7 @@ async fn a_plan_is_executed_in_order_and_a_second_one_changes_nothing() {
     let sink = seen.clone();
     let events = Events::new(move |event| {
         if let Event::StepFinished { object, .. } = event {
-            sink.lock().unwrap().push(object.kind);
+            sink.lock().unwrap().push(object.kind.clone());
         }
     });
     let context = bench.context(&run, &events, &CancellationToken::new());

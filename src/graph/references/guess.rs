@@ -252,12 +252,7 @@ impl Walk<'_> {
             pointer: guess.at,
             name: Some(name),
             namespace: written.filter(|_| !cluster_wide).map(spot),
-            target: ObjectId {
-                group: guess.kind.group,
-                kind: guess.kind.kind,
-                namespace: namespace.map(str::to_owned),
-                name: guess.name.to_owned(),
-            },
+            target: ObjectId::new(guess.kind.group, guess.kind.kind, namespace, guess.name),
             strength: Strength::R,
             optional: false,
             if_known: guess.if_known,

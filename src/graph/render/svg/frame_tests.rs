@@ -23,12 +23,12 @@ fn graphs() -> impl Strategy<Value = Graph> {
             .into_iter()
             .enumerate()
             .map(|(number, (phase, wave, namespace))| Node {
-                id: ObjectId {
-                    group: String::new(),
-                    kind: "Thing".into(),
-                    namespace: ["a", "b"].get(namespace).map(|name| (*name).to_owned()),
-                    name: format!("thing-{number:02}"),
-                },
+                id: ObjectId::new(
+                    "",
+                    "Thing",
+                    ["a", "b"].get(namespace).copied(),
+                    format!("thing-{number:02}"),
+                ),
                 presence: Presence::Captured,
                 phase: PHASES[phase],
                 wave,
