@@ -23,6 +23,8 @@ use super::pointer::escape;
 
 /// How deep `**` descends.
 const DEPTH: usize = 32;
+/// How many `**` a pattern may have: each more multiplies the ways to reach one place.
+const ANY_DEPTHS: usize = 3;
 
 /// A pattern of places in a JSON value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -255,6 +257,10 @@ impl Parser<'_> {
                 '[' => steps.push(self.bracket()?),
                 _ => return Err(self.error("expected `/` or `[`")),
             }
+            let deep = steps.iter().filter(|step| **step == Step::AnyDepth);
+            if deep.count() > ANY_DEPTHS {
+                return Err(self.error("more than three `**`"));
+            }
         }
         Ok(steps)
     }
@@ -449,6 +455,7 @@ mod tests {
             ("/{a,}", 1),
             ("/a[x]", 2),
             ("/a[\"b", 2),
+            ("/**/**/a/**/**", 14),
         ] {
             assert_eq!(PathPattern::parse(text).unwrap_err().at, at, "{text}");
         }
