@@ -6,10 +6,24 @@ use super::parse::{in_words, suggest};
 pub const PREFIX: &str = "builtin:";
 
 /// Names and texts, by name.
-pub const RECIPES: [(&str, &str); 1] = [(
-    "prod-to-staging",
-    include_str!("../../transforms/recipes/prod-to-staging.yaml"),
-)];
+pub const RECIPES: [(&str, &str); 4] = [
+    (
+        "namespace-rename",
+        include_str!("../../transforms/recipes/namespace-rename.yaml"),
+    ),
+    (
+        "prod-to-staging",
+        include_str!("../../transforms/recipes/prod-to-staging.yaml"),
+    ),
+    (
+        "registry-mirror",
+        include_str!("../../transforms/recipes/registry-mirror.yaml"),
+    ),
+    (
+        "storage-class-swap",
+        include_str!("../../transforms/recipes/storage-class-swap.yaml"),
+    ),
+];
 
 /// The text of a recipe.
 pub fn find(name: &str) -> Option<&'static str> {

@@ -69,3 +69,15 @@ fn a_recipe_is_tested_on_the_fixtures_beside_it() {
         .exits(5)
         .says("no recipe in");
 }
+
+#[test]
+fn the_recipes_that_come_with_ferry_do_what_their_fixtures_say() {
+    let recipes = root().join("transforms/recipes");
+    run(&mut ferry(&[
+        "recipe",
+        "test",
+        recipes.to_str().unwrap(),
+        "--all-rules",
+    ]))
+    .exits(0);
+}
