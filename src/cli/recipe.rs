@@ -1,32 +1,27 @@
 //! `ferry recipe`: everything about recipes but using them.
 
 mod explain;
+mod lint;
+mod list;
+mod new;
 mod test;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::Failure;
-use super::context::{Context, ValueArgs};
+use super::context::Context;
 use crate::exit::Exit;
-use crate::knowledge::Knowledge;
-use crate::report::palette::{Role, paint};
-use crate::report::units::plural;
-use crate::transform::{self, grammar};
+use crate::transform::grammar;
 
 /// Check, test and explain recipes
 #[derive(Debug, Subcommand)]
 pub(super) enum RecipeCommand {
-    /// Read recipes and report every mistake with its line
+    /// Read recipes and report every mistake with its line, and what is likely not meant
     ///
-    /// Example: `ferry recipe lint recipe.yaml`
-    Lint {
-        /// The recipe files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<String>,
-        #[command(flatten)]
-        values: ValueArgs,
-    },
+    /// Exits with 0 when nothing is wrong, 5 when something is.
+    ///
+    /// Example: `ferry recipe lint recipe.yaml --to prod-b`
+    Lint(lint::LintArgs),
     /// Run recipes on their fixtures and compare with what is expected of them
     ///
     /// Exits with 0 when all cases pass, 3 when one fails, 5 when there is nothing to run.
@@ -37,24 +32,28 @@ pub(super) enum RecipeCommand {
     ///
     /// Example: `ferry recipe explain latest -r recipe.yaml --object Deployment/web`
     Explain(explain::ExplainArgs),
+    /// List the recipes that come with Ferry
+    List,
+    /// Write a recipe to begin with, from a capture and what the target offers
+    ///
+    /// Names found in the capture are in it; what only you can decide waits in comments.
+    ///
+    /// Example: `ferry recipe new latest --to prod-b --out shop.yaml`
+    New(new::NewArgs),
     /// Print the JSON Schema of recipes, for editors
     ///
     /// Example: `ferry recipe schema > recipe.schema.json`
     Schema,
 }
 
-#[derive(Serialize)]
-struct Linted {
-    file: String,
-    transforms: usize,
-}
-
 impl RecipeCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
-            Self::Lint { files, values } => lint(context, files, &values),
+            Self::Lint(args) => args.run(context).await,
             Self::Test(args) => args.run(context),
             Self::Explain(args) => args.run(context).await,
+            Self::List => list::run(context),
+            Self::New(args) => args.run(context).await,
             Self::Schema => {
                 // JSON whatever the output: it is for a file.
                 context.report.text(&format!("{:#}", grammar::schema()));
@@ -62,41 +61,4 @@ impl RecipeCommand {
             }
         }
     }
-}
-
-fn lint(context: &Context, files: Vec<String>, values: &ValueArgs) -> Result<Exit, Failure> {
-    let values = values.read()?;
-    let mut linted = Vec::new();
-    let mut wrong = None;
-    for file in files {
-        match transform::load(std::slice::from_ref(&file), &values) {
-            Ok(recipes) => {
-                for recipe in &recipes {
-                    for advice in transform::lint(recipe, None, Knowledge::builtin()) {
-                        context.report.error(&advice);
-                    }
-                }
-                linted.push(Linted {
-                    file,
-                    transforms: recipes.iter().map(|recipe| recipe.entries.len()).sum(),
-                });
-            }
-            Err(errors) => {
-                if let Some(earlier) = wrong.replace(Failure::from(errors)) {
-                    context.report.error(&*earlier.error);
-                }
-            }
-        }
-    }
-    if let Some(failure) = wrong {
-        return Err(failure);
-    }
-    context.report.data(&linted, || {
-        let line = |recipe: &Linted| {
-            let size = plural(recipe.transforms, "transform");
-            format!("{} {}: {size}\n", paint(Role::Good, "✓"), recipe.file)
-        };
-        linted.iter().map(line).collect()
-    });
-    Ok(Exit::Done)
 }

@@ -32,6 +32,19 @@ impl Cluster {
         Ok(self.discover().await?.resources)
     }
 
+    /// The OpenAPI v3 document of one version of a group (empty for core).
+    ///
+    /// # Errors
+    /// When the cluster does not answer, or publishes none.
+    pub async fn openapi(&self, group: &str, version: &str) -> Result<Value, ClusterError> {
+        let segments = match group {
+            "" => vec!["openapi", "v3", "api", version],
+            group => vec!["openapi", "v3", "apis", group, version],
+        };
+        let call = Call::get(path(&segments, &[]), "read", "the API's schemas");
+        self.call_json(&call).await
+    }
+
     /// Asks for everything served.
     pub(super) async fn discover(&self) -> Result<Discovered, ClusterError> {
         let mut found = Discovered {

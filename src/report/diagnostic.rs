@@ -18,7 +18,11 @@ impl Report {
 
 fn human(error: &(dyn Diagnostic + Send + Sync + 'static)) -> String {
     let drawn = error.source_code().is_some() || error.related().is_some();
-    let mut out = format!("{} {error}", paint(Role::Bad, "error:"));
+    let sort = match error.severity() {
+        Some(miette::Severity::Warning | miette::Severity::Advice) => paint(Role::Warn, "warning:"),
+        _ => paint(Role::Bad, "error:"),
+    };
+    let mut out = format!("{sort} {error}");
     let mut cause = error.source();
     let mut said = error.to_string();
     while let Some(error) = cause {

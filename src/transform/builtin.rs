@@ -6,10 +6,22 @@ use super::parse::{in_words, suggest};
 pub const PREFIX: &str = "builtin:";
 
 /// Names and texts, by name.
-pub const RECIPES: [(&str, &str); 4] = [
+pub const RECIPES: [(&str, &str); 7] = [
     (
         "namespace-rename",
         include_str!("../../transforms/recipes/namespace-rename.yaml"),
+    ),
+    (
+        "on-prem-to-cloud",
+        include_str!("../../transforms/recipes/on-prem-to-cloud.yaml"),
+    ),
+    (
+        "openshift-to-gateway",
+        include_str!("../../transforms/recipes/openshift-to-gateway.yaml"),
+    ),
+    (
+        "openshift-to-kubernetes",
+        include_str!("../../transforms/recipes/openshift-to-kubernetes.yaml"),
     ),
     (
         "prod-to-staging",

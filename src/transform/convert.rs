@@ -214,7 +214,10 @@ fn lost(work: &mut Work<'_>, index: usize, path: &str, message: impl Into<String
 fn metadata(object: &Object, stays: &[&str]) -> (Value, Vec<String>) {
     let mut metadata = object.pointer("/metadata").cloned().unwrap_or_default();
     let mut gone = Vec::new();
-    if let Some(annotations) = metadata["annotations"].as_object_mut() {
+    if let Some(annotations) = metadata
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    {
         annotations.retain(|key, _| {
             let stay = stays.iter().any(|prefix| key.starts_with(prefix));
             if stay {

@@ -146,6 +146,35 @@ impl Diagnostic for RecipeErrors {
     }
 }
 
+/// What is allowed in a recipe and most likely not meant.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("recipe {name}: {} to look at", things(faults.len()))]
+pub struct Advice {
+    /// The recipe, as the user named it.
+    pub name: String,
+    /// What it is, in file order; never empty.
+    pub faults: Vec<Fault>,
+}
+
+fn things(faults: usize) -> String {
+    match faults {
+        1 => "1 thing".into(),
+        many => format!("{many} things"),
+    }
+}
+
+impl Diagnostic for Advice {
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Warning)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(
+            self.faults.iter().map(|fault| fault as &dyn Diagnostic),
+        ))
+    }
+}
+
 /// Why recipes could not be applied to these objects. No object was changed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the recipes do not fit the objects: {}", problems(faults.len()))]

@@ -5,8 +5,9 @@
 //! shop.tests/CASE/input.yaml              objects as they are on A
 //!                 values.yaml             values of the recipe's variables, where it has some
 //!                 expected.yaml           the objects as B shall see them
+//!                 expected-findings.txt   what the recipe has to say; absent: nothing
 //!                 expected-lookalikes.txt what is listed as left alone (T-11); absent: nothing
-//!                 expected-errors.txt     instead of both: why the recipe must be refused
+//!                 expected-errors.txt     instead of all: why the recipe must be refused
 //! ```
 //!
 //! Objects are compared as values, whatever their order and form in the file, and to the letter:

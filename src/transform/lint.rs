@@ -1,8 +1,12 @@
 //! `ferry recipe lint`: what is allowed in a recipe and is still likely a mistake.
 
+mod reach;
+pub mod schema;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use self::schema::TypeSchema;
 use super::apply::apply_to;
 use super::fault::{Fault, Faults};
 use super::recipe::{Mapping, Recipe, Transform};
@@ -11,11 +15,38 @@ use crate::capture::Capture;
 use crate::knowledge::Knowledge;
 use crate::object::Object;
 
-/// Looks at a sound recipe again: rules that change nothing, names that are source and target at
-/// once; with a capture also everything that would keep the recipe from being applied to it.
+/// What recipes are held against, beside themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Against<'a> {
+    /// A capture they shall fit.
+    pub capture: Option<&'a Capture>,
+    /// Types of A and B that their patches shall fit.
+    pub schemas: &'a [TypeSchema],
+}
+
+/// Looks at sound recipes again: rules that change nothing or can never match, names that are source
+/// and target at once, paths that no object can have; with a capture also everything that would keep
+/// the recipes from being applied to it.
 ///
 /// Advice has the severity of a warning, what would fail that of an error.
-pub fn lint(recipe: &Recipe, capture: Option<&Capture>, knowledge: &Knowledge) -> Vec<Fault> {
+pub fn lint(recipes: &[Recipe], against: Against<'_>, knowledge: &Knowledge) -> Vec<Fault> {
+    let mut found: Vec<Fault> = recipes
+        .iter()
+        .flat_map(|recipe| advice(recipe, knowledge))
+        .collect();
+    found.extend(schema::judge(recipes, against.schemas));
+    if let Some(capture) = against.capture {
+        let captured = capture.objects.iter();
+        let objects: Vec<Object> = captured.map(|captured| captured.object.clone()).collect();
+        let source = Source::of(capture, &objects);
+        if let Err(errors) = apply_to(&source, recipes, knowledge) {
+            found.extend(errors.faults);
+        }
+    }
+    found
+}
+
+fn advice(recipe: &Recipe, knowledge: &Knowledge) -> Vec<Fault> {
     let mut advice = Faults::advice(recipe.source.clone());
     for entry in &recipe.entries {
         match &entry.transform {
@@ -32,6 +63,7 @@ pub fn lint(recipe: &Recipe, capture: Option<&Capture>, knowledge: &Knowledge) -
             _ => {}
         }
     }
+    reach::advise(recipe, knowledge, &mut advice);
     let mut families: BTreeMap<&str, Vec<&Mapping<String>>> = BTreeMap::new();
     for entry in &recipe.entries {
         if let Transform::Class(_, map) | Transform::Namespace(map) = &entry.transform {
@@ -56,19 +88,7 @@ pub fn lint(recipe: &Recipe, capture: Option<&Capture>, knowledge: &Knowledge) -
                 variable.name
             ));
     }
-    let mut found = advice.into_list();
-    if let Some(capture) = capture {
-        let objects: Vec<Object> = capture
-            .objects
-            .iter()
-            .map(|captured| captured.object.clone())
-            .collect();
-        let source = Source::of(capture, &objects);
-        if let Err(errors) = apply_to(&source, std::slice::from_ref(recipe), knowledge) {
-            found.extend(errors.faults);
-        }
-    }
-    found
+    advice.into_list()
 }
 
 fn same<T: PartialEq + Display>(map: &[Mapping<T>], advice: &mut Faults) {
@@ -115,7 +135,7 @@ mod tests {
             "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {{name: t}}\ntransforms:\n{transforms}"
         );
         let recipe = Recipe::parse("t.yaml", &text).unwrap();
-        let found = lint(&recipe, None, Knowledge::builtin());
+        let found = lint(&[recipe], Against::default(), Knowledge::builtin());
         let warning =
             |fault: &Fault| miette::Diagnostic::severity(fault) == Some(miette::Severity::Warning);
         assert!(found.iter().all(warning));
@@ -134,6 +154,25 @@ mod tests {
             [
                 "`a` is mapped to itself",
                 "`c` is what `b` becomes, and becomes `d` itself"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_can_never_match_or_is_always_set_again_is_pointed_out() {
+        assert_eq!(
+            advice(
+                "- namespace: {map: {shop: shop-prod}}\n\
+                 - scale: {select: {kind: Deployment, namespace: shop-prod}, replicas: 1}\n\
+                 - labels: {select: {kind: ClusterRole, namespace: shop}, set: {a: b}}\n\
+                 - annotations: {select: {kind: Service}, set: {a: b}}\n\
+                 - annotations: {set: {a: c, d: e}}\n  override: true\n\
+                 - annotations: {select: {kind: Job}, set: {a: d}}\n  override: true\n"
+            ),
+            [
+                "`select` asks for the namespace `shop-prod`, which `shop` becomes",
+                "ClusterRole is in no namespace, and `select` asks for one",
+                "what this annotations sets is always set again",
             ]
         );
     }

@@ -224,9 +224,19 @@ pub(super) struct Maps {
     pub(super) endpoints: Endpoints,
     pub(super) domains: Names,
     pub(super) renames: Renames,
+    /// Whether the names that objects have are wanted, whatever they become.
+    asking: bool,
 }
 
 impl Maps {
+    /// Maps that change nothing and see every name.
+    pub(super) fn asking() -> Self {
+        Self {
+            asking: true,
+            ..Self::default()
+        }
+    }
+
     /// The names of one sort of class.
     pub(super) fn class(&mut self, class: Class) -> &mut Names {
         self.classes.entry(class).or_default()
@@ -245,7 +255,8 @@ impl Maps {
 
     /// Whether no reference can change by these maps.
     pub(super) fn leave_references(&self) -> bool {
-        self.namespaces.is_empty()
+        !self.asking
+            && self.namespaces.is_empty()
             && self.renames.is_empty()
             && self.classes.values().all(Names::is_empty)
     }

@@ -70,6 +70,13 @@ fn one_of<T>(choices: &[T], test: impl Fn(&T) -> bool) -> bool {
 #[derive(Clone, Debug)]
 pub struct Glob(Regex);
 
+/// Equal as text.
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
 impl Glob {
     /// Reads a glob; every text is one.
     pub fn new(text: &str) -> Option<Self> {

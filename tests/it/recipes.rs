@@ -81,3 +81,96 @@ fn the_recipes_that_come_with_ferry_do_what_their_fixtures_say() {
     ]))
     .exits(0);
 }
+
+#[test]
+fn a_recipe_is_begun_from_a_capture_and_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let manifests = root().join("examples/shop/manifests");
+    let recipe = folder.path().join("new.yaml");
+    let (store, out) = (store.to_str().unwrap(), recipe.to_str().unwrap());
+    let ferry = |args: &[&str]| {
+        let mut command = ferry(args);
+        command.env("FERRY_STORE", store);
+        command.env("FERRY_PASSWORD", "secret");
+        run(&mut command)
+    };
+    ferry(&["store", "init"]).exits(0);
+    let manifests = manifests.to_str().unwrap();
+    ferry(&["capture", "--from-dir", manifests, "-n", "shop"]).exits(0);
+    ferry(&["recipe", "new", "latest", "--out", out]).exits(0);
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    assert!(text.contains("  # - namespace:"), "{text}");
+    ferry(&["recipe", "new", "latest", "--out", out])
+        .exits(5)
+        .says("--force");
+    ferry(&["recipe", "new", "latest", "--out", out, "--force"]).exits(0);
+    let done = ferry(&[
+        "recipe",
+        "lint",
+        out,
+        "--capture",
+        "latest",
+        "--strict",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(done.exits(0).json()[0]["problems"], serde_json::json!([]));
+    ferry(&["recipe", "explain", "latest", "-r", out])
+        .exits(0)
+        .shows("the recipes change nothing");
+    std::fs::write(
+        &recipe,
+        text.replace("transforms: []", "transforms: [{scale: {replicas: 1}}]"),
+    )
+    .unwrap();
+    ferry(&[
+        "recipe",
+        "explain",
+        "latest",
+        "-r",
+        out,
+        "--object",
+        "deployment/web",
+    ])
+    .exits(0)
+    .shows("/spec/replicas");
+    ferry(&[
+        "recipe",
+        "explain",
+        "latest",
+        "-r",
+        out,
+        "--object",
+        "deployment/none",
+    ])
+    .exits(5)
+    .says("the capture has no deployment/none");
+}
+
+#[test]
+fn problems_have_line_and_column_in_json() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(
+        file,
+        "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {{name: t}}\ntransforms:\n  \
+         - storageClass: {{map: {{a: a}}}}\n"
+    )
+    .unwrap();
+    let path = file.path().to_str().unwrap();
+    let lint = |more: &[&str]| run(&mut ferry(&[&["recipe", "lint", path], more].concat()));
+    let done = lint(&["-o", "json"]).exits(0).json();
+    let problem = &done[0]["problems"][0];
+    assert_eq!(problem["severity"], "warning");
+    assert_eq!(problem["places"][0]["line"], 5);
+    assert_eq!(problem["places"][0]["column"], 29);
+    lint(&["--strict"]).exits(5).says("warning:");
+}
+
+#[test]
+fn the_recipes_that_come_with_ferry_are_listed() {
+    run(&mut ferry(&["recipe", "list"]))
+        .exits(0)
+        .shows("builtin:prod-to-staging")
+        .shows("allow, replicas, seed");
+}

@@ -124,4 +124,70 @@ mod tests {
             "docs/reference/recipe.schema.json is old; BLESS=1 writes it anew"
         );
     }
+
+    /// Whether the schema allows a recipe.
+    fn allows(recipe: &Value) -> Result<(), String> {
+        const URL: &str = "https://ferry.dev/recipe.schema.json";
+        let mut schemas = boon::Schemas::new();
+        let mut compiler = boon::Compiler::new();
+        compiler.add_resource(URL, schema()).unwrap();
+        let index = compiler.compile(URL, &mut schemas).unwrap();
+        schemas
+            .validate(recipe, index)
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn every_recipe_of_the_repository_validates() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = vec![root.join("examples/shop/recipe.yaml")];
+        for folder in ["tests/cases", "tests/golden"] {
+            for case in std::fs::read_dir(root.join(folder)).unwrap() {
+                files.push(case.unwrap().path().join("recipe.yaml"));
+            }
+        }
+        for file in std::fs::read_dir(root.join("transforms/recipes")).unwrap() {
+            let path = file.unwrap().path();
+            files.extend(
+                path.extension()
+                    .is_some_and(|end| end == "yaml")
+                    .then_some(path),
+            );
+        }
+        for file in files.into_iter().filter(|file| file.exists()) {
+            let recipe = crate::yaml::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            allows(&recipe).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+    }
+
+    #[test]
+    fn what_the_parser_refuses_for_its_form_the_schema_refuses_too() {
+        let head = "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {name: t}\n";
+        let good = "transforms: [{scale: {replicas: 1}, optional: true}]";
+        for (body, allowed) in [
+            (good, true),
+            (
+                "transforms: [{scale: {replicas: '${n}'}}]\nvariables: {n: {type: integer}}",
+                true,
+            ),
+            ("include: ['builtin:prod-to-staging']", true),
+            ("transforms: [{scale: {replicas: one}}]", false),
+            ("transforms: [{scale: {replica: 1}}]", false),
+            ("transforms: [{optional: true}]", false),
+            ("transforms: [{namespace: {}}]", false),
+            (
+                "transforms: [{patch: {select: {kind: A}, merge: {a: 1}, jsonPatch: []}}]",
+                false,
+            ),
+            ("transforms: []\nvariables: {n: {type: float}}", false),
+            ("{}", false),
+        ] {
+            let text = match body {
+                "{}" => body.to_owned(),
+                body => format!("{head}{body}\n"),
+            };
+            let recipe = crate::yaml::parse(&text).unwrap();
+            assert_eq!(allows(&recipe).is_ok(), allowed, "{body}");
+        }
+    }
 }

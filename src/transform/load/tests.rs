@@ -171,13 +171,13 @@ fn what_is_included_stands_before_and_gets_its_values() {
     let name = folder.recipe(
         "a.yaml",
         "variables: {n: {type: integer, default: 7}}
-include: [{recipe: base.yaml, values: {count: '${n}'}}, 'builtin:prod-to-staging']
+include: [{recipe: base.yaml, values: {count: '${n}'}}, 'builtin:openshift-to-kubernetes']
 transforms: [{scale: {replicas: 9}}]
 ",
     );
     let recipes = loaded(&name, &[]);
     let names: Vec<&str> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
-    assert_eq!(names, ["base.yaml", "prod-to-staging", "a.yaml"]);
+    assert_eq!(names, ["base.yaml", "openshift-to-kubernetes", "a.yaml"]);
     assert_eq!(replicas(&recipes)[0], 7);
     assert_eq!(replicas(&loaded(&name, &["count=2"]))[0], 2);
 }

@@ -1,0 +1,124 @@
+//! Selections that can never do anything: they select nothing, or what they set is set again.
+
+use crate::knowledge::Knowledge;
+use crate::transform::fault::Faults;
+use crate::transform::recipe::{Entry, Recipe, Transform};
+use crate::transform::select::Select;
+
+/// Points out entries that can never match, or whose work is always undone.
+pub(super) fn advise(recipe: &Recipe, knowledge: &Knowledge, advice: &mut Faults) {
+    for entry in &recipe.entries {
+        if let Some(select) = entry.transform.select() {
+            on_the_target(recipe, entry, select, advice);
+            in_no_namespace(entry, select, knowledge, advice);
+        }
+    }
+    for (index, later) in recipe.entries.iter().enumerate() {
+        if later.r#override {
+            for earlier in &recipe.entries[..index] {
+                set_again(earlier, later, advice);
+            }
+        }
+    }
+}
+
+/// `select` names a namespace as it is called on B.
+fn on_the_target(recipe: &Recipe, entry: &Entry, select: &Select, advice: &mut Faults) {
+    for other in &recipe.entries {
+        let Transform::Namespace(map) = &other.transform else {
+            continue;
+        };
+        let selects = |name: &str| select.namespaces.iter().any(|glob| glob.matches(name));
+        if map.iter().any(|line| selects(&line.from.value)) {
+            continue;
+        }
+        for line in map.iter().filter(|line| selects(&line.to.value)) {
+            let (from, to) = (&line.from.value, &line.to.value);
+            advice
+                .add(
+                    format!("`select` asks for the namespace `{to}`, which `{from}` becomes"),
+                    &entry.span,
+                    "selects by names on the source",
+                )
+                .also(&line.to.span, "its name on the target")
+                .help(format!("write `namespace: {from}`"));
+        }
+    }
+}
+
+/// Kinds that live in no namespace, selected by one.
+fn in_no_namespace(entry: &Entry, select: &Select, knowledge: &Knowledge, advice: &mut Faults) {
+    if select.namespaces.is_empty() || select.kinds.is_empty() {
+        return;
+    }
+    let clusterwide = |kind: &String| {
+        let mut exact = knowledge.kinds.cluster.iter().filter_map(|one| one.exact());
+        exact.any(|one| {
+            one.kind == *kind && (select.groups.is_empty() || select.groups.contains(&one.group))
+        })
+    };
+    if select.kinds.iter().all(clusterwide) {
+        let kinds = select.kinds.join(", ");
+        advice
+            .add(
+                format!("{kinds} is in no namespace, and `select` asks for one"),
+                &entry.span,
+                "never matches",
+            )
+            .help("take `namespace` out of `select`");
+    }
+}
+
+/// An entry that overrides everything an earlier one sets.
+fn set_again(earlier: &Entry, later: &Entry, advice: &mut Faults) {
+    let again = match (&earlier.transform, &later.transform) {
+        (Transform::Scale(one), Transform::Scale(two)) => {
+            (one.replicas.is_none() || two.replicas.is_some())
+                && (one.min.is_none() || two.min.is_some())
+                && (one.max.is_none() || two.max.is_some())
+        }
+        (Transform::Labels(one), Transform::Labels(two))
+        | (Transform::Annotations(one), Transform::Annotations(two)) => {
+            let set = |key: &str| two.set.iter().any(|(name, _)| name.value == key);
+            (two.pods || !one.pods)
+                && one.remove.is_empty()
+                && one.set.iter().all(|(name, _)| set(&name.value))
+        }
+        _ => false,
+    };
+    let covered = earlier
+        .transform
+        .select()
+        .zip(later.transform.select())
+        .is_some_and(|(one, two)| covers(two, one));
+    if again && covered {
+        advice
+            .add(
+                format!(
+                    "what this {} sets is always set again",
+                    earlier.transform.key()
+                ),
+                &earlier.span,
+                "has no effect",
+            )
+            .also(&later.span, "overrides it on all that it selects")
+            .help("remove one of the two, or let the later one select less");
+    }
+}
+
+/// Whether one selection surely takes everything another does.
+fn covers(wide: &Select, narrow: &Select) -> bool {
+    fn within<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
+        wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|one| wide.contains(one)))
+    }
+    wide.fields.is_empty()
+        && wide.cel.is_none()
+        && within(&wide.groups, &narrow.groups)
+        && within(&wide.kinds, &narrow.kinds)
+        && within(&wide.names, &narrow.names)
+        && within(&wide.namespaces, &narrow.namespaces)
+        && wide
+            .labels
+            .iter()
+            .all(|(key, value)| narrow.labels.get(key) == Some(value))
+}
