@@ -182,7 +182,7 @@ impl Scopes<'_> {
                         object.value_mut()["metadata"]["namespace"] = namespace.into()
                     }
                     None => wrong.push(ArchiveError::NoNamespace {
-                        object: object.id(),
+                        object: object.id().to_string(),
                         place: place.clone(),
                     }),
                 }
@@ -192,7 +192,7 @@ impl Scopes<'_> {
             }
             if let Some(first) = places.insert(object.id(), place.clone()) {
                 wrong.push(ArchiveError::Twice {
-                    object: object.id(),
+                    object: object.id().to_string(),
                     first,
                     second: place,
                 });

@@ -22,7 +22,7 @@ pub struct Sorted {
 /// Sorts objects that were listed together.
 pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
     let scene = Scene::new(&listed);
-    let verdicts: Vec<Result<Object, Dropped>> = listed
+    let verdicts: Vec<Result<Object, Box<Dropped>>> = listed
         .iter()
         .map(|object| judge(object, table, &scene))
         .collect();
@@ -37,7 +37,7 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
                 object,
                 raw,
             }),
-            Err(dropped) => sorted.dropped.push(dropped),
+            Err(dropped) => sorted.dropped.push(*dropped),
         }
     }
     // An owner that stays cannot produce anything.
@@ -60,41 +60,38 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
 }
 
 /// One object as it travels, or why it stays.
-fn judge(object: &Object, table: &Sanitize, scene: &Scene<'_>) -> Result<Object, Dropped> {
+fn judge(object: &Object, table: &Sanitize, scene: &Scene<'_>) -> Result<Object, Box<Dropped>> {
+    let stays = |rule: &str, reason: &str, class, produced_by| {
+        Err(Box::new(Dropped {
+            id: object.id(),
+            rule: rule.to_owned(),
+            reason: reason.to_owned(),
+            class,
+            produced_by,
+        }))
+    };
     // Never listed on a cluster; in a folder of files there may be some.
     let kind = object.group_kind();
     let never = |row: &&Skip| row.kinds.iter().any(|glob| glob.fits(&kind));
     if let Some(row) = table.skip.iter().find(never) {
-        return Err(Dropped {
-            id: object.id(),
-            rule: row.id.clone(),
-            reason: row.why.clone(),
-            class: DropClass::Generated,
-            produced_by: None,
-        });
+        return stays(&row.id, &row.why, DropClass::Generated, None);
     }
     if object.pointer("/metadata/deletionTimestamp").is_some() {
-        return Err(Dropped {
-            id: object.id(),
-            rule: "S-40".into(),
-            reason: "it is being deleted on A".into(),
-            class: DropClass::Generated,
-            produced_by: None,
-        });
+        return stays(
+            "S-40",
+            "it is being deleted on A",
+            DropClass::Generated,
+            None,
+        );
     }
     let cleaned = sanitise(object, table);
     let mut rows = table.drop.iter();
     match rows.find(|row| fits(&row.when, object, Some(&cleaned), scene)) {
-        Some(row) => Err(Dropped {
-            id: object.id(),
-            rule: row.id.clone(),
-            reason: row.why.clone(),
-            class: row.class,
-            produced_by: match row.class {
-                DropClass::Produced => scene.root(object).map(Object::id),
-                _ => None,
-            },
-        }),
+        Some(row) => {
+            let produced = row.class == DropClass::Produced;
+            let owner = scene.root(object).filter(|_| produced).map(Object::id);
+            stays(&row.id, &row.why, row.class, owner)
+        }
         None => Ok(cleaned),
     }
 }

@@ -5,23 +5,29 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::knowledge::sanitize::{Controller, Match, glob};
-use crate::object::{GroupKind, Object, ObjectId};
+use crate::object::{GroupKind, Object};
 
 /// The objects listed together, looked up by UID and by name.
 #[derive(Debug, Default)]
 pub(super) struct Scene<'a> {
     by_uid: BTreeMap<&'a str, &'a Object>,
-    by_id: BTreeMap<ObjectId, &'a Object>,
+    /// By namespace and name, whatever their kind.
+    by_name: BTreeMap<(Option<&'a str>, &'a str), Vec<&'a Object>>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(objects: &'a [Object]) -> Self {
+        let mut by_name: BTreeMap<_, Vec<&Object>> = BTreeMap::new();
+        for object in objects {
+            let place = (object.namespace(), object.name());
+            by_name.entry(place).or_default().push(object);
+        }
         Self {
             by_uid: objects
                 .iter()
                 .filter_map(|object| Some((object.uid()?, object)))
                 .collect(),
-            by_id: objects.iter().map(|object| (object.id(), object)).collect(),
+            by_name,
         }
     }
 
@@ -65,8 +71,10 @@ pub(super) fn fits(
         namesake,
         bare,
     } = when;
-    let kind = object.group_kind();
-    (kinds.is_empty() || kinds.iter().any(|glob| glob.fits(&kind)))
+    (kinds.is_empty()
+        || kinds
+            .iter()
+            .any(|glob| glob.names(object.group(), object.kind())))
         && (names.is_empty() || names.iter().any(|name| like(name, object.name(), object)))
         && (labels.is_empty() || any_pair(labels, &object.labels()))
         && (annotations.is_empty() || any_pair(annotations, &object.annotations()))
@@ -75,10 +83,10 @@ pub(super) fn fits(
             .as_ref()
             .is_none_or(|controller| controlled(controller, object, scene))
         && namesake.as_ref().is_none_or(|namesake| {
-            scene.by_id.iter().any(|(id, other)| {
-                id.namespace.as_deref() == object.namespace()
-                    && id.name == object.name()
-                    && namesake.kind.fits(&id.group_kind())
+            let place = (object.namespace(), object.name());
+            let others = scene.by_name.get(&place);
+            others.into_iter().flatten().any(|other| {
+                namesake.kind.names(other.group(), other.kind())
                     && !namesake.has.find(other.value()).is_empty()
             })
         })

@@ -221,7 +221,18 @@ pub struct KindGlob(String);
 impl KindGlob {
     /// Whether a type fits.
     pub fn fits(&self, kind: &GroupKind) -> bool {
-        glob(&self.0, &kind.to_string())
+        self.names(&kind.group, &kind.kind)
+    }
+
+    /// The same for a type in two parts: asked for every row of every object.
+    pub fn names(&self, group: &str, kind: &str) -> bool {
+        if self.0.contains('*') {
+            return glob(&self.0, &GroupKind::new(group, kind).to_string());
+        }
+        match self.0.split_once('.') {
+            Some((own, rest)) => own == kind && rest == group,
+            None => group.is_empty() && self.0 == kind,
+        }
     }
 }
 

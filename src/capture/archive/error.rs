@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::error::CaptureError;
-use crate::object::{ObjectError, ObjectId};
+use crate::object::ObjectError;
 use crate::yaml::YamlError;
 
 /// One thing that is wrong. Nothing was written anywhere.
@@ -80,16 +80,16 @@ pub enum ArchiveError {
     /// An object of a namespaced kind that names no namespace.
     #[error("{object} in {place} names no namespace")]
     NoNamespace {
-        /// The object.
-        object: ObjectId,
+        /// The object, as messages name it.
+        object: String,
         /// Where it was read.
         place: String,
     },
     /// Two objects of one name.
     #[error("{object} is there twice: in {first} and in {second}")]
     Twice {
-        /// The object.
-        object: ObjectId,
+        /// The object, as messages name it.
+        object: String,
         /// Where it was read first.
         first: String,
         /// Where it was read again.
