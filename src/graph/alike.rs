@@ -3,6 +3,7 @@
 //!
 //! Too weak to order anything or to be renamed; it is drawn, so that a reviewer sees it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -12,19 +13,33 @@ use crate::object::{Object, ObjectId, pointer};
 /// How deep an object is searched.
 const DEPTH: usize = 32;
 
-/// Captured objects by namespace and name.
+/// Captured objects by namespace and name; gathered when the first custom resource asks.
 pub(super) struct Alike<'o> {
-    by_name: BTreeMap<(Option<&'o str>, &'o str), Vec<&'o Object>>,
+    objects: &'o [Object],
+    by_name: OnceCell<ByName<'o>>,
 }
+
+type ByName<'o> = BTreeMap<(Option<&'o str>, &'o str), Vec<&'o Object>>;
 
 impl<'o> Alike<'o> {
     pub(super) fn new(objects: &'o [Object]) -> Self {
-        let mut by_name: BTreeMap<_, Vec<&Object>> = BTreeMap::new();
-        for object in objects {
-            let named = by_name.entry((object.namespace(), object.name()));
-            named.or_default().push(object);
+        Self {
+            objects,
+            by_name: OnceCell::new(),
         }
-        Self { by_name }
+    }
+
+    fn named<'s>(&'s self, namespace: Option<&'s str>, name: &'s str) -> &'s [&'s Object] {
+        let by_name = self.by_name.get_or_init(|| {
+            let mut by_name = ByName::new();
+            for object in self.objects {
+                let named = by_name.entry((object.namespace(), object.name()));
+                named.or_default().push(object);
+            }
+            by_name
+        });
+        let by_name: &ByName<'s> = by_name;
+        by_name.get(&(namespace, name)).map_or(&[], Vec::as_slice)
     }
 
     /// The objects that texts of one object seem to name, each with the text's pointer.
@@ -52,9 +67,8 @@ impl<'o> Alike<'o> {
         match value {
             _ if depth == 0 => {}
             Value::String(text) => {
-                let only = match self.by_name.get(&(own, text.as_str())).map(Vec::as_slice) {
-                    Some([one]) => one,
-                    _ => return,
+                let [only] = self.named(own, text) else {
+                    return;
                 };
                 if key.to_lowercase().contains(&only.kind().to_lowercase()) {
                     found.push((only.id(), at.to_owned()));

@@ -64,7 +64,15 @@ pub struct References<'k> {
     knowledge: &'k Knowledge,
     roots: Roots<'k>,
     scopes: Scopes<'k>,
-    compiled: RwLock<BTreeMap<GroupKind, Arc<[Compiled<'k>]>>>,
+    compiled: RwLock<BTreeMap<GroupKind, Arc<Reading<'k>>>>,
+}
+
+/// How objects of one kind are read.
+#[derive(Debug)]
+struct Reading<'k> {
+    rows: Vec<Compiled<'k>>,
+    /// No row of the table is about this kind alone: a custom resource nobody described.
+    unknown: bool,
 }
 
 /// A row with its path from the object's top.
@@ -113,12 +121,13 @@ impl<'k> References<'k> {
     pub fn find(&self, object: &Object) -> Vec<Reference> {
         let kind = object.group_kind();
         let mut found = Vec::new();
-        for compiled in self.compiled(&kind).iter() {
+        let reading = self.compiled(&kind);
+        for compiled in &reading.rows {
             compiled.path.visit(object.value(), &mut |pointer, node| {
                 self.at(compiled.row, object, pointer, node, &mut found);
             });
         }
-        if self.is_unknown(&kind) {
+        if reading.unknown {
             guess::guess(object, &self.scopes, &mut found);
         }
         let id = object.id();
@@ -128,38 +137,42 @@ impl<'k> References<'k> {
 
     /// Whether no row of the table is about this kind: a custom resource nobody described.
     pub(super) fn is_unknown(&self, kind: &GroupKind) -> bool {
+        self.compiled(kind).unknown
+    }
+
+    fn described(&self, kind: &GroupKind) -> bool {
         let built_in = !kind.group.contains('.')
             || (kind.group.ends_with(".k8s.io") && !self.scopes.custom.contains_key(kind));
-        !built_in
-            && !self.knowledge.edges.rows.iter().any(|row| {
+        built_in
+            || self.knowledge.edges.rows.iter().any(|row| {
                 let mut kinds = row.kinds.iter();
                 kinds.any(|pattern| pattern.matches(&kind.group, &kind.kind))
             })
     }
 
-    fn compiled(&self, kind: &GroupKind) -> Arc<[Compiled<'k>]> {
+    fn compiled(&self, kind: &GroupKind) -> Arc<Reading<'k>> {
         if let Ok(known) = self.compiled.read()
             && let Some(rows) = known.get(kind)
         {
             return Arc::clone(rows);
         }
         let roots = self.roots.of(kind);
-        let rows: Arc<[Compiled<'k>]> = self
-            .knowledge
-            .edges
-            .for_kind(kind)
-            .into_iter()
-            .flat_map(|row| {
-                bases(row.base, &roots).into_iter().map(|base| Compiled {
-                    path: row.path.under(&base),
-                    row,
+        let rows = self.knowledge.edges.for_kind(kind).into_iter();
+        let reading = Arc::new(Reading {
+            rows: rows
+                .flat_map(|row| {
+                    bases(row.base, &roots).into_iter().map(|base| Compiled {
+                        path: row.path.under(&base),
+                        row,
+                    })
                 })
-            })
-            .collect();
+                .collect(),
+            unknown: !self.described(kind),
+        });
         if let Ok(mut known) = self.compiled.write() {
-            known.insert(kind.clone(), Arc::clone(&rows));
+            known.insert(kind.clone(), Arc::clone(&reading));
         }
-        rows
+        reading
     }
 
     /// Reads the references of one row at one place.

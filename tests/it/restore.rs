@@ -282,7 +282,8 @@ async fn s_70_identity_in_a_status_is_written_back() {
         "events",
         json!({"spec": {}, "status": {"clusterId": "8Jk"}}),
     );
-    assert!(bench.execute(&run_name()).await.complete());
+    let report = bench.execute(&run_name()).await;
+    assert!(report.complete(), "{report:?}");
     let live = bench.live(&format!("brokers.{group}"), "events");
     assert_eq!(live["status"]["clusterId"], "8Jk");
     assert_eq!(bench.plan().await.pending(), 0);
