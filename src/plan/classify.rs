@@ -129,6 +129,9 @@ pub(crate) fn content(object: &Object) -> Value {
     let mut object = payload(object);
     stamp::strip(&mut object);
     let mut value = object.into_value();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+    }
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("ownerReferences");
         for map in ["labels", "annotations", "finalizers"] {
@@ -157,7 +160,8 @@ fn empty(value: &Value) -> bool {
         || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// What may be sent: the server refuses or mishandles the rest on apply (S-40, W-11).
+/// What may be sent: the server refuses or mishandles the rest on apply (S-40, W-11). A status is only
+/// there when it holds an identity, which is written beside the apply (S-70).
 fn payload(object: &Object) -> Object {
     let mut object = object.clone();
     for place in SERVER_OWNED {
@@ -169,8 +173,7 @@ fn payload(object: &Object) -> Object {
     object
 }
 
-const SERVER_OWNED: [&str; 9] = [
-    "/status",
+const SERVER_OWNED: [&str; 8] = [
     "/metadata/managedFields",
     "/metadata/resourceVersion",
     "/metadata/uid",
