@@ -241,6 +241,8 @@ impl Error {
             };
         }
         match source {
+            // A listing's 404 comes as any other error; only its text says what it is.
+            source if source.to_string().contains("NoSuchBucket") => Error::NotFound { object },
             object_store::Error::NotFound { .. } => Error::NotFound { object },
             object_store::Error::AlreadyExists { .. } => Error::Exists { object },
             source => Error::Store {
