@@ -181,7 +181,7 @@ fn a_user_who_may_not_list_secrets_is_told_what_to_ask_for() {
     run(&mut trip.migrate_between("poor", "b", &["--kubeconfig", &file]))
         .exits(6)
         .says(&format!("list secrets in namespace {}", trip.from))
-        .says("hint: ask an administrator")
+        .says("ask an administrator of cluster poor")
         .says(&format!("kubectl -n {} create role", trip.from));
     trip.assert_nothing_written();
 }
