@@ -24,6 +24,8 @@ use crate::object::Object;
 
 const POLL: Duration = Duration::from_millis(250);
 /// What a provisioner leaves on a volume it made.
+/// How long a claim that binds at once is waited for before its pod is made.
+const BIND: Duration = Duration::from_secs(30);
 const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.
 const SETTLE: Duration = Duration::from_secs(120);
@@ -130,7 +132,40 @@ impl Access<'_> {
         let claim = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec,
         });
-        self.api.ensure(&CLAIM, claim).await
+        let made = self.api.ensure(&CLAIM, claim).await?;
+        self.settle(made).await
+    }
+
+    /// Gives a claim that binds at once the time to do so: a pod that is tried before sits in the
+    /// scheduler's back-off for longer than the binding takes. Why one is late, its pod tells.
+    async fn settle(&self, mut claim: Object) -> Result<Object, DataError> {
+        if self.waits_for_pod(&claim).await? {
+            return Ok(claim);
+        }
+        let started = Instant::now();
+        while claim.text("/status/phase") != Some("Bound") && started.elapsed() < BIND {
+            sleep(POLL).await;
+            let found = self
+                .api
+                .get(&CLAIM, Some(self.namespace), self.name)
+                .await?;
+            claim = found.ok_or_else(|| self.api.unusable("its temporary claim was deleted"))?;
+        }
+        Ok(claim)
+    }
+
+    async fn waits_for_pod(&self, claim: &Object) -> Result<bool, DataError> {
+        if claim.text("/spec/volumeName").is_some() {
+            return Ok(false);
+        }
+        let Some(name) = claim.text("/spec/storageClassName") else {
+            return Ok(true);
+        };
+        let class = self.api.get(&STORAGE_CLASS, None, name).await?;
+        let mode = class
+            .as_ref()
+            .and_then(|class| class.text("/volumeBindingMode"));
+        Ok(mode != Some("Immediate"))
     }
 
     /// Removes the claim and, if it was one, the twin; waits until both are gone.
