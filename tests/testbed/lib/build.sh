@@ -3,8 +3,8 @@
 # shellcheck shell=bash
 
 UNITS='kubernetes addons etcd registry minio cowcsi image'
-# Built only when "testbed sanity" or "testbed build helm" asks for it.
-TEST_UNITS='sanity helm'
+# Built only when "testbed sanity", "testbed build helm" or "testbed build peers" asks for it.
+TEST_UNITS='sanity helm peers'
 
 # What each unit's binaries are compiled from.
 CSI=github.com/kubernetes-csi
@@ -17,6 +17,7 @@ PACKAGES_minio=github.com/minio/minio
 PACKAGES_cowcsi=.
 PACKAGES_sanity=$CSI/csi-test/v5/cmd/csi-sanity
 PACKAGES_helm=helm.sh/helm/v3/cmd/helm
+PACKAGES_peers='github.com/kopia/kopia github.com/restic/restic/cmd/restic ./relay'
 
 # unit_dir UNIT: where its products are or will be.
 unit_dir() {
@@ -39,6 +40,7 @@ tool() {
     csi-sanity) unit=sanity ;;
     csi-* | snapshot-controller | coredns) unit=addons ;;
     pause) unit=image ;;
+    kopia | relay) unit=peers ;;
     *) unit=$1 ;;
     esac
     echo "$(unit_dir "$unit")/$1"
@@ -150,3 +152,4 @@ build_minio() { go_build minio "$1"; }
 build_cowcsi() { go_build cowcsi "$1"; }
 build_sanity() { go_build sanity "$1"; }
 build_helm() { go_build helm "$1"; }
+build_peers() { go_build peers "$1"; }
