@@ -166,6 +166,9 @@ pub struct SavedVolume {
     pub consistency: Consistency,
     /// What must arrive.
     pub proof: Proof,
+    /// Bytes this save sent to the store: what had changed since the store last saw the volume.
+    #[serde(default)]
+    pub added: u64,
 }
 
 /// The record. Its parts are sorted by object id, so that equal clusters give equal bytes.

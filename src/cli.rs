@@ -11,6 +11,7 @@ mod context;
 mod data;
 mod failure;
 mod graph;
+mod journey;
 mod migrate;
 mod mover;
 mod plan;
@@ -20,6 +21,7 @@ mod runs;
 mod select;
 mod show;
 mod store;
+mod sync;
 mod watch;
 
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ pub(crate) struct Global {
 enum Command {
     /// Move namespaces with their data from one cluster to another: the whole pipeline
     Migrate(migrate::MigrateArgs),
+    /// Bring the data over while the first cluster works on; may be repeated
+    Sync(sync::SyncArgs),
     /// Record namespaces and their data in the store
     Capture(capture::CaptureArgs),
     /// List, show and remove captures
@@ -129,6 +133,7 @@ impl Cli {
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Migrate(args) => args.run(context).await,
+        Command::Sync(args) => args.run(context).await,
         Command::Capture(args) => args.run(context).await,
         Command::Captures(command) => command.run(context).await,
         Command::Graph(args) => args.run(context).await,

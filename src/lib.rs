@@ -42,6 +42,7 @@ pub mod repository;
 pub mod restore;
 pub mod store;
 pub mod surface;
+pub mod sync;
 pub mod target;
 pub mod transform;
 pub mod yaml;

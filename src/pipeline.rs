@@ -19,7 +19,7 @@ use crate::finding::Verdict;
 use crate::graph::{self, Graph, GraphError, GraphInput};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
-use crate::plan::{self, Plan, PlanInput};
+use crate::plan::{self, Plan, PlanInput, Purpose};
 use crate::report::units::plural;
 use crate::surface::Surface;
 use crate::transform::{self, Recipe, Source, TransformErrors, Transformed};
@@ -47,6 +47,8 @@ pub struct Choices {
     /// Bring the definitions of custom resources that B lacks (C-10). Without their operator the
     /// resources are inert.
     pub install_crds: bool,
+    /// What the plan is for.
+    pub purpose: Purpose,
 }
 
 /// A plan and what it was made from.
@@ -127,6 +129,7 @@ pub async fn prepare(
         target: &state,
         findings: &findings,
         knowledge,
+        purpose: choices.purpose,
     });
     events.finished(
         Stage::Plan,

@@ -22,6 +22,7 @@ pub mod file;
 mod hold;
 mod order;
 pub mod stamp;
+mod sync;
 mod volumes;
 
 #[cfg(test)]
@@ -29,6 +30,32 @@ mod tests;
 
 pub use build::{PlanInput, build};
 pub(crate) use classify::{content, digest, same};
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Objects and data, while A is left as it is.
+    #[default]
+    Move,
+    /// Data alone, into claims that nothing on B uses yet: to be done again.
+    Sync,
+}
+
+impl Purpose {
+    /// The annotation of a claim that says what arrived, once all of it has.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Move => stamp::DATA_ANNOTATION,
+            Self::Sync => stamp::SYNC_ANNOTATION,
+        }
+    }
+
+    /// Whether it is the ordinary one, which is not written down.
+    pub fn is_move(&self) -> bool {
+        *self == Self::Move
+    }
+}
 
 /// What a step does to its object (D-15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +127,10 @@ pub struct VolumeMove {
     /// where the workload can run (W-5): a partial pod spec with nodeSelector, tolerations, affinity.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub placement: Value,
+    /// Whether the claim on B is a sync's: all that is in it came from this claim on A, so that what the
+    /// source does not have any more is deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub synced: bool,
 }
 
 /// What a step does.
@@ -196,6 +227,9 @@ pub struct Plan {
     pub source: ClusterIdentity,
     /// Cluster B.
     pub target: ClusterIdentity,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_move")]
+    pub purpose: Purpose,
     /// Namespaces on A and what they are called on B.
     pub namespaces: Vec<(String, String)>,
     /// Name and SHA-256 of every recipe used.

@@ -67,6 +67,7 @@ impl PlanInputArgs {
         let capture = store.load_capture(&self.capture).await?;
         let choices = Choices {
             install_crds: self.install_crds,
+            ..Choices::default()
         };
         Ok(pipeline::prepare(capture, &target, &recipes, choices, &context.events).await?)
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
@@ -11,14 +12,15 @@ use crate::capture::{Capture, Proof};
 use crate::cluster::Cluster;
 use crate::data::ClusterMovers;
 use crate::exit::Exit;
-use crate::journal::{self, Entry};
+use crate::journal::{self, Entry, Record};
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
-use crate::plan::Plan;
+use crate::plan::{Plan, Purpose};
 use crate::report::palette::{Role, paint};
 use crate::report::units::{bytes, count, plural};
 use crate::restore::{self, RestoreError, RunContext, RunOptions, RunReport};
 use crate::store::{Store, StoreError};
+use crate::sync::{self, Forecast, Measure};
 
 /// Name of the capture among a run's files: it is committed once its data is in the store.
 const CAPTURE_FILE: &str = "capture";
@@ -64,7 +66,7 @@ pub(super) async fn start(
     keep_capture(&parts.store, &run, &capture).await?;
     let movers = movers(context, parts, &run, plan);
     let report = restore::execute(plan, &run_context(context, parts, &run, &movers)).await?;
-    finish(context, parts, capture, report).await
+    finish(context, parts, plan, capture, report).await
 }
 
 /// Goes on with a run and tells how it ended.
@@ -73,7 +75,7 @@ pub(super) async fn resume(context: &Context, parts: &Parts, run: &str) -> Resul
     let capture = kept_capture(&parts.store, run).await?;
     let movers = movers(context, parts, run, &plan);
     let report = restore::resume(&run_context(context, parts, run, &movers)).await?;
-    finish(context, parts, capture, report).await
+    finish(context, parts, &plan, capture, report).await
 }
 
 /// The movers of a run.
@@ -118,29 +120,41 @@ struct Ended<'a> {
     report: &'a RunReport,
     capture: &'a str,
     complete: bool,
+    #[serde(flatten)]
+    warm: &'a Warm,
+}
+
+/// What a run of a warm migration measured, and what that says of the next.
+#[derive(Default, Serialize)]
+struct Warm {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync: Option<Measure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<Forecast>,
 }
 
 /// Commits the capture once all of its data is saved, and tells how the run ended.
 async fn finish(
     context: &Context,
     parts: &Parts,
+    plan: &Plan,
     mut capture: Capture,
     report: RunReport,
 ) -> Result<Exit, Failure> {
     let records = journal::read(&parts.store, &report.run)
         .await
         .map_err(RestoreError::from)?;
-    for record in records {
+    for record in &records {
         if let Entry::Done {
             saved: Some(saved), ..
-        } = record.entry
+        } = &record.entry
         {
             let volume = capture
                 .volumes
                 .iter_mut()
                 .find(|volume| Some(&volume.claim) == record.object.as_ref());
             if let Some(volume) = volume {
-                volume.saved = Some(saved);
+                volume.saved = Some(saved.clone());
             }
         }
     }
@@ -153,17 +167,77 @@ async fn finish(
         parts.store.save_capture(&capture).await?;
     }
     let complete = report.complete();
+    let warm = warm(&parts.store, plan, &report, &records).await?;
     let ended = Ended {
         report: &report,
         capture: &capture.id,
         complete,
+        warm: &warm,
     };
-    context.report.data(&ended, || tell(&report));
+    context
+        .report
+        .data(&ended, || format!("{}{}", tell(&report), told(&warm)));
     Ok(if complete {
         Exit::Done
     } else {
         Exit::Incomplete
     })
+}
+
+/// Keeps what a finished sync measured and looks ahead.
+async fn warm(
+    store: &Store,
+    plan: &Plan,
+    report: &RunReport,
+    records: &[Record],
+) -> Result<Warm, StoreError> {
+    if plan.purpose != Purpose::Sync || !report.complete() {
+        return Ok(Warm::default());
+    }
+    let sync = Measure::of(plan, records);
+    if let Some(measure) = &sync {
+        measure.keep(store, &report.run).await?;
+    }
+    let history = sync::history(store, plan).await?;
+    Ok(Warm {
+        forecast: Forecast::at(Timestamp::now(), &history),
+        sync,
+    })
+}
+
+/// The lines of a warm migration's measures.
+fn told(warm: &Warm) -> String {
+    let mut out = String::new();
+    if let Some(sync) = &warm.sync {
+        out.push_str(&format!(
+            "{} of {} had changed and travelled; {:.1} s until proven\n",
+            bytes(sync.changed),
+            bytes(sync.size),
+            sync.seconds,
+        ));
+    }
+    if let Some(forecast) = &warm.forecast {
+        out.push_str(&foretold(forecast));
+    }
+    out
+}
+
+/// What a cutover would carry, in one line.
+pub(super) fn foretold(forecast: &Forecast) -> String {
+    let rate = match forecast.change_rate {
+        Some(rate) => format!("{}/s change on A", bytes(rate as u64)),
+        None => "how much changes on A is known after the next sync".to_owned(),
+    };
+    let speed = match forecast.bandwidth {
+        Some(speed) => format!(" at {}/s", bytes(speed as u64)),
+        None => String::new(),
+    };
+    format!(
+        "a cutover now would carry {} in about {:.0} s{speed}, and stand still so long and for the pods \
+         to stop and start; {rate}\n",
+        bytes(forecast.changed),
+        forecast.seconds.ceil(),
+    )
 }
 
 fn tell(report: &RunReport) -> String {

@@ -410,6 +410,39 @@ async fn waits_for_consumer(api: &Api, claim: &Object) -> Result<bool, DataError
     Ok(class.text("/volumeBindingMode") == Some("WaitForFirstConsumer"))
 }
 
+/// Pods that mount a claim and have not ended.
+async fn users(api: &Api, namespace: &str, claim: &str) -> Result<Vec<Object>, DataError> {
+    let pods = api.list(&POD, Some(namespace), None).await?;
+    let uses = |pod: &Object| is_live(pod) && mounts(pod, claim);
+    Ok(pods.into_iter().filter(uses).collect())
+}
+
+/// Whether a pod may still write.
+fn is_live(pod: &Object) -> bool {
+    !matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+}
+
+/// Whether a pod mounts a claim of its namespace.
+fn mounts(pod: &Object, claim: &str) -> bool {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+    volumes.into_iter().flatten().any(|volume| {
+        let named = volume.pointer("/persistentVolumeClaim/claimName");
+        named.and_then(Value::as_str) == Some(claim)
+    })
+}
+
+/// Refuses a claim of B that something uses: its data would change under a running pod.
+pub(super) async fn unused(api: &Api, namespace: &str, claim: &Object) -> Result<(), DataError> {
+    let users = users(api, namespace, claim.name()).await?;
+    match users.first() {
+        None => Ok(()),
+        Some(pod) => Err(api.unusable(format!(
+            "Pod {namespace}/{} uses it; data is not written under a running pod: stop it, then resume",
+            pod.name()
+        ))),
+    }
+}
+
 /// Labels of the node where a live claim is mounted, for a volume that one node at a time can reach.
 pub(super) async fn node_of(
     api: &Api,
@@ -427,22 +460,8 @@ pub(super) async fn node_of(
     if shared {
         return Ok(None);
     }
-    let uses = |pod: &Object| {
-        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
-        let live = !matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
-        live && volumes.into_iter().flatten().any(|volume| {
-            volume
-                .pointer("/persistentVolumeClaim/claimName")
-                .and_then(Value::as_str)
-                == Some(claim.name())
-        })
-    };
-    let pods = api.list(&POD, Some(namespace), None).await?;
-    let Some(node) = pods
-        .iter()
-        .filter(|pod| uses(pod))
-        .find_map(|pod| pod.text("/spec/nodeName"))
-    else {
+    let pods = users(api, namespace, claim.name()).await?;
+    let Some(node) = pods.iter().find_map(|pod| pod.text("/spec/nodeName")) else {
         return Ok(None);
     };
     const HOSTNAME: &str = "kubernetes.io/hostname";

@@ -401,6 +401,7 @@ impl ClusterMovers {
                 claim,
                 volume: bound,
             } => {
+                access::unused(api, target_namespace, &claim).await?;
                 // A killed mover may still hold the claim that is made anew here.
                 self.remove(api, &namespace, &name).await?;
                 let twin = access.twin(&claim, &bound).await?;
@@ -447,6 +448,7 @@ impl ClusterMovers {
                     job,
                     task: Task::Load {
                         saved: saved.clone(),
+                        delete_extra: volume.synced,
                     },
                 };
                 self.work(work).await?

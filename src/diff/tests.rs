@@ -124,6 +124,7 @@ fn plan_of(before: Object, body: Object, class: Class, holds: Vec<Hold>) -> Plan
         wave: 0,
     };
     Plan {
+        purpose: crate::plan::Purpose::Move,
         capture: "c".into(),
         capture_digest: String::new(),
         source: identity("a"),

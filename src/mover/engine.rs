@@ -93,6 +93,7 @@ pub(crate) fn save(
         snapshot: id,
         consistency: source.consistency,
         proof,
+        added: result.bytes_added,
     };
     Ok(Saved { volume, result })
 }

@@ -58,6 +58,9 @@ pub(crate) enum Task {
     Load {
         /// What was saved.
         saved: SavedVolume,
+        /// Whether what the snapshot does not have is deleted: the volume is a sync's.
+        #[serde(default)]
+        delete_extra: bool,
     },
 }
 

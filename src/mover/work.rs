@@ -79,12 +79,15 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
             engine::forget_earlier(&repository, tags, &saved)?;
             Done::Saved(saved.volume)
         }
-        Task::Load { saved } => {
+        Task::Load {
+            saved,
+            delete_extra,
+        } => {
             let snapshot = repository.snapshot(&saved.snapshot)?;
             let target = engine::Target {
                 path,
                 accept: &[],
-                delete_extra: false,
+                delete_extra: *delete_extra,
             };
             Done::Loaded(engine::load(&repository, &snapshot, &target, progress)?.proof)
         }

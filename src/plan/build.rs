@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::classify::{Verdict, classify};
 use super::order::{Draft, Drafts, Role};
 use super::volumes::Moves;
-use super::{Action, Class, Drift, Gate, Hold, Plan, VolumeMove, digest, hold, stamp};
+use super::{
+    Action, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, digest, hold, stamp, sync,
+};
 use crate::capture::{Capture, Captured, Consistency, Owner};
 use crate::finding::Finding;
 use crate::graph::{Edge, Graph, Phase, Strength};
@@ -44,6 +46,8 @@ pub struct PlanInput<'a> {
     pub findings: &'a [Finding],
     /// Holds.
     pub knowledge: &'a Knowledge,
+    /// What the plan is for.
+    pub purpose: Purpose,
 }
 
 /// Decides every write and every data move.
@@ -51,7 +55,7 @@ pub fn build(input: &PlanInput) -> Plan {
     let builder = Builder::new(input);
     let mut findings = input.findings.to_vec();
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
-    Plan {
+    let plan = Plan {
         capture: input.capture.id.clone(),
         capture_digest: digest(input.capture),
         source: input.capture.surface.cluster.clone(),
@@ -65,6 +69,11 @@ pub fn build(input: &PlanInput) -> Plan {
         findings,
         changes: input.transformed.changes.clone(),
         graph: input.graph.clone(),
+        purpose: input.purpose,
+    };
+    match input.purpose {
+        Purpose::Move => plan,
+        Purpose::Sync => sync::data_alone(plan),
     }
 }
 
@@ -181,6 +190,8 @@ impl<'a> Builder<'a> {
             users: users_of_claims(self.input.graph),
             objects: &self.objects,
             names: &self.names,
+            live: &self.input.target.live,
+            purpose: self.input.purpose,
         };
         self.input
             .capture
@@ -289,6 +300,9 @@ impl<'a> Builder<'a> {
             stamp::annotate(&mut body, SOURCE_ANNOTATION, &self.source(id));
             if self.moves.contains_key(id) {
                 stamp::annotate(&mut body, stamp::DATA_ANNOTATION, stamp::DATA_PENDING);
+                if self.input.purpose != Purpose::Move {
+                    stamp::annotate(&mut body, stamp::SYNC_ANNOTATION, "");
+                }
             }
         }
         if let Some(held) = held {

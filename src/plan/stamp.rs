@@ -14,6 +14,11 @@ pub const DATA_ANNOTATION: &str = "ferry.dev/data";
 /// Value of [`DATA_ANNOTATION`] while the claim's data has not arrived in full.
 pub const DATA_PENDING: &str = "pending";
 
+/// Annotation on a claim that `ferry sync` fills: the digest of what it holds, empty before the first
+/// sync ended. It stays [`DATA_PENDING`] meanwhile, so that whatever moves for good loads it once more;
+/// then this mark goes.
+pub const SYNC_ANNOTATION: &str = "ferry.dev/sync";
+
 /// Annotation on a held workload: the replica count to give back (W-8).
 pub const REPLICAS_ANNOTATION: &str = "ferry.dev/original-replicas";
 

@@ -19,6 +19,7 @@ struct Fixture {
     graph: Graph,
     target: TargetState,
     findings: Vec<Finding>,
+    purpose: Purpose,
 }
 
 fn id(kind: &str, name: &str) -> ObjectId {
@@ -145,6 +146,7 @@ fn shop() -> Fixture {
         graph,
         target: TargetState::default(),
         findings: Vec::new(),
+        purpose: Purpose::Move,
     }
 }
 
@@ -159,6 +161,7 @@ impl Fixture {
             target: &self.target,
             findings: &self.findings,
             knowledge: Knowledge::builtin(),
+            purpose: self.purpose,
         })
     }
 
@@ -387,6 +390,7 @@ fn saved_data_is_loaded_without_asking_a() {
             bytes: 2,
             digest: "d".into(),
         },
+        added: 0,
     });
     let plan = fixture.plan();
     assert!(
@@ -483,4 +487,63 @@ async fn a_plan_file_opens_only_with_the_store_it_was_made_with() {
         error.to_string().contains("not made with this store"),
         "{error}"
     );
+}
+
+fn words(plan: &Plan) -> Vec<String> {
+    let word = |step: &Step| format!("{} {}", step.action.word(), step.object);
+    plan.steps.iter().map(word).collect()
+}
+
+#[test]
+fn a_sync_brings_data_and_nothing_that_runs() {
+    let mut fixture = shop();
+    fixture.purpose = Purpose::Sync;
+    fixture
+        .target
+        .namespaces
+        .insert("shop".into(), NamespaceState::Absent);
+    let plan = fixture.plan();
+    assert_eq!(
+        words(&plan),
+        [
+            "save PersistentVolumeClaim shop/data",
+            "create Namespace shop",
+            "create PersistentVolumeClaim shop/data",
+            "load PersistentVolumeClaim shop/data",
+        ]
+    );
+    for (number, step) in (0..).zip(&plan.steps) {
+        assert_eq!(step.number, number);
+        assert!(step.needs.iter().all(|need| need.step < number));
+    }
+    let Action::Apply { body, .. } = &plan.steps[2].action else {
+        panic!("the claim is made");
+    };
+    assert_eq!(body.annotation(stamp::DATA_ANNOTATION), Some("pending"));
+    assert_eq!(body.annotation(stamp::SYNC_ANNOTATION), Some(""));
+}
+
+#[test]
+fn a_claim_a_sync_filled_is_brought_up_to_date_by_syncs_and_by_a_migration() {
+    for (purpose, synced) in [(Purpose::Sync, true), (Purpose::Move, true)] {
+        let mut fixture = shop().migrated();
+        fixture.purpose = purpose;
+        let claim = fixture
+            .target
+            .live
+            .get_mut(&id("PersistentVolumeClaim", "data"))
+            .unwrap();
+        stamp::annotate(claim, stamp::DATA_ANNOTATION, stamp::DATA_PENDING);
+        stamp::annotate(claim, stamp::SYNC_ANNOTATION, "digest");
+        let loads: Vec<bool> = fixture
+            .plan()
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Load(volume) => Some(volume.synced),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(loads, [synced], "{purpose:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::VolumeMove;
+use super::{Purpose, VolumeMove, stamp};
 use crate::capture::{Capture, Consistency, Volume};
 use crate::object::{Object, ObjectId};
 use crate::surface::Surface;
@@ -18,6 +18,9 @@ pub(super) struct Moves<'a> {
     pub(super) objects: &'a BTreeMap<ObjectId, Object>,
     /// Names on A to names on B.
     pub(super) names: &'a BTreeMap<ObjectId, ObjectId>,
+    /// What is on B.
+    pub(super) live: &'a BTreeMap<ObjectId, Object>,
+    pub(super) purpose: Purpose,
 }
 
 impl Moves<'_> {
@@ -31,8 +34,17 @@ impl Moves<'_> {
             consistency: consistency(volume, &self.capture.surface),
             saved: volume.saved.clone(),
             placement: self.placement(volume, &target),
+            synced: self.synced(&target),
             target,
         })
+    }
+
+    /// A claim a sync made, or one this very plan makes for syncs.
+    fn synced(&self, target: &ObjectId) -> bool {
+        match self.live.get(target) {
+            Some(live) => live.annotation(stamp::SYNC_ANNOTATION).is_some(),
+            None => self.purpose != Purpose::Move,
+        }
     }
 
     /// Where the workload that uses the claim may run (W-5): the first one in order of name decides.
@@ -59,6 +71,7 @@ impl VolumeMove {
             consistency: consistency(volume, surface),
             saved: None,
             placement: Value::Null,
+            synced: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Moving volumes: each call may be repeated, and a claim's mark says when its data has arrived.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::StepError;
 use super::engine::{Engine, Executed};
@@ -9,7 +9,7 @@ use crate::cluster::{MANAGER, Patch, Place};
 use crate::data::Movers;
 use crate::journal::{Entry, Record};
 use crate::object::{Object, ObjectId};
-use crate::plan::{Action, Step, VolumeMove, stamp};
+use crate::plan::{Action, Purpose, Step, VolumeMove, stamp};
 
 impl<M: Movers> Engine<'_, M> {
     /// Freezes a claim on A, unless its data is in the store already.
@@ -99,8 +99,14 @@ impl<M: Movers> Engine<'_, M> {
             return Ok(());
         };
         let (resource, _) = self.resources.of(claim)?;
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {
-            stamp::DATA_ANNOTATION: proof.digest}}}));
+        // After a sync the claim still waits for its data, which is the next sync's, or the cutover's.
+        let marks = match self.plan.purpose {
+            Purpose::Sync => json!({stamp::SYNC_ANNOTATION: proof.digest}),
+            Purpose::Move => {
+                json!({stamp::DATA_ANNOTATION: proof.digest, stamp::SYNC_ANNOTATION: Value::Null})
+            }
+        };
+        let patch = Patch::Merge(json!({"metadata": {"annotations": marks}}));
         self.target()
             .patch(Place::of(resource, claim), None, &patch, MANAGER)
             .await?;
@@ -148,9 +154,9 @@ impl<M: Movers> Engine<'_, M> {
         };
         let (resource, _) = self.resources.of(claim)?;
         let live = self.target().get(Place::of(resource, claim)).await?;
-        let arrived = live.is_some_and(|live| {
-            live.annotation(stamp::DATA_ANNOTATION) == Some(saved.proof.digest.as_str())
-        });
+        let mark = self.plan.purpose.mark();
+        let arrived =
+            live.is_some_and(|live| live.annotation(mark) == Some(saved.proof.digest.as_str()));
         Ok(arrived.then(|| saved.proof.clone()))
     }
 }

@@ -161,6 +161,6 @@ impl<M: Movers> Verify<'_, M> {
             .get(Place::of(resource, body))
             .await
             .ok()??;
-        live.annotation(stamp::DATA_ANNOTATION).map(str::to_owned)
+        live.annotation(self.plan.purpose.mark()).map(str::to_owned)
     }
 }

@@ -79,6 +79,7 @@ fn capture(id: &str) -> Capture {
                     bytes: 42,
                     digest: "d".into(),
                 },
+                added: 0,
             }),
         }],
         surface: Surface {

@@ -91,6 +91,7 @@ pub(crate) fn plan(
         target: &TargetState::default(),
         findings,
         knowledge: Knowledge::builtin(),
+        purpose: plan::Purpose::Move,
     })
 }
 

@@ -77,6 +77,7 @@ impl Movers for Noting {
             snapshot: "00".into(),
             consistency: volume.consistency,
             proof: proof(),
+            added: 0,
         })
     }
 
@@ -237,6 +238,7 @@ impl Bench {
             target: &target,
             findings: &[],
             knowledge: Knowledge::builtin(),
+            purpose: plan::Purpose::Move,
         })
     }
 

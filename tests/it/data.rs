@@ -113,6 +113,7 @@ impl Pair {
             consistency,
             saved: None,
             placement: Value::Null,
+            synced: false,
         }
     }
 
@@ -503,6 +504,7 @@ fn empty() -> ferry::capture::SavedVolume {
             bytes: 0,
             digest: String::new(),
         },
+        added: 0,
     }
 }
 

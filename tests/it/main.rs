@@ -17,6 +17,7 @@ mod bench;
 mod capture;
 mod cases;
 mod checks;
+mod cutover;
 mod data;
 mod data_command;
 mod faulty;

@@ -297,6 +297,7 @@ async fn saved_data_is_only_loaded() {
         snapshot: "00".into(),
         consistency: Consistency::Live,
         proof: proof(),
+        added: 0,
     });
     let plan = bench.plan().await;
     assert!(

@@ -265,6 +265,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         target: &target,
         findings: &findings,
         knowledge,
+        purpose: plan::Purpose::Move,
     })
 }
 

@@ -291,6 +291,7 @@ fn volume(claim: &Object, capacity: u64, used: u64) -> Volume {
                 bytes: used,
                 digest: String::new(),
             },
+            added: 0,
         }),
     }
 }
