@@ -41,6 +41,7 @@ mod cat;
 mod chunker;
 mod config;
 mod copy;
+mod crew;
 mod crypto;
 #[cfg(target_os = "linux")]
 mod device;

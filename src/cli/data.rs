@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::context::{Context, StoreArgs};
@@ -54,8 +54,8 @@ pub(super) enum DataCommand {
     ///
     /// Example: `ferry data restore latest /srv/files --accept-loss owner`
     Restore {
-        /// The snapshot's id, a beginning of it, or `latest`
-        snapshot: String,
+        #[command(flatten)]
+        wanted: Wanted,
         /// The folder or device to restore to; a folder or file that is not there is made
         target: PathBuf,
         /// What may be lost on a target that does not take it; may be given several times
@@ -65,29 +65,31 @@ pub(super) enum DataCommand {
         /// comparison
         #[arg(long)]
         delete_extra: bool,
-        /// With `latest`: the newest that carries this tag; may be given several times
-        #[arg(long = "tag", value_name = "TAG")]
-        tags: Vec<String>,
-        #[command(flatten)]
-        store: StoreArgs,
     },
     /// Compare every entry, attribute and byte of a folder or device with a snapshot
     ///
     /// Example: `ferry data verify latest /srv/files`
     Verify {
-        /// The snapshot's id, a beginning of it, or `latest`
-        snapshot: String,
+        #[command(flatten)]
+        wanted: Wanted,
         /// The folder or device to compare
         target: PathBuf,
         /// Differences that do not count; may be given several times
         #[arg(long = "accept-loss", value_name = "CLASS")]
         accept: Vec<LossClass>,
-        /// With `latest`: the newest that carries this tag; may be given several times
-        #[arg(long = "tag", value_name = "TAG")]
-        tags: Vec<String>,
-        #[command(flatten)]
-        store: StoreArgs,
     },
+}
+
+/// Which snapshot, and where it is.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
+    /// The snapshot's id, a beginning of it, or `latest`
+    snapshot: String,
+    /// With `latest`: the newest that carries this tag; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// A save's result as JSON.
@@ -152,42 +154,19 @@ impl DataCommand {
                 store,
             } => save(context, &source, tags, host, accept_torn, &store).await,
             Self::Restore {
-                snapshot,
+                wanted,
                 target,
                 accept,
                 delete_extra,
-                tags,
-                store,
             } => {
-                let repository = store.open().await?.repository().clone();
-                let work = Work {
-                    repository,
-                    wanted: snapshot,
-                    tags,
-                    target,
-                    accept,
-                    delete_extra,
-                };
+                let work = wanted.work(target, accept, delete_extra).await?;
                 restore(context, work).await
             }
             Self::Verify {
-                snapshot,
+                wanted,
                 target,
                 accept,
-                tags,
-                store,
-            } => {
-                let repository = store.open().await?.repository().clone();
-                let work = Work {
-                    repository,
-                    wanted: snapshot,
-                    tags,
-                    target,
-                    accept,
-                    delete_extra: false,
-                };
-                verify(context, work).await
-            }
+            } => verify(context, wanted.work(target, accept, false).await?).await,
         }
     }
 }
@@ -288,6 +267,24 @@ struct Work {
     target: PathBuf,
     accept: Vec<LossClass>,
     delete_extra: bool,
+}
+
+impl Wanted {
+    async fn work(
+        self,
+        target: PathBuf,
+        accept: Vec<LossClass>,
+        delete_extra: bool,
+    ) -> Result<Work, Failure> {
+        Ok(Work {
+            repository: self.store.open().await?.repository().clone(),
+            wanted: self.snapshot,
+            tags: self.tags,
+            target,
+            accept,
+            delete_extra,
+        })
+    }
 }
 
 impl Work {

@@ -91,6 +91,15 @@ pub struct ListOptions {
     pub fields: Option<String>,
 }
 
+impl ListOptions {
+    /// As parameters of a request.
+    pub(super) fn selectors(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let labels = self.labels.as_deref().map(|text| ("labelSelector", text));
+        let fields = self.fields.as_deref().map(|text| ("fieldSelector", text));
+        labels.into_iter().chain(fields)
+    }
+}
+
 /// How to apply.
 #[derive(Clone, Copy, Debug)]
 pub struct ApplyOptions<'a> {
@@ -179,18 +188,7 @@ impl Cluster {
         token: &str,
     ) -> Result<(Vec<Object>, Option<String>), ClusterError> {
         let mut query = vec![("limit", PAGE)];
-        query.extend(
-            options
-                .labels
-                .as_deref()
-                .map(|labels| ("labelSelector", labels)),
-        );
-        query.extend(
-            options
-                .fields
-                .as_deref()
-                .map(|fields| ("fieldSelector", fields)),
-        );
+        query.extend(options.selectors());
         if !token.is_empty() {
             query.push(("continue", token));
         }

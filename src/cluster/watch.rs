@@ -62,18 +62,7 @@ impl Cluster {
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", seconds.as_str()),
         ];
-        query.extend(
-            options
-                .labels
-                .as_deref()
-                .map(|labels| ("labelSelector", labels)),
-        );
-        query.extend(
-            options
-                .fields
-                .as_deref()
-                .map(|fields| ("fieldSelector", fields)),
-        );
+        query.extend(options.selectors());
         if !from.is_empty() {
             query.push(("resourceVersion", from));
         }

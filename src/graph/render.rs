@@ -15,12 +15,24 @@ pub use mermaid::mermaid;
 pub use svg::svg;
 pub use text::text;
 
+use std::collections::BTreeMap;
+
 use super::{Graph, Presence};
 
 /// The graph as it is, for other programs.
 pub fn json(graph: &Graph) -> String {
     // Strings and numbers only: it always has a JSON form.
     serde_json::to_string_pretty(graph).unwrap_or_default() + "\n"
+}
+
+/// Numbers of nodes by namespace; first what is in none.
+fn by_namespace(graph: &Graph) -> BTreeMap<Option<&str>, Vec<usize>> {
+    let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (number, node) in graph.nodes.iter().enumerate() {
+        let group = groups.entry(node.id.namespace.as_deref());
+        group.or_default().push(number);
+    }
+    groups
 }
 
 /// What to say about a node that does not travel; nothing about one that does.

@@ -20,18 +20,19 @@ mod walk;
 mod worker;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Repository;
 use super::chunker::{Chunker, LARGE, NORMAL};
+use super::crew::{Crew, Tally};
 use super::error::{Error, Result};
 use super::id::Id;
 use super::local;
 use super::lock::RepositoryLock;
-use super::node::{Node, NodeKind};
+use super::node::Node;
 use super::pack::BlobKind;
 use super::pool::Pool;
 use super::progress::Progress;
@@ -158,12 +159,8 @@ pub(super) struct Shared<'a> {
     large: Chunker,
     buffers: Pool,
     problems: Mutex<Vec<Problem>>,
-    failure: Mutex<Option<Error>>,
-    stop: AtomicBool,
-    files: AtomicU64,
-    directories: AtomicU64,
-    others: AtomicU64,
-    bytes: AtomicU64,
+    crew: Crew,
+    tally: Tally,
     unchanged: AtomicU64,
 }
 
@@ -178,12 +175,8 @@ impl<'a> Shared<'a> {
             large: Chunker::new(secret, LARGE),
             buffers: Pool::new(large::BUFFER),
             problems: Mutex::default(),
-            failure: Mutex::default(),
-            stop: AtomicBool::new(false),
-            files: AtomicU64::new(0),
-            directories: AtomicU64::new(0),
-            others: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            crew: Crew::default(),
+            tally: Tally::default(),
             unchanged: AtomicU64::new(0),
         }
     }
@@ -201,65 +194,23 @@ impl<'a> Shared<'a> {
             .push(problem);
     }
 
-    /// Stops every thread; the first cause is the one that is told.
-    fn fail(&self, error: Error) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        if failure
-            .as_ref()
-            .is_none_or(|first| matches!(first, Error::Cancelled))
-        {
-            *failure = Some(error);
-        }
-        self.stop.store(true, Ordering::Release);
-    }
-
     pub(super) fn check(&self) -> Result<()> {
-        if self.stop.load(Ordering::Acquire) {
-            Err(Error::Cancelled)
-        } else {
-            self.progress.check()
-        }
+        self.crew.check(self.progress)
     }
 
     /// The outcome of a thread: its failure stops the others.
     fn settle(&self, result: Result<()>) {
-        if let Err(error) = result {
-            self.fail(error);
-        }
+        self.crew.settle(result);
     }
 
     fn count(&self, node: &Node) {
-        let counter = match node.kind {
-            NodeKind::File => &self.files,
-            NodeKind::Directory => &self.directories,
-            _ => &self.others,
-        };
-        Progress::add(counter, 1);
-        Progress::add(&self.bytes, node.size);
-        Progress::add(&self.progress.files_done, 1);
-    }
-
-    fn totals(&self) -> Totals {
-        Totals {
-            files: self.files.load(Ordering::Relaxed),
-            directories: self.directories.load(Ordering::Relaxed),
-            others: self.others.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-        }
+        self.tally.count(node, self.progress);
     }
 
     /// The failure that started it all, if any thread failed.
     fn outcome<T>(&self, result: Result<T>) -> Result<T> {
         self.writer.take_error()?;
-        match self
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            Some(failure) => Err(failure),
-            None => result,
-        }
+        self.crew.take_failure().map_or(result, Err)
     }
 }
 
@@ -324,7 +275,10 @@ impl Repository {
         let shared = Shared::new(self, &writer, progress);
         let result = run(&shared);
         let tree = shared.outcome(result)?;
-        let (totals, unchanged) = (shared.totals(), shared.unchanged.load(Ordering::Relaxed));
+        let (totals, unchanged) = (
+            shared.tally.totals(),
+            shared.unchanged.load(Ordering::Relaxed),
+        );
         let mut problems = shared
             .problems
             .into_inner()
@@ -404,7 +358,7 @@ pub(super) fn run_pipeline(
             tracing::debug!(%error, "the assembler stops");
         }
         if assembled.is_err() {
-            shared.stop.store(true, Ordering::Release);
+            shared.crew.stop();
         }
         assembled
     })

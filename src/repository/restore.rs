@@ -21,7 +21,7 @@ pub(super) mod window;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::bounded;
@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Repository;
 use super::backup::Totals;
+use super::crew::{Crew, Tally};
 use super::error::{Error, Result};
 use super::local;
 use super::node::{Node, NodeKind, Time};
@@ -161,12 +162,8 @@ pub(super) struct Shared<'a> {
     progress: &'a Progress,
     losses: Mutex<Vec<Loss>>,
     extra: Mutex<Vec<String>>,
-    failure: Mutex<Option<Error>>,
-    stop: AtomicBool,
-    files: AtomicU64,
-    directories: AtomicU64,
-    others: AtomicU64,
-    bytes: AtomicU64,
+    crew: Crew,
+    tally: Tally,
     reused: AtomicU64,
     written: AtomicU64,
 }
@@ -195,12 +192,8 @@ impl<'a> Shared<'a> {
             progress,
             losses: Mutex::default(),
             extra: Mutex::default(),
-            failure: Mutex::default(),
-            stop: AtomicBool::new(false),
-            files: AtomicU64::new(0),
-            directories: AtomicU64::new(0),
-            others: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            crew: Crew::default(),
+            tally: Tally::default(),
             reused: AtomicU64::new(0),
             written: AtomicU64::new(0),
         }
@@ -213,35 +206,15 @@ impl<'a> Shared<'a> {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.stop.load(Ordering::Acquire) {
-            Err(Error::Cancelled)
-        } else {
-            self.progress.check()
-        }
+        self.crew.check(self.progress)
     }
 
     pub(super) fn settle(&self, result: Result<()>) {
-        if let Err(error) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            if failure
-                .as_ref()
-                .is_none_or(|first| matches!(first, Error::Cancelled))
-            {
-                *failure = Some(error);
-            }
-            self.stop.store(true, Ordering::Release);
-        }
+        self.crew.settle(result);
     }
 
     fn count(&self, node: &Node) {
-        let counter = match node.kind {
-            NodeKind::File => &self.files,
-            NodeKind::Directory => &self.directories,
-            _ => &self.others,
-        };
-        Progress::add(counter, 1);
-        Progress::add(&self.bytes, node.size);
-        Progress::add(&self.progress.files_done, 1);
+        self.tally.count(node, self.progress);
     }
 }
 
@@ -319,11 +292,7 @@ impl Repository {
 impl Shared<'_> {
     /// The failure that started it all, if any thread failed.
     pub(super) fn outcome(&self) -> Result<()> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .map_or(Ok(()), Err)
+        self.crew.take_failure().map_or(Ok(()), Err)
     }
 
     pub(super) fn progress(&self) -> &Progress {
@@ -333,12 +302,7 @@ impl Shared<'_> {
     pub(super) fn finish(self) -> RestoreResult {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RestoreResult {
-            totals: Totals {
-                files: count(&self.files),
-                directories: count(&self.directories),
-                others: count(&self.others),
-                bytes: count(&self.bytes),
-            },
+            totals: self.tally.totals(),
             bytes_reused: count(&self.reused),
             bytes_written: count(&self.written),
             losses: take_sorted(self.losses),
@@ -381,7 +345,7 @@ fn run(shared: &Shared<'_>, root: Node, fd: OwnedFd) -> Result<()> {
             }
         }
     });
-    if shared.stop.load(Ordering::Acquire) {
+    if shared.crew.is_stopped() {
         return Ok(());
     }
     for link in &links {

@@ -9,13 +9,13 @@ mod entry;
 mod walk;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, bounded};
 
 use super::Repository;
 use super::backup::Totals;
+use super::crew::Crew;
 use super::error::{Error, Result};
 use super::id::{Hasher, Id};
 use super::local;
@@ -181,8 +181,7 @@ struct Shared<'a> {
     options: &'a VerifyOptions,
     progress: &'a Progress,
     differences: Mutex<Vec<Difference>>,
-    failure: Mutex<Option<Error>>,
-    stop: AtomicBool,
+    crew: Crew,
 }
 
 impl Shared<'_> {
@@ -199,24 +198,11 @@ impl Shared<'_> {
     }
 
     fn check(&self) -> Result<()> {
-        if self.stop.load(Ordering::Acquire) {
-            Err(Error::Cancelled)
-        } else {
-            self.progress.check()
-        }
+        self.crew.check(self.progress)
     }
 
     fn settle(&self, result: Result<()>) {
-        if let Err(error) = result {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            if failure
-                .as_ref()
-                .is_none_or(|first| matches!(first, Error::Cancelled))
-            {
-                *failure = Some(error);
-            }
-            self.stop.store(true, Ordering::Release);
-        }
+        self.crew.settle(result);
     }
 }
 
@@ -242,8 +228,7 @@ impl Repository {
             options,
             progress,
             differences: Mutex::default(),
-            failure: Mutex::default(),
-            stop: AtomicBool::new(false),
+            crew: Crew::default(),
         };
         let sums = std::thread::scope(|scope| {
             let shared = &shared;
@@ -258,15 +243,11 @@ impl Repository {
             scope.spawn(move || shared.settle(walk::run(shared, root, fd, &item_in, &batch_in)));
             let sums = sum(shared, &items);
             if sums.is_err() {
-                shared.stop.store(true, Ordering::Release);
+                shared.crew.stop();
             }
             sums
         });
-        if let Some(failure) = shared
-            .failure
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+        if let Some(failure) = shared.crew.take_failure() {
             return Err(failure);
         }
         let (expected, found) = sums?;

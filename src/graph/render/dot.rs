@@ -1,10 +1,9 @@
 //! Graphviz: the same picture for those who want to lay it out themselves.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::remark;
 use super::ties::ties;
+use super::{by_namespace, remark};
 use crate::graph::{Graph, Presence, Strength};
 
 /// The graph in the language of Graphviz. An arrow leads from what refers to what it needs.
@@ -12,14 +11,7 @@ pub fn dot(graph: &Graph) -> String {
     let mut out = String::from(
         "digraph ferry {\n  rankdir=RL;\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];\n  edge [fontname=\"Helvetica\", fontsize=9];\n",
     );
-    let mut groups: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-    for (number, node) in graph.nodes.iter().enumerate() {
-        groups
-            .entry(node.id.namespace.as_deref())
-            .or_default()
-            .push(number);
-    }
-    for (position, (namespace, nodes)) in groups.iter().enumerate() {
+    for (position, (namespace, nodes)) in by_namespace(graph).iter().enumerate() {
         let label = namespace.unwrap_or("cluster-wide");
         let _ = writeln!(
             out,

@@ -1,23 +1,15 @@
 //! Mermaid: for Markdown, where it is drawn by the site that shows it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::remark;
 use super::ties::ties;
+use super::{by_namespace, remark};
 use crate::graph::{Graph, Presence, Strength};
 
 /// The graph as a Mermaid flow chart. An arrow leads from what refers to what it needs.
 pub fn mermaid(graph: &Graph) -> String {
     let mut out = String::from("flowchart RL\n");
-    let mut groups: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-    for (number, node) in graph.nodes.iter().enumerate() {
-        groups
-            .entry(node.id.namespace.as_deref())
-            .or_default()
-            .push(number);
-    }
-    for (position, (namespace, nodes)) in groups.iter().enumerate() {
+    for (position, (namespace, nodes)) in by_namespace(graph).iter().enumerate() {
         let label = namespace.unwrap_or("cluster-wide");
         let _ = writeln!(out, "  subgraph g{position} [\"{}\"]", escaped(label));
         for number in nodes {
