@@ -36,6 +36,10 @@ fn human(error: &(dyn Diagnostic + Send + Sync + 'static)) -> String {
     }
     if drawn {
         for related in error.related().into_iter().flatten() {
+            if let Some(text) = undrawn(related) {
+                out.push_str(&format!("\n  {text}"));
+                continue;
+            }
             let mut text = String::new();
             let handler = miette::GraphicalReportHandler::new().with_links(false);
             if handler.render_report(&mut text, related).is_ok() {
@@ -48,6 +52,34 @@ fn human(error: &(dyn Diagnostic + Send + Sync + 'static)) -> String {
         out.push_str(&format!("\n\n{} {help}", paint(Role::Hint, "hint:")));
     }
     out
+}
+
+/// The longest line of a source that is shown, in bytes: more fills the screen and shows nothing.
+const LINE: usize = 400;
+
+/// A mistake in a line too long to be shown, with its place in numbers.
+fn undrawn(error: &dyn Diagnostic) -> Option<String> {
+    let source = error.source_code()?;
+    let mut labels = error.labels()?;
+    let long = |label: miette::LabeledSpan| {
+        let line = source.read_span(label.inner(), 0, 0).ok()?;
+        (line.data().len() > LINE).then_some(())
+    };
+    labels.find_map(long)?;
+    let mut text = format!("x {error}");
+    for place in places(error) {
+        let word = |key: &str| place[key].as_str().unwrap_or_default().to_owned();
+        let (line, column) = (&place["line"], &place["column"]);
+        text.push_str(&format!(
+            "\n   at {}:{line}:{column}: {}",
+            word("file"),
+            word("label")
+        ));
+    }
+    if let Some(help) = error.help() {
+        text.push_str(&format!("\n  help: {help}"));
+    }
+    Some(text)
 }
 
 fn json(error: &dyn Diagnostic) -> serde_json::Value {
@@ -88,6 +120,14 @@ fn places(error: &dyn Diagnostic) -> Vec<serde_json::Value> {
 mod tests {
     use super::*;
     use crate::transform::Recipe;
+
+    #[test]
+    fn a_mistake_in_an_endless_line_is_told_without_the_line() {
+        let error = Recipe::parse("r.yaml", &"a".repeat(5000)).unwrap_err();
+        let text = human(&error);
+        assert!(text.len() < 500, "{text}");
+        assert!(text.contains("at r.yaml:1:1: expected a map"), "{text}");
+    }
 
     #[test]
     fn an_error_in_json_keeps_file_line_and_column() {

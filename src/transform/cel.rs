@@ -49,7 +49,12 @@ impl Expression {
         let program = Program::compile(text).map_err(|errors| {
             let place = |number: isize| usize::try_from(number).unwrap_or(0);
             let told = errors.errors.into_iter();
-            told.map(|error| (place(error.pos.0), place(error.pos.1), error.msg))
+            // The parser also lists every token it would have taken.
+            let reason = |text: String| match text.split_once(" expecting {") {
+                Some((reason, _)) => reason.to_owned(),
+                None => text,
+            };
+            told.map(|error| (place(error.pos.0), place(error.pos.1), reason(error.msg)))
                 .collect::<Vec<_>>()
         })?;
         Ok(Self {

@@ -134,12 +134,12 @@ fn replacement(node: &Located, faults: &mut Faults) -> Option<Replacement> {
     let find = match Regex::new(&pattern) {
         Ok(find) if !find.is_match("") => find,
         Ok(_) => {
+            let message = match shown.is_empty() {
+                true => "there is nothing to find".to_owned(),
+                false => format!("`{shown}` finds the empty text too"),
+            };
             faults
-                .add(
-                    format!("`{shown}` also finds nothing at all"),
-                    &wanted.span,
-                    "refused",
-                )
+                .add(message, &wanted.span, "refused")
                 .help("look for at least one character");
             return None;
         }

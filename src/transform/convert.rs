@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::apply::{entries, whole};
 use super::fault::Faults;
 use super::grammar::{self, Need};
-use super::parse::{Fields, in_words, select_of, text};
+use super::parse::{Fields, in_words, select_of, suggest, text};
 use super::recipe::Transform;
 use super::select::Select;
 use super::work::{Part, Work};
@@ -62,17 +62,17 @@ pub struct Gateway {
 /// Reads `convert:`.
 pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) -> Option<Convert> {
     let fields = Fields::read(body, span, &grammar::CONVERT, faults)?;
-    let mut only = |key: &'static str, target: &str| {
+    let mut only = |key: &'static str, words: &str, target: &str| {
         let Some(node) = fields.get(key) else {
             return false;
         };
         let to = Fields::read(node, &node.span, &grammar::CONVERTED, faults)
             .and_then(|fields| fields.required("to", faults))
-            .and_then(|node| choice(node, &[target], faults));
+            .and_then(|node| choice(words, node, &[target], faults));
         to.is_some()
     };
-    let deployment_configs = only("deploymentConfigs", "Deployment");
-    let image_streams = only("imageStreams", "image");
+    let deployment_configs = only("deploymentConfigs", "deployment configs", "Deployment");
+    let image_streams = only("imageStreams", "image streams", "image");
     let routes = fields.get("routes").and_then(|node| routes(node, faults));
     let some = grammar::CONVERT.of_need(Need::Some);
     if some.iter().all(|key| fields.get(key).is_none()) {
@@ -88,21 +88,28 @@ pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
     })
 }
 
-fn choice(node: &Located, choices: &[&str], faults: &mut Faults) -> Option<String> {
+fn choice(what: &str, node: &Located, choices: &[&str], faults: &mut Faults) -> Option<String> {
     let given = text(node, faults)?;
     if choices.contains(&given.as_str()) {
         return Some(given);
     }
     faults
-        .add(format!("cannot become `{given}`"), &node.span, "unknown")
-        .help(format!("the choices are {}", in_words(choices)));
+        .add(
+            format!("{what} cannot become `{given}`"),
+            &node.span,
+            "unknown",
+        )
+        .help(
+            suggest(&given, choices)
+                .unwrap_or_else(|| format!("they become {}", in_words(choices))),
+        );
     None
 }
 
 fn routes(node: &Located, faults: &mut Faults) -> Option<Routes> {
     let fields = Fields::read(node, &node.span, &grammar::ROUTES, faults)?;
     let to = fields.required("to", faults)?;
-    match choice(to, &["Ingress", "HTTPRoute"], faults)?.as_str() {
+    match choice("routes", to, &["Ingress", "HTTPRoute"], faults)?.as_str() {
         "Ingress" => {
             if let Some(node) = fields.get("gateway") {
                 faults.add(

@@ -176,4 +176,24 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn two_entries_that_set_one_place_differently_are_pointed_out() {
+        assert_eq!(
+            advice(
+                "- scale: {select: {kind: Deployment}, replicas: 1}\n\
+                 - scale: {select: {kind: Deployment, name: web}, replicas: 2}\n\
+                 - scale: {select: {kind: Job}, replicas: 2}\n\
+                 - labels: {set: {a: b, c: d}}\n\
+                 - labels: {set: {a: b, c: e}}\n\
+                 - patch: {select: {kind: Service}, merge: {spec: {type: NodePort, a: {b: 1}}}}\n\
+                 - patch: {select: {kind: Service}, jsonPatch: [{op: replace, path: /spec/type, value: ClusterIP}]}\n"
+            ),
+            [
+                "two entries set replicas to different values",
+                "two entries set labels `c` to different values",
+                "two entries set /spec/type to different values",
+            ]
+        );
+    }
 }

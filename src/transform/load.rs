@@ -5,6 +5,7 @@
 //! mistake at the line that closes it.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use super::fault::{Fault, Faults, RecipeErrors};
 use super::parse::{self, Include};
 use super::recipe::Recipe;
 use super::values::Values;
+
+/// The longest recipe (1 MiB): room for thousands of entries, and no dump of a cluster given by mistake.
+const LARGEST: u64 = 1 << 20;
 
 /// Reads recipes and everything they include, in the order they act. `names` are files, or
 /// `builtin:NAME` for a recipe that comes with Ferry.
@@ -112,13 +116,27 @@ impl Place {
                     builtin::advice(name),
                 )
             }),
-            Self::File(path) => std::fs::read_to_string(path).map_err(|error| {
+            Self::File(path) => read_file(path).map_err(|error| {
                 (
                     format!("cannot read the recipe {}: {error}", path.display()),
                     "name a recipe file, or one of Ferry's own as `builtin:NAME`".into(),
                 )
             }),
         }
+    }
+}
+
+/// A file's text, of which no more is read than a recipe can be long.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LARGEST {
+        true => Err(std::io::Error::other(format!(
+            "it is longer than {} MiB, and a recipe is not",
+            LARGEST >> 20
+        ))),
+        false => Ok(text),
     }
 }
 

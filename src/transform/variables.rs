@@ -111,7 +111,8 @@ pub(super) fn declare(
             .or_else(|| includer.get(&variable.name));
         variable.value = match given {
             Some(given) => given.as_kind(variable.kind, &variable.name, faults),
-            None => variable.default.clone(),
+            // A wrong default is null here, and no value.
+            None => variable.default.clone().filter(|value| !value.is_null()),
         };
         if given.is_none() && variable.default.is_none() {
             let name = &variable.name;
@@ -162,7 +163,12 @@ fn one(key: &Key, body: &Located, faults: &mut Faults) -> Option<Variable> {
             return Some(value);
         }
         let message = format!("the default of `{}` must be {kind}", key.text);
-        faults.add(message, &node.span, format!("found {}", node.describe()));
+        let found = match (kind, &node.node) {
+            (Kind::List, Node::List(_)) => "has something else in it".to_owned(),
+            (Kind::Map, Node::Map(_)) => "has something else in it".to_owned(),
+            _ => format!("found {}", node.describe()),
+        };
+        faults.add(message, &node.span, found);
         None
     });
     // A wrong default is told once, not also as a missing value.

@@ -105,10 +105,19 @@ fn size(node: &Located, faults: &mut Faults) -> Option<Size> {
     }
     let fields = Fields::read(node, &node.span, &grammar::SIZE, faults)?;
     let mut bound = |key| fields.get(key).and_then(|node| quantity(node, faults));
+    let (min, max) = (bound("min"), bound("max"));
+    let parsed = |text: &Option<String>| text.as_deref().and_then(Quantity::parse);
+    if let (Some(least), Some(most)) = (parsed(&min), parsed(&max))
+        && least > most
+    {
+        faults
+            .add("`min` is more than `max`", fields.span(), "no size fits")
+            .help("exchange the two");
+    }
     Some(Size {
         exactly: None,
-        min: bound("min"),
-        max: bound("max"),
+        min,
+        max,
     })
 }
 

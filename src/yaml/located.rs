@@ -130,7 +130,17 @@ fn message(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let text = text.lines().next().unwrap_or_default();
     let text = text.split(" at line ").next().unwrap_or(text);
-    text.trim_start_matches("error: ").to_owned()
+    let text = text.trim_start_matches("error: ");
+    // These two speak to programmers.
+    match text {
+        _ if text.contains("multiple YAML documents") => {
+            "a second document begins, and the file is to hold one".to_owned()
+        }
+        _ if text.contains("budget breached") => {
+            "the file holds more values than anybody writes by hand".to_owned()
+        }
+        text => text.to_owned(),
+    }
 }
 
 /// Errors of the scanner know line and column only.
@@ -282,6 +292,13 @@ mod tests {
         let error = parse_located(text).unwrap_err();
         assert!(error.message.contains("duplicate"), "{}", error.message);
         assert_eq!(error.span.start, 10);
+    }
+
+    #[test]
+    fn what_a_file_may_not_hold_is_said_for_people() {
+        let message = |text: &str| parse_located(text).unwrap_err().message;
+        assert!(message("a: 1\n---\na: 2\n").contains("second document"));
+        assert!(message(&"- 1\n".repeat(300_000)).contains("more values"));
     }
 
     #[test]

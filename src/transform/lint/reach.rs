@@ -1,8 +1,15 @@
-//! Selections that can never do anything: they select nothing, or what they set is set again.
+//! Selections that can never do anything: they select nothing, what they set is set again, or another
+//! entry sets something else at the same place.
+
+use std::collections::BTreeMap;
+
+use json_patch::PatchOperation;
+use serde_json::Value;
 
 use crate::knowledge::Knowledge;
+use crate::object::pointer;
 use crate::transform::fault::Faults;
-use crate::transform::recipe::{Entry, Recipe, Transform};
+use crate::transform::recipe::{Entry, OperationPath, PatchChange, Recipe, Transform};
 use crate::transform::select::Select;
 
 /// Points out entries that can never match, or whose work is always undone.
@@ -14,9 +21,10 @@ pub(super) fn advise(recipe: &Recipe, knowledge: &Knowledge, advice: &mut Faults
         }
     }
     for (index, later) in recipe.entries.iter().enumerate() {
-        if later.r#override {
-            for earlier in &recipe.entries[..index] {
-                set_again(earlier, later, advice);
+        for earlier in &recipe.entries[..index] {
+            match later.r#override {
+                true => set_again(earlier, later, advice),
+                false => disagree(earlier, later, advice),
             }
         }
     }
@@ -103,6 +111,77 @@ fn set_again(earlier: &Entry, later: &Entry, advice: &mut Faults) {
             )
             .also(&later.span, "overrides it on all that it selects")
             .help("remove one of the two, or let the later one select less");
+    }
+}
+
+/// Two entries that set one place of one object to different values, whatever is captured.
+fn disagree(earlier: &Entry, later: &Entry, advice: &mut Faults) {
+    let selects = earlier.transform.select().zip(later.transform.select());
+    let meet = selects.is_some_and(|(one, two)| covers(one, two) || covers(two, one));
+    if !meet {
+        return;
+    }
+    let first = sets(&earlier.transform);
+    for (place, value) in sets(&later.transform) {
+        if first.get(&place).is_none_or(|other| *other == value) {
+            continue;
+        }
+        advice
+            .add(
+                format!("two entries set {place} to different values"),
+                &later.span,
+                "sets it again",
+            )
+            .also(&earlier.span, "sets it first")
+            .help("select other objects, or say `override: true` where the second is to win");
+    }
+}
+
+/// What an entry sets on every object it selects, by place. Only what is sure without objects.
+fn sets(transform: &Transform) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    match transform {
+        Transform::Scale(scale) => {
+            let replicas = scale
+                .replicas
+                .map(|count| ("replicas".into(), count.into()));
+            all.extend(replicas);
+        }
+        Transform::Labels(marks) | Transform::Annotations(marks) => {
+            let what = transform.key();
+            let set = marks.set.iter();
+            all.extend(
+                set.map(|(key, value)| (format!("{what} `{}`", key.value), value.as_str().into())),
+            );
+        }
+        Transform::Patch(patch) => match &patch.change {
+            PatchChange::Merge(value) => leaves(value, "", &mut all),
+            PatchChange::Json(operations) => {
+                for operation in operations {
+                    if let (OperationPath::Pointer, PatchOperation::Replace(replace)) =
+                        (&operation.path, &operation.operation)
+                    {
+                        all.insert(replace.path.to_string(), replace.value.clone());
+                    }
+                }
+            }
+            // Lists merge by keys, which depend on the kind.
+            PatchChange::Strategic(_) => {}
+        },
+        _ => {}
+    }
+    all
+}
+
+/// Every value of a merge patch that is no map, by pointer.
+fn leaves(value: &Value, path: &str, all: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(map) => {
+            for (key, child) in map {
+                leaves(child, &pointer::join(path, key), all);
+            }
+        }
+        leaf => drop(all.insert(path.to_owned(), leaf.clone())),
     }
 }
 

@@ -248,3 +248,12 @@ transforms:
         ]
     );
 }
+
+#[test]
+fn an_empty_file_and_one_that_is_no_recipe_for_its_length_are_told() {
+    let folder = Folder::new();
+    let empty = folder.write("empty.yaml", "# nothing yet\n");
+    assert!(mistakes(&empty, &[])[0].starts_with("the recipe is empty"));
+    let long = folder.write("long.yaml", &"# a dump\n".repeat(200_000));
+    assert!(mistakes(&long, &[])[0].contains("longer than 1 MiB"));
+}
