@@ -4,6 +4,7 @@
 //! changes a name everywhere the rules of `transforms/builtin` say it is one, records each change, and
 //! lists what looks alike and was left alone (T-11).
 
+mod alerts;
 mod apply;
 pub mod builtin;
 pub mod cel;
@@ -32,6 +33,7 @@ mod names;
 mod parse;
 mod patch;
 mod places;
+mod quotas;
 pub mod recipe;
 pub mod rename;
 pub mod resources;

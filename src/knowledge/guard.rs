@@ -27,6 +27,9 @@ pub struct GuardRow {
     /// Keys to remove from a map.
     #[serde(default)]
     pub remove: Option<RemoveKeys>,
+    /// Where an Alertmanager's configuration is kept, which shall tell nobody.
+    #[serde(default)]
+    pub mute: Option<PathPattern>,
     /// What would happen without.
     pub why: String,
 }

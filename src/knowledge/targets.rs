@@ -81,6 +81,16 @@ pub enum Form {
     TrackingId,
     /// URLs joined by commas, blanks allowed.
     UrlList,
+    /// `namespace/name`, of which the name after the slash is meant, as Istio writes hosts.
+    AfterSlash,
+    /// A domain: the name is `*.` and the domain.
+    Domain,
+    /// A registry, perhaps with the beginning of a path, before which charts put no other.
+    Registry,
+    /// `{kind: DockerImage, name: image}`; other kinds name image streams.
+    ImageSource,
+    /// An image of a kustomization, `name[=image]`, or `{name, newName}`: what the name becomes.
+    KustomizeImage,
     /// A map with `repository`, and perhaps `registry`, that together name an image.
     Repository,
     /// Base64 of the value.

@@ -34,10 +34,39 @@ impl Quantity {
         })
     }
 
+    /// Nothing of it.
+    pub const NONE: Self = Self { nano: 0 };
+
+    /// The quantity a number of times.
+    #[must_use]
+    pub fn times(self, count: u64) -> Self {
+        Self {
+            nano: self.nano.saturating_mul(i128::from(count)),
+        }
+    }
+
     /// The quantity in whole units, rounded up: a volume must not be made too small.
     pub fn ceil(self) -> u64 {
         let whole = self.nano.div_euclid(UNIT) + i128::from(self.nano.rem_euclid(UNIT) != 0);
         u64::try_from(whole).unwrap_or(if whole < 0 { 0 } else { u64::MAX })
+    }
+}
+
+impl std::ops::Add for Quantity {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let nano = self.nano.saturating_add(other.nano);
+        Self { nano }
+    }
+}
+
+impl std::ops::Sub for Quantity {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        let nano = self.nano.saturating_sub(other.nano);
+        Self { nano }
     }
 }
 
@@ -109,6 +138,14 @@ mod tests {
         assert_eq!(bytes("2e3"), 2_000);
         assert_eq!(bytes("100m"), 1);
         assert_eq!(bytes("8Ei"), 1 << 63);
+    }
+
+    #[test]
+    fn amounts_are_added_taken_away_and_multiplied() {
+        let of = |text| Quantity::parse(text).unwrap();
+        assert_eq!(of("1") + of("500m"), of("1500m"));
+        assert_eq!((of("1Gi") - of("256Mi")).to_string(), "768Mi");
+        assert_eq!(of("500m").times(3).to_string(), "1500m");
     }
 
     #[test]

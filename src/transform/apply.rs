@@ -17,7 +17,7 @@ use super::source::Source;
 use super::work::{Part, Work};
 use super::{
     Rule, Transformed, config_text, convert, exposure, guard, helm, invariant, lookalike, marks,
-    patch, places, resources, scale, scheduling, secrets, text, volumes,
+    patch, places, quotas, resources, scale, scheduling, secrets, text, volumes,
 };
 use crate::graph::references::References;
 use crate::knowledge::Knowledge;
@@ -68,6 +68,8 @@ pub fn apply_to(
         return Err(TransformErrors { faults });
     }
     scale::budgets(&mut work);
+    quotas::tell(&mut work, references.roots());
+    exposure::identities(&mut work, knowledge);
     if has_conversion(recipes) {
         convert::left_behind(&mut work, &references);
     }
@@ -106,7 +108,7 @@ pub(super) fn stages(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) -> Ve
             Rewrites::Image,
             &nothing,
             &mut |name, form| match form {
-                Form::DockerConfig => maps.images.credentials(name),
+                Form::DockerConfig | Form::Registry => maps.images.prefix(name),
                 _ => maps.images.find(name),
             },
         );
@@ -173,6 +175,18 @@ fn chosen(work: &mut Work<'_>, lens: Lens<'_>) -> Vec<Fault> {
             _ => {}
         },
     );
+    // Quotas count what all entries made of the workloads.
+    faults.extend(per_entry(work, &mut |work, recipe, entry, _| {
+        if let Transform::Resources(one) = &entry.transform
+            && one.quotas
+        {
+            for index in work.selected(recipe, entry) {
+                if work.before[index].is("", "ResourceQuota") {
+                    quotas::follow(work, roots, index, whole(recipe, entry));
+                }
+            }
+        }
+    }));
     // Modes of claims are judged by how many pods there are in the end.
     faults.extend(per_entry(work, &mut |work, recipe, entry, faults| {
         if let Transform::Volumes(one) = &entry.transform {

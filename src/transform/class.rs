@@ -1,5 +1,5 @@
-//! Names of classes that B calls something else: storage (T-1), and how things run and are reached
-//! (T-6). Each class has a map of its own; its places are references (`edges.yaml`) and the rows of
+//! Names of classes that B calls something else: storage (T-1), how things run and are reached (T-6), and
+//! the stores of secrets all namespaces share (T-10). Each class has a map of its own; its places are references (`edges.yaml`) and the rows of
 //! `targets.yaml`.
 
 use super::grammar::{self, Shape};
@@ -23,11 +23,13 @@ pub enum Class {
     Priority,
     /// What runs containers.
     Runtime,
+    /// Where secrets are read from.
+    SecretStore,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Storage,
         Self::VolumeSnapshot,
         Self::VolumeAttributes,
@@ -35,6 +37,7 @@ impl Class {
         Self::Gateway,
         Self::Priority,
         Self::Runtime,
+        Self::SecretStore,
     ];
 
     /// The key that names the map in a recipe.
@@ -51,6 +54,7 @@ impl Class {
             Self::Gateway => &grammar::GATEWAY_CLASS,
             Self::Priority => &grammar::PRIORITY_CLASS,
             Self::Runtime => &grammar::RUNTIME_CLASS,
+            Self::SecretStore => &grammar::SECRET_STORE,
         }
     }
 
@@ -64,6 +68,7 @@ impl Class {
             Self::Gateway => "gateway classes",
             Self::Priority => "priority classes",
             Self::Runtime => "runtime classes",
+            Self::SecretStore => "cluster secret stores",
         }
     }
 
@@ -72,6 +77,7 @@ impl Class {
         match self {
             Self::Storage | Self::VolumeSnapshot | Self::VolumeAttributes => "T-1",
             Self::Ingress | Self::Gateway | Self::Priority | Self::Runtime => "T-6",
+            Self::SecretStore => "T-10",
         }
     }
 
@@ -87,6 +93,7 @@ impl Class {
                 Self::Gateway => ("gateway.networking.k8s.io", "GatewayClass"),
                 Self::Priority => ("scheduling.k8s.io", "PriorityClass"),
                 Self::Runtime => ("node.k8s.io", "RuntimeClass"),
+                Self::SecretStore => ("external-secrets.io", "ClusterSecretStore"),
             };
             id.is(group, kind)
         })
@@ -99,7 +106,7 @@ impl Class {
             Self::VolumeSnapshot => Some(Rewrites::VolumeSnapshotClass),
             Self::VolumeAttributes => Some(Rewrites::VolumeAttributesClass),
             Self::Ingress => Some(Rewrites::IngressClass),
-            Self::Gateway | Self::Priority | Self::Runtime => None,
+            Self::Gateway | Self::Priority | Self::Runtime | Self::SecretStore => None,
         }
     }
 }

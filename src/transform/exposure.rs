@@ -239,3 +239,41 @@ fn annotations(work: &mut Work<'_>, index: usize, from: &Cloud, to: Option<&Clou
         work.find(finding);
     }
 }
+
+/// S-58: an identity in A's cloud that travels as it is. B may be in the same cloud, so it stays.
+pub(super) fn identities(work: &mut Work<'_>, knowledge: &Knowledge) {
+    for index in 0..work.objects.len() {
+        let object = &work.objects[index];
+        if !object.is("", "ServiceAccount") || work.is_left(index) {
+            continue;
+        }
+        let clouds = knowledge.clouds.iter();
+        let mut rows = clouds.flat_map(|cloud| cloud.drop.iter().map(move |row| (cloud, row)));
+        let found = rows.find_map(|(cloud, row)| {
+            let annotations = object.annotations().into_iter();
+            let mut keys = annotations.filter(|(key, value)| {
+                row.identity
+                    && row.covers(object, key)
+                    && work.before[index].annotation(key) == Some(*value)
+            });
+            let (key, value) = keys.next()?;
+            Some((key.to_owned(), value.to_owned(), &cloud.cloud, &row.why))
+        });
+        let Some((key, value, cloud, why)) = found else {
+            continue;
+        };
+        let remedy = format!(
+            "name B's with `annotations`, or take it away with `exposure: {{cloud: {{from: {cloud}}}}}`"
+        );
+        let finding = Finding::new(
+            Verdict::Warn,
+            "S-58",
+            "the account acts as an identity of A's",
+        )
+        .on(object.id())
+        .at(pointer::join("/metadata/annotations", &key))
+        .because(format!("{why}: `{value}`"))
+        .remedy(remedy);
+        work.find(finding);
+    }
+}

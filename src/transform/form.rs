@@ -16,7 +16,7 @@ pub(super) type Renamer<'a> = dyn FnMut(&str) -> Option<String> + 'a;
 /// [`Form::KeyPrefix`] is about a key, not a text: see [`rekey`].
 pub(super) fn rewrite(form: Form, text: &str, rename: &mut Renamer<'_>) -> Option<String> {
     match form {
-        Form::Plain => rename(text),
+        Form::Plain | Form::Registry => rename(text),
         Form::List => items(text, rename),
         Form::Slash => slash(text, rename),
         Form::SlashList => items(text, &mut |item| slash(item, rename)),
@@ -41,9 +41,47 @@ pub(super) fn rewrite(form: Form, text: &str, rename: &mut Renamer<'_>) -> Optio
         }
         Form::UrlList => items(text, &mut |item| url(item, rename)),
         Form::InternalImage => internal(text, rename),
-        // Not names in a text: see `places` and `secrets`.
-        Form::Repository | Form::Base64 | Form::NamedValue | Form::Pem => None,
+        Form::AfterSlash => {
+            let (namespace, name) = text.split_once('/')?;
+            Some(format!("{namespace}/{}", rename(name)?))
+        }
+        Form::Domain => Some(rename(&format!("*.{text}"))?.strip_prefix("*.")?.to_owned()),
+        Form::KustomizeImage => kustomize(text, rename),
+        // Not names in a text: see `inside`, `places` and `secrets`.
+        Form::ImageSource | Form::Repository | Form::Base64 | Form::NamedValue | Form::Pem => None,
     }
+}
+
+/// The key of a map under which the name stands, and what it becomes there.
+pub(super) fn inside(
+    form: Form,
+    map: &Map<String, Value>,
+    rename: &mut Renamer<'_>,
+) -> Option<(&'static str, String)> {
+    let text = |key: &str| map.get(key).and_then(Value::as_str);
+    match form {
+        Form::ImageSource => {
+            let image = text("name").filter(|_| text("kind") == Some("DockerImage"))?;
+            Some(("name", rename(image)?))
+        }
+        Form::KustomizeImage => Some(("newName", rename(text("newName").or(text("name"))?)?)),
+        _ => None,
+    }
+}
+
+/// What the sources in Git say stays on the left, what it becomes stands on the right.
+fn kustomize(text: &str, rename: &mut Renamer<'_>) -> Option<String> {
+    if let Some((name, image)) = text.split_once('=') {
+        return Some(format!("{name}={}", rename(image)?));
+    }
+    let image = rename(text)?;
+    let end = text.find('@').unwrap_or(text.len());
+    let end = match text[..end].rfind(':') {
+        // A colon before the last slash belongs to a port.
+        Some(colon) if !text[colon..end].contains('/') => colon,
+        _ => end,
+    };
+    Some(format!("{}={image}", &text[..end]))
 }
 
 /// `registry/namespace/stream…`, when the registry is OpenShift's own.
@@ -229,6 +267,8 @@ mod tests {
                 Some("https://u@new:8443/shop?a=shop"),
             ),
             (Form::Url, "shop/x", None),
+            (Form::AfterSlash, "shop/shop", Some("shop/new")),
+            (Form::AfterSlash, "shop", None),
             (
                 Form::HostRule,
                 "Host(`shop`) && Path(`/shop`)",
@@ -243,6 +283,22 @@ mod tests {
         for (form, before, after) in cases {
             assert_eq!(shop(form, before).as_deref(), after, "{form:?} {before}");
         }
+    }
+
+    #[test]
+    fn t_2_an_image_of_a_kustomization_keeps_the_name_git_knows() {
+        let mut to_b = |name: &str| name.strip_prefix("r.a").map(|rest| format!("r.b{rest}"));
+        let mut moved = |text: &str| rewrite(Form::KustomizeImage, text, &mut to_b);
+        assert_eq!(moved("web=r.a/web:2").as_deref(), Some("web=r.b/web:2"));
+        assert_eq!(
+            moved("r.a:5000/web:2").as_deref(),
+            Some("r.a:5000/web=r.b:5000/web:2")
+        );
+        assert_eq!(
+            moved("r.a/web@sha256:1").as_deref(),
+            Some("r.a/web=r.b/web@sha256:1")
+        );
+        assert_eq!(moved("web=q.a/web"), None);
     }
 
     #[test]

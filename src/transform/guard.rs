@@ -4,17 +4,21 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::apply::whole;
+use super::alerts;
+use super::apply::{entries, whole};
 use super::fault::Faults;
 use super::grammar;
 use super::parse::{Fields, in_words, placed_texts, select_of, suggest};
-use super::recipe::{Entry, Placed};
+use super::recipe::{Entry, Placed, Transform};
 use super::select::Select;
 use super::work::{Part, Work};
 use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
+use crate::knowledge::guard::GuardRow;
 use crate::knowledge::sanitize::glob;
 use crate::object::{Object, pointer};
 use crate::yaml::located::Located;
@@ -136,11 +140,57 @@ pub(super) fn apply(
                     work.unassign(index, &pointer::join(&map, &key), &row.id, part);
                 }
             }
+            for (path, muted) in muted(row, &work.objects[index]) {
+                work.assign(index, &path, muted, &row.id, part);
+            }
         }
     }
     if wanted(EGRESS) {
         close(work, &namespaces, guard, part);
     }
+}
+
+/// The configurations of Alertmanagers in an object, and what becomes of them.
+fn muted(row: &GuardRow, object: &Object) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    let Some(mute) = &row.mute else { return found };
+    let encoded = object.is("", "Secret");
+    mute.visit(object.value(), &mut |path, value| {
+        let text = value.as_str().and_then(|text| match encoded {
+            true => String::from_utf8(STANDARD.decode(text).ok()?).ok(),
+            false => Some(text.to_owned()),
+        });
+        let Some(new) = text.and_then(|text| alerts::muted(&text)) else {
+            return;
+        };
+        let new = if encoded { STANDARD.encode(new) } else { new };
+        found.push((path.to_owned(), new.into()));
+    });
+    found
+}
+
+/// Values that a guard rewrites from what they are on A: nothing else may make them unreadable first,
+/// and what the guard leaves of them is no secret.
+pub(super) fn own_values(work: &Work<'_>, knowledge: &Knowledge) -> Vec<(usize, String)> {
+    let mut all = Vec::new();
+    for (recipe, entry) in entries(work.recipes) {
+        let Transform::CloneGuard(guard) = &entry.transform else {
+            continue;
+        };
+        let wanted = |name: &str| !guard.except.iter().any(|except| except.value == name);
+        let rows = knowledge.guard.iter();
+        let rows: Vec<&GuardRow> = rows
+            .filter(|row| row.mute.is_some() && wanted(&row.part))
+            .collect();
+        for index in work.selected(recipe, entry) {
+            let object = &work.objects[index];
+            for row in rows.iter().filter(|row| row.applies(object)) {
+                let places = muted(row, object).into_iter();
+                all.extend(places.map(|(path, _)| (index, path)));
+            }
+        }
+    }
+    all
 }
 
 /// Closes the network to the outside: DNS, the copy's own namespaces and what the recipe allows.

@@ -2,7 +2,10 @@
 //!
 //! Helm keeps what it installed in a Secret, `data.release` = base64(gzip(JSON)), and refuses to
 //! upgrade when the record's namespace is not the object's. So the record's namespace and the objects in
-//! its manifest pass through the same transforms; documents that do not change keep their bytes.
+//! its manifest pass through the same transforms; documents that do not change keep their bytes. So do
+//! the values it was installed with ([`values`]), which the next upgrade makes the manifest of.
+
+mod values;
 
 use std::io::{Read, Write};
 
@@ -18,6 +21,7 @@ use super::names::Maps;
 use super::secrets;
 use super::source::Source;
 use super::work::{Part, Work};
+use crate::finding::{Finding, Verdict};
 use crate::object::Object;
 use crate::yaml;
 
@@ -39,12 +43,36 @@ pub(super) fn releases(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) {
         }
         let record = secret.text(PLACE).and_then(unpack);
         let moved = record.and_then(|record| rewrite(record, index, work, lens, maps));
-        if let Some((record, part)) = moved
-            && let Some(packed) = pack(&record)
+        if let Some(moved) = moved
+            && let Some(packed) = pack(&moved.record)
         {
-            work.set(index, PLACE, Value::String(packed), "T-4h", part);
+            work.set(index, PLACE, Value::String(packed), "T-4h", moved.part);
+            tell_added(work, index, &moved.added);
         }
     }
+}
+
+/// Values that only the chart had are the release's own now, and the user has to know.
+fn tell_added(work: &mut Work<'_>, index: usize, added: &[String]) {
+    if added.is_empty() {
+        return;
+    }
+    let message = "the release gets values of its own where the chart's are about A";
+    work.find(
+        Finding::new(Verdict::Info, "T-4h", message)
+            .on(work.objects[index].id())
+            .at(PLACE)
+            .because(format!("`helm upgrade` keeps them: {}", added.join(", ")))
+            .remedy("nothing; name them in a values file where one is used for upgrades"),
+    );
+}
+
+/// A record as B shall see it.
+struct Moved {
+    record: Value,
+    part: Part,
+    /// Paths of values that the user never gave and that stand in the record now.
+    added: Vec<String>,
 }
 
 /// The record with its names on B; `None` when nothing changes.
@@ -54,7 +82,7 @@ fn rewrite(
     work: &Work<'_>,
     lens: Lens<'_>,
     maps: &mut Maps,
-) -> Option<(Value, Part)> {
+) -> Option<Moved> {
     let home = record["namespace"].as_str().map(str::to_owned);
     let mut cause = None;
     if let Some((new, part)) = home.as_deref().and_then(|home| maps.namespaces.find(home)) {
@@ -67,11 +95,21 @@ fn rewrite(
         record["manifest"] = Value::String(text);
         cause.get_or_insert(part);
     }
+    let mut added = Vec::new();
+    if let Some(followed) = values::follow(&record, home.as_deref(), work, lens, maps) {
+        record["config"] = followed.config;
+        added = followed.added;
+        cause.get_or_insert(followed.part);
+    }
     // What the release was installed with: `config` is what the user gave.
     if let Some(part) = secrets::record_values(work, index, &mut record["config"]) {
         cause.get_or_insert(part);
     }
-    cause.map(|part| (record, part))
+    cause.map(|part| Moved {
+        record,
+        part,
+        added,
+    })
 }
 
 /// One document of a manifest: its text, and its object when it is one.

@@ -123,8 +123,9 @@ impl Images {
         }
     }
 
-    /// Under which key the credentials for a registry are found on B.
-    pub(super) fn credentials(&self, key: &str) -> Option<(String, Part)> {
+    /// What a registry becomes that is named alone, as credentials are kept under and charts set for
+    /// all images.
+    pub(super) fn prefix(&self, key: &str) -> Option<(String, Part)> {
         let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
         let bare = bare.trim_end_matches('/').trim_end_matches("/v1");
         let prefix = Prefix::parse(bare).ok()?;

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::SHA256;
 use miette::NamedSource;
 
-use self::fields::flag;
 pub(super) use self::fields::{
-    Fields, entries_of, in_words, number, placed_texts, suggest, text, texts,
+    Fields, entries_of, flag, in_words, number, placed_texts, suggest, text, texts,
 };
 pub(super) use self::maps::mappings;
 pub(super) use self::patches::{OPERATIONS, path};
@@ -97,6 +96,12 @@ impl Document<'_> {
     ) -> Option<Recipe> {
         let (mut variables, open) = self.put_in_variables(tree, faults);
         let told = faults.len();
+        if matches!(tree.node, Node::Scalar(serde_json::Value::Null)) {
+            faults
+                .add("the recipe is empty", &tree.span, "nothing here")
+                .help("`ferry recipe new CAPTURE` writes one to begin with; docs/recipes.md has examples");
+            return None;
+        }
         let fields = Fields::read(tree, &tree.span, &grammar::RECIPE, faults)?;
         header(&fields, faults);
         let name = fields

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::follow::Done;
-use super::form::{rekey, rewrite};
+use super::form::{inside, rekey, rewrite};
 use super::names::Images;
 use super::work::{Part, Work};
 use crate::knowledge::Knowledge;
@@ -103,6 +103,9 @@ pub(super) fn image_parts(work: &mut Work<'_>, knowledge: &Knowledge, images: &m
                         return;
                     }
                     let registry = node["registry"].as_str().filter(|text| !text.is_empty());
+                    if registry.is_some() && has_global(&work.objects[index], path) {
+                        return;
+                    }
                     if let Some((registry, repository, part)) = images.parts(registry, repository) {
                         edits.push((path.to_owned(), registry, repository, part));
                     }
@@ -116,6 +119,15 @@ pub(super) fn image_parts(work: &mut Work<'_>, knowledge: &Knowledge, images: &m
             }
         }
     }
+}
+
+/// Whether a chart's values, on the way to a place, name one registry for all images: then what stands
+/// beside an image is not its registry.
+fn has_global(object: &Object, path: &str) -> bool {
+    path.match_indices('/').any(|(end, _)| {
+        let global = object.text(&format!("{}/global/imageRegistry", &path[..end]));
+        global.is_some_and(|registry| !registry.is_empty())
+    })
 }
 
 /// The rows about what an object was, or is by now.
@@ -148,6 +160,9 @@ fn rewrite_row(
                     .and_then(|(_, key)| rekey(&key, CLASS_KEY, &mut rename))
                     .map(Edit::Key),
                 (form, Value::String(text)) => rewrite(form, text, &mut rename).map(Edit::Text),
+                (form, Value::Object(map)) => {
+                    inside(form, map, &mut rename).map(|(key, text)| Edit::Inside(key, text))
+                }
                 _ => None,
             };
             if let Some((after, part)) = after.zip(hit) {
@@ -161,6 +176,11 @@ fn rewrite_row(
                 work.set(index, &path, Value::String(text), &row.id, part);
                 done.insert(path);
             }
+            Edit::Inside(key, text) => {
+                let at = pointer::join(&path, key);
+                work.set(index, &at, Value::String(text), &row.id, part);
+                done.insert(at);
+            }
             Edit::Key(key) => keys.push((path, key, part)),
         }
     }
@@ -169,6 +189,8 @@ fn rewrite_row(
 
 enum Edit {
     Text(String),
+    /// What stands under a key of the map there.
+    Inside(&'static str, String),
     Key(String),
 }
 

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::apply::whole;
 use super::fault::Faults;
-use super::grammar;
-use super::parse::{Fields, entries_of, select_of, texts};
+use super::parse::{Fields, entries_of, flag, select_of, texts};
 use super::recipe::Entry;
 use super::select::{Glob, Select};
 use super::work::{Part, Work};
+use super::{grammar, quotas};
 use crate::graph::roots::Roots;
 use crate::object::pointer;
 use crate::object::quantity::Quantity;
@@ -31,6 +31,8 @@ pub struct Resources {
     pub limits: Vec<(String, Option<String>)>,
     /// What neither a request nor a limit may exceed.
     pub max: Vec<(String, String)>,
+    /// Whether quotas follow what their namespaces ask for.
+    pub quotas: bool,
 }
 
 /// Reads `resources:`.
@@ -42,7 +44,10 @@ pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
             .unwrap_or_default()
     };
     let (requests, limits, max) = (amounts("requests"), amounts("limits"), amounts("max"));
-    if requests.is_empty() && limits.is_empty() && max.is_empty() {
+    let quotas = fields.get("quotas").and_then(|node| flag(node, faults));
+    let quotas = quotas.unwrap_or(false);
+    let given = |key: &&str| fields.get(key).is_some_and(|node| !is_empty(node));
+    if !quotas && !["requests", "limits", "max"].iter().any(|key| given(key)) {
         faults
             .add("`resources` changes nothing", span, "nothing to set")
             .help("add `requests`, `limits` or `max`, as in `max: {cpu: 500m, memory: 1Gi}`");
@@ -61,7 +66,12 @@ pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
             .into_iter()
             .filter_map(|(name, amount)| Some((name, amount?)))
             .collect(),
+        quotas,
     })
+}
+
+fn is_empty(node: &Located) -> bool {
+    matches!(&node.node, Node::Map(entries) if entries.is_empty())
 }
 
 /// A map of resources to quantities; null removes where that means something.
@@ -113,6 +123,9 @@ pub(super) fn apply(
 ) {
     let part = whole(recipe, entry);
     for index in work.selected(recipe, entry) {
+        if work.before[index].is("", "LimitRange") && resources.containers.is_empty() {
+            quotas::cap_range(work, index, &resources.max, part);
+        }
         let mut places: Vec<String> = roots
             .containers(&work.before[index])
             .into_iter()
@@ -172,15 +185,26 @@ fn change(work: &mut Work<'_>, index: usize, place: &str, resources: &Resources,
 
 fn cap(work: &mut Work<'_>, index: usize, place: &str, max: &[(String, String)], part: Part) {
     for kind in ["requests", "limits"] {
-        for (name, most) in max {
-            let path = pointer::join(&format!("{place}/{kind}"), name);
-            let now = work.objects[index].pointer(&path).and_then(quantity);
-            if now.is_some() {
-                work.used(part);
-            }
-            if now > Quantity::parse(most) {
-                work.assign(index, &path, Value::from(most.as_str()), "T-7", part);
-            }
+        lower(work, index, &format!("{place}/{kind}"), max, part);
+    }
+}
+
+/// Lowers the amounts at one place that are more than they may be.
+pub(super) fn lower(
+    work: &mut Work<'_>,
+    index: usize,
+    place: &str,
+    max: &[(String, String)],
+    part: Part,
+) {
+    for (name, most) in max {
+        let path = pointer::join(place, name);
+        let now = work.objects[index].pointer(&path).and_then(quantity);
+        if now.is_some() {
+            work.used(part);
+        }
+        if now > Quantity::parse(most) {
+            work.assign(index, &path, Value::from(most.as_str()), "T-7", part);
         }
     }
 }
@@ -196,7 +220,8 @@ fn above(work: &Work<'_>, index: usize, place: &str) -> Option<String> {
     })
 }
 
-fn quantity(value: &Value) -> Option<Quantity> {
+/// A quantity as a text or a number.
+pub(super) fn quantity(value: &Value) -> Option<Quantity> {
     match value {
         Value::String(text) => Quantity::parse(text),
         Value::Number(number) => Quantity::parse(&number.to_string()),

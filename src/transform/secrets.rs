@@ -2,10 +2,13 @@
 //!
 //! What counts as a secret is data (`targets.yaml`, `rewrites: secret`): values of Secrets, keys of
 //! routes, webhook secrets, environment values that are called like one. Values come from the recipe,
-//! from the environment or from a file, and are read when the recipe is.
+//! from the environment or from a file, and are read when the recipe is. Of a value in a store such as
+//! Vault only its place is named ([`external`]): B's operator reads it, with rights Ferry never has.
 //!
 //! Nothing here is random: the same seed gives the same copy, so that a plan can be made twice. What is
 //! derived from the seed says nothing about the original.
+
+pub mod external;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,13 +22,14 @@ use regex::Regex;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use self::external::External;
 use super::apply::{entries, whole};
 use super::fault::Faults;
-use super::grammar;
 use super::parse::{Fields, entries_of, in_words, select_of, text, texts};
 use super::recipe::{Placed, Transform};
 use super::select::{Glob, Select};
 use super::work::{Part, Work};
+use super::{grammar, guard};
 use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites};
@@ -42,7 +46,16 @@ pub struct Secrets {
     /// What every value becomes.
     pub scrub: Option<Scrub>,
     /// Keys of Secrets that get a value of their own.
-    pub set: Vec<(Placed<String>, Sensitive)>,
+    pub set: Vec<(Placed<String>, Given)>,
+}
+
+/// Where a value of B's own comes from.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// It is known.
+    Value(Sensitive),
+    /// B's operator reads it from a store.
+    External(External),
 }
 
 /// What a secret value becomes.
@@ -76,6 +89,7 @@ impl fmt::Debug for Sensitive {
     }
 }
 
+pub(super) use self::external::STORES;
 pub(super) const MODES: [&str; 5] = ["redact", "random", "hash", "drop", "keep"];
 const REDACTED: &str = "REDACTED";
 const HASH: &str = "hash:";
@@ -105,7 +119,7 @@ pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
         let entries = entries_of(node, &node.span, "`set`", faults).unwrap_or_default();
         let mut list = Vec::new();
         for (key, node) in entries {
-            if let Some(value) = sensitive(node, faults) {
+            if let Some(value) = given(node, faults) {
                 let key = Placed {
                     value: key.text.clone(),
                     span: key.span.clone(),
@@ -166,6 +180,18 @@ fn scrub(
     }
 }
 
+/// What [`sensitive`] reads, or `{externalSecret: …}`.
+fn given(node: &Located, faults: &mut Faults) -> Option<Given> {
+    let elsewhere = match &node.node {
+        Node::Map(entries) => entries.iter().any(|(key, _)| key.text == external::KEY),
+        _ => false,
+    };
+    match elsewhere {
+        true => external::parse(node, faults).map(Given::External),
+        false => sensitive(node, faults).map(Given::Value),
+    }
+}
+
 /// A text, `{value: …}`, `{env: NAME}` or `{file: PATH}`.
 fn sensitive(node: &Located, faults: &mut Faults) -> Option<Sensitive> {
     if let Node::Scalar(_) = &node.node {
@@ -211,7 +237,8 @@ pub(super) fn apply_all(work: &mut Work<'_>, knowledge: &Knowledge) {
             _ => None,
         })
     };
-    let mut kept = BTreeSet::new();
+    let mut kept: BTreeSet<(usize, String)> =
+        guard::own_values(work, knowledge).into_iter().collect();
     for (recipe, entry, secrets) in all() {
         for index in work.selected(recipe, entry) {
             // A value that is given is not scrubbed by another entry.
@@ -294,16 +321,21 @@ fn set(work: &mut Work<'_>, index: usize, secrets: &Secrets, part: Part) {
     if !work.before[index].is("", "Secret") {
         return;
     }
-    for (key, value) in &secrets.set {
+    let mut stored = Vec::new();
+    for (key, given) in &secrets.set {
         let path = pointer::join("/data", &key.value);
-        work.assign(
-            index,
-            &path,
-            STANDARD.encode(value.0.as_slice()).into(),
-            "T-10",
-            part,
-        );
+        match given {
+            Given::Value(value) => {
+                let value = STANDARD.encode(value.0.as_slice());
+                work.assign(index, &path, value.into(), "T-10", part);
+            }
+            Given::External(external) => {
+                work.unassign(index, &path, "T-10", part);
+                stored.push((key.value.as_str(), external));
+            }
+        }
     }
+    external::add(work, index, &stored, part);
 }
 
 /// One secret value.

@@ -32,6 +32,8 @@ const OWN: [&str; 13] = [
 const DIRECTIVE: &str = "$patch";
 /// Takes plain values out of a list.
 const DELETE: &str = "$deleteFromPrimitiveList/";
+/// Names the only keys a map has afterwards: of `emptyDir`, `hostPath` … one alone may be there.
+const RETAIN: &str = "$retainKeys";
 
 /// The keyed lists of one kind.
 pub(super) struct Lists<'k> {
@@ -114,7 +116,14 @@ impl<'k> Lists<'k> {
         let Some(map) = value.as_object_mut() else {
             return Ok(());
         };
-        for (key, change) in patch.iter().filter(|(key, _)| *key != DIRECTIVE) {
+        if let Some(kept) = patch.get(RETAIN) {
+            retain(map, kept, patch)?;
+        }
+        let directives = [DIRECTIVE, RETAIN];
+        for (key, change) in patch {
+            if directives.contains(&key.as_str()) {
+                continue;
+            }
             if let Some(list) = key.strip_prefix(DELETE) {
                 let gone = change.as_array().ok_or(format!("`{key}` must be a list"))?;
                 if let Some(Value::Array(items)) = map.get_mut(list) {
@@ -184,6 +193,29 @@ impl<'k> Lists<'k> {
         *value = Value::Array(items);
         Ok(())
     }
+}
+
+/// Takes every key out of a map that is not among those to keep. A patch that sets another one
+/// contradicts itself.
+fn retain(
+    map: &mut Map<String, Value>,
+    kept: &Value,
+    patch: &Map<String, Value>,
+) -> Result<(), String> {
+    let names: Option<Vec<&str>> = kept
+        .as_array()
+        .and_then(|names| names.iter().map(Value::as_str).collect());
+    let names = names.ok_or(format!("`{RETAIN}` must be a list of keys"))?;
+    let set = |(key, value): &(&String, &Value)| !key.starts_with('$') && !value.is_null();
+    if let Some((other, _)) = patch
+        .iter()
+        .filter(set)
+        .find(|(key, _)| !names.contains(&key.as_str()))
+    {
+        return Err(format!("`{other}` is set, and `{RETAIN}` does not name it"));
+    }
+    map.retain(|key, _| names.contains(&key.as_str()));
+    Ok(())
 }
 
 /// The smallest value in which a pointer leads to an empty list; numbers lead through lists.
@@ -262,8 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn only_the_keys_to_retain_stay() {
+        let spec = merged(json!({"containers": [
+            {"name": "web", "$retainKeys": ["name", "image", "env"], "image": "c"}]}))
+        .unwrap();
+        assert_eq!(
+            spec["containers"][0],
+            json!({"name": "web", "image": "c", "env": [{"name": "A", "value": "1"}]})
+        );
+        let refused = merged(json!({"$retainKeys": ["containers"], "hostNetwork": true}));
+        assert!(refused.unwrap_err().contains("`hostNetwork` is set"));
+        assert!(merged(json!({"$retainKeys": "containers"})).is_err());
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
-        assert!(merged(json!({"$retainKeys": ["a"]})).is_err());
+        assert!(merged(json!({"$setElementOrder/containers": ["a"]})).is_err());
         assert!(
             merged(json!({"containers": [{"image": "x"}]}))
                 .unwrap_err()

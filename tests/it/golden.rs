@@ -9,6 +9,13 @@ mod pair;
 mod properties;
 mod server;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use ferry::graph::{self, GraphInput};
+use ferry::knowledge::Knowledge;
+
 use crate::support::root;
 
 /// One test for each case, and one that no case is forgotten.
@@ -27,7 +34,7 @@ macro_rules! cases {
         #[test]
         fn every_folder_is_a_case() {
             let known: Vec<_> = NAMES.iter().map(|name| case::folder(name)).collect();
-            for entry in std::fs::read_dir(root().join("tests/golden")).unwrap() {
+            for entry in fs::read_dir(root().join("tests/golden")).unwrap() {
                 let path = entry.unwrap().path();
                 assert!(
                     known.contains(&path) || !path.join("objects.yaml").exists(),
@@ -69,4 +76,31 @@ cases! {
     tekton
     traefik
     zalando_postgres
+}
+
+#[test]
+fn the_example_is_drawn_as_before() {
+    let shop = root().join("examples/shop");
+    let mut files: Vec<PathBuf> = ["crds", "cluster", "manifests"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(shop.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let objects: Vec<_> = files.iter().flat_map(|file| case::objects(file)).collect();
+    let graph = graph::build(&GraphInput {
+        objects: &objects,
+        crds: &[],
+        produced: &[],
+        owners: &BTreeMap::new(),
+        on_b: &BTreeSet::new(),
+        knowledge: Knowledge::builtin(),
+    });
+    let file = root().join("tests/golden/shop-graph.txt");
+    let wrong = case::compare(&file, &draw::graph(&graph.unwrap()));
+    assert!(
+        wrong.is_none(),
+        "BLESS=1 writes it anew:\n{}",
+        wrong.unwrap()
+    );
 }

@@ -15,7 +15,6 @@ mod archive;
 mod bad_input;
 mod bench;
 mod capture;
-mod cases;
 mod checks;
 mod cutover;
 mod data;

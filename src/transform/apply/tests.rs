@@ -9,6 +9,9 @@ use crate::yaml;
 
 mod chosen;
 mod converted;
+mod entries;
+mod support;
+mod texts;
 
 const SHOP: [&str; 12] = [
     include_str!("../../../examples/shop/manifests/00-namespace.yaml"),

@@ -30,6 +30,14 @@ pub(in crate::transform) static INGRESS_CLASS: Shape = class("ingressClass", NAM
 pub(in crate::transform) static GATEWAY_CLASS: Shape = class("gatewayClass", NAMES_OF_CLASSES);
 pub(in crate::transform) static PRIORITY_CLASS: Shape = class("priorityClass", NAMES_OF_CLASSES);
 pub(in crate::transform) static RUNTIME_CLASS: Shape = class("runtimeClass", NAMES_OF_CLASSES);
+pub(in crate::transform) static SECRET_STORE: Shape = class(
+    "secretStore",
+    &[must(
+        "map",
+        PAIRS,
+        "Cluster secret stores of the source, and what they become.",
+    )],
+);
 
 pub(in crate::transform) static ENDPOINT: Shape = class(
     "endpoint",
@@ -130,6 +138,12 @@ pub(in crate::transform) static RESOURCES: Shape = class(
             Need::Some,
             Form::Map(&QUANTITY),
             "What neither a request nor a limit may exceed.",
+        ),
+        key(
+            "quotas",
+            Need::Some,
+            Form::Flag,
+            "Whether ResourceQuotas follow what their namespaces ask for; false when absent.",
         ),
     ],
 );
@@ -279,11 +293,43 @@ pub(in crate::transform) static SECRETS: Shape = class(
         key(
             "set",
             Need::Some,
-            Form::Map(&VALUE),
+            Form::Map(&GIVEN),
             "Keys of Secrets, and the values they get.",
         ),
     ],
 );
+
+/// A value, or where the target's own operator finds it.
+const GIVEN: Form = Form::Either(&[Form::Text, Form::Shape(&SENSITIVE), Form::Shape(&ELSEWHERE)]);
+
+pub(in crate::transform) static ELSEWHERE: Shape = Shape {
+    id: "elsewhere",
+    what: "a value in a store of secrets",
+    keys: &[must(
+        "externalSecret",
+        Form::Shape(&EXTERNAL),
+        "Where the External Secrets operator of the target reads it.",
+    )],
+};
+
+pub(in crate::transform) static EXTERNAL: Shape = Shape {
+    id: "externalSecret",
+    what: "externalSecret",
+    keys: &[
+        must("store", Form::Text, "The name of the store."),
+        may(
+            "kind",
+            Form::Word(|| crate::transform::secrets::STORES.to_vec()),
+            "What the store is; ClusterSecretStore when absent.",
+        ),
+        must(
+            "key",
+            Form::Text,
+            "The secret in the store, as in apps/shop.",
+        ),
+        may("property", Form::Text, "One value of that secret."),
+    ],
+};
 
 /// A text, or where one comes from.
 const VALUE: Form = Form::Either(&[Form::Text, Form::Shape(&SENSITIVE)]);

@@ -182,6 +182,11 @@ pub(in crate::transform) static ENTRY: Shape = Shape {
             &more::RUNTIME_CLASS,
             "T-6: names of runtime classes.",
         ),
+        transform(
+            "secretStore",
+            &more::SECRET_STORE,
+            "T-10: names of cluster secret stores.",
+        ),
         transform("scheduling", &more::SCHEDULING, "T-6: where pods may run."),
         transform(
             "exposure",

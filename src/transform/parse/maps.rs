@@ -22,16 +22,15 @@ pub(super) fn classes(
     span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Vec<Mapping<String>>> {
+    let valid = |name: &str| name.is_empty() && class == Class::Storage || is_dns_name(name);
+    let help = "use lower-case letters, digits, `-` and `.`";
     map(
         body,
         span,
         class.shape(),
         "a class name",
         faults,
-        |name| match name.is_empty() && class == Class::Storage || is_dns_name(name) {
-            true => Ok(name.to_owned()),
-            false => Err("use lower-case letters, digits, `-` and `.`".into()),
-        },
+        named(valid, help),
     )
 }
 
@@ -93,16 +92,14 @@ pub(super) fn domains(
     span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Vec<Mapping<String>>> {
+    let domain = named(is_dns_name, "write it as `cluster.local`");
     map(
         body,
         span,
         &grammar::CLUSTER_DOMAIN,
         "a DNS domain",
         faults,
-        |name| match is_dns_name(name) {
-            true => Ok(name.to_owned()),
-            false => Err("write it as `cluster.local`".into()),
-        },
+        domain,
     )
 }
 
@@ -112,16 +109,17 @@ pub(super) fn namespaces(
     span: &Range<usize>,
     faults: &mut Faults,
 ) -> Option<Vec<Mapping<String>>> {
+    let label = named(
+        is_dns_label,
+        "use 1 to 63 lower-case letters, digits and `-`",
+    );
     map(
         body,
         span,
         &grammar::NAMESPACE,
         "a namespace",
         faults,
-        |name| match is_dns_label(name) {
-            true => Ok(name.to_owned()),
-            false => Err("use 1 to 63 lower-case letters, digits and `-`".into()),
-        },
+        label,
     )
 }
 
@@ -156,6 +154,17 @@ pub(super) fn hosts(
         }
     }
     Some(map)
+}
+
+/// Takes a name as it is, when it is valid.
+fn named(
+    valid: impl Fn(&str) -> bool,
+    help: &'static str,
+) -> impl Fn(&str) -> Result<String, String> {
+    move |name| match valid(name) {
+        true => Ok(name.to_owned()),
+        false => Err(help.to_owned()),
+    }
 }
 
 fn map<T>(

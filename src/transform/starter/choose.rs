@@ -62,6 +62,12 @@ impl ClassKind {
             ),
             Class::Priority => kind("scheduling.k8s.io", "PriorityClass", "/value", None),
             Class::Runtime => kind("node.k8s.io", "RuntimeClass", "/handler", None),
+            Class::SecretStore => kind(
+                "external-secrets.io",
+                "ClusterSecretStore",
+                "/spec/provider/vault/server",
+                None,
+            ),
         }
     }
 

@@ -128,7 +128,7 @@ pub async fn check(name: &str) {
 }
 
 /// What differs from a file; writes the file when asked to.
-fn compare(file: &Path, text: &str) -> Option<String> {
+pub fn compare(file: &Path, text: &str) -> Option<String> {
     if std::env::var_os("BLESS").is_some() {
         fs::write(file, text).unwrap();
         return None;

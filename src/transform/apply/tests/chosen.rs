@@ -1,45 +1,10 @@
-//! T-3 and T-6 to T-13: what entries choose for the objects they select.
+//! T-3 and T-6 to T-8: what entries choose for the objects they select.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use super::support::{all, at, config, deployment, messages};
 use super::*;
 use crate::capture::{Consistency, Proof, SavedVolume, Volume, VolumeMode};
 use crate::finding::Verdict;
 use crate::transform::Source;
-
-fn all(values: Vec<Value>) -> Vec<Object> {
-    let objects = values.into_iter().map(Object::new);
-    objects.map(|object| object.unwrap()).collect()
-}
-
-fn deployment(pod: Value) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "n"},
-        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}},
-            "template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}},
-    })
-}
-
-fn config(data: Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": data})
-}
-
-fn secret(kind: &str, data: Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "Secret", "type": kind,
-        "metadata": {"name": "s", "namespace": "n"}, "data": data})
-}
-
-fn at<'o>(done: &'o Transformed, index: usize, path: &str) -> &'o Value {
-    done.objects[index].pointer(path).unwrap_or(&Value::Null)
-}
-
-fn messages(done: &Transformed) -> Vec<&str> {
-    done.findings
-        .iter()
-        .map(|one| one.message.as_str())
-        .collect()
-}
 
 #[test]
 fn t_3_a_new_name_is_followed_by_references_claims_and_dns() {
@@ -273,6 +238,75 @@ fn t_7_resources_are_set_and_capped() {
     );
 }
 
+/// A namespace with a Deployment of three pods, a range and a quota.
+fn bounded(range: Value, hard: Value) -> Vec<Object> {
+    let of = |kind: &str, spec: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "b", "namespace": "n"}, "spec": spec});
+    all(vec![
+        deployment(json!({"containers": [
+            {"name": "a", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}},
+            {"name": "b"}]})),
+        of("LimitRange", json!({"limits": [range]})),
+        of("ResourceQuota", json!({"hard": hard})),
+    ])
+}
+
+#[test]
+fn t_7_ranges_and_quotas_follow_what_pods_ask_for() {
+    let objects = bounded(
+        json!({"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "200m"}, "min": {"cpu": "600m"}, "max": {"cpu": "4"}}),
+        json!({"requests.cpu": "10", "limits.cpu": "20", "pods": "10", "requests.storage": "1Ti", "count/secrets": "9"}),
+    );
+    let recipe = "- scale: {replicas: 1}\n- resources: {max: {cpu: 500m}, quotas: true}\n";
+    let done = run(&objects, recipe);
+    assert_eq!(
+        at(&done, 1, "/spec/limits/0"),
+        &json!({"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "200m"}, "min": {"cpu": "500m"}, "max": {"cpu": "4"}})
+    );
+    // On A three pods of 1.2 and 3 processors; on B one of 0.7 and 1.
+    assert_eq!(
+        at(&done, 2, "/spec/hard"),
+        &json!({"requests.cpu": "7100m", "limits.cpu": "12", "pods": "8", "requests.storage": "1Ti", "count/secrets": "9"})
+    );
+    assert_eq!(messages(&done), Vec::<&str>::new());
+    assert_eq!(run(&done.objects, recipe).objects, done.objects);
+}
+
+#[test]
+fn t_7_pods_that_a_range_or_quota_refuses_are_told() {
+    let objects = bounded(
+        json!({"type": "Container", "min": {"cpu": "100m"}, "max": {"cpu": "2"}}),
+        json!({"requests.cpu": "3"}),
+    );
+    let done = run(
+        &objects,
+        "- scale: {replicas: 4}\n- resources: {containers: [b], requests: {cpu: 50m}}\n",
+    );
+    assert_eq!(
+        messages(&done),
+        [
+            "LimitRange n/b refuses its pods: 50m of cpu, and its `min` is 100m",
+            "the quota allows 3 of requests.cpu, and its pods ask for 4200m",
+        ]
+    );
+    let done = run(
+        &objects,
+        "- resources: {select: {kind: ResourceQuota}, quotas: true}\n",
+    );
+    assert_eq!(at(&done, 2, "/spec/hard/requests.cpu"), "3");
+}
+
+#[test]
+fn s_58_an_identity_in_a_cloud_is_kept_and_told() {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": "n",
+        "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"}}});
+    let objects = all(vec![account]);
+    let done = apply(&objects, &[], Knowledge::builtin()).unwrap();
+    assert_eq!(messages(&done), ["the account acts as an identity of A's"]);
+    assert_eq!(done.objects, objects);
+    let own = "- annotations: {set: {eks.amazonaws.com/role-arn: 'arn:aws:iam::2:role/b'}}\n";
+    assert_eq!(messages(&run(&objects, own)), Vec::<&str>::new());
+}
+
 fn volume(claim: &Object, capacity: u64, used: u64) -> Volume {
     Volume {
         claim: claim.id(),
@@ -341,390 +375,4 @@ fn t_8_a_claim_that_several_pods_share_is_told() {
         messages(&done),
         ["Deployment.apps n/web has 3 replicas, and only one node can mount the claim"]
     );
-}
-
-#[test]
-fn t_9_text_is_replaced_at_once_and_only_where_asked() {
-    let encoded = STANDARD.encode("level=debug");
-    let objects = all(vec![
-        config(json!({"app.conf": "level=debug\npool=20\n"})),
-        secret("Opaque", json!({"x": encoded})),
-        deployment(
-            json!({"containers": [{"name": "c", "args": ["--level=debug"], "env": [{"name": "L", "value": "level=debug"}]}]}),
-        ),
-    ]);
-    let recipe = "- text:
-    replace: [{find: level=debug, with: level=info}, {regex: 'pool=(\\d)\\d\\b', with: 'pool=$1', max: 1}]
-  optional: true
-";
-    let done = run(&objects, recipe);
-    assert_eq!(at(&done, 0, "/data/app.conf"), "level=info\npool=2\n");
-    assert_eq!(at(&done, 1, "/data/x"), &json!(encoded));
-    let container = at(&done, 2, "/spec/template/spec/containers/0");
-    assert_eq!(container["args"][0], "--level=info");
-    assert_eq!(container["env"][0]["value"], "level=info");
-    assert_eq!(run(&done.objects, recipe).objects, done.objects);
-    let done = run(
-        &objects,
-        "- text: {in: [secrets], replace: [{find: debug, with: info}]}\n",
-    );
-    assert_eq!(
-        at(&done, 1, "/data/x"),
-        &json!(STANDARD.encode("level=info"))
-    );
-}
-
-#[test]
-fn t_9_what_finds_nothing_too_much_or_itself_is_refused() {
-    let objects = all(vec![config(json!({"a": "one one", "b": "two"}))]);
-    let found = refused(
-        &objects,
-        "- text: {replace: [{find: three, with: x}]}
-- text: {replace: [{find: one, with: x, max: 1}]}
-- text: {replace: [{find: two, with: two two}]}
-",
-    );
-    assert_eq!(
-        found,
-        [
-            "`one` is found 2 times, and at most 1 were expected",
-            "the replacement would change its own result in ConfigMap n/c",
-            "the text rule for `three` matches nothing",
-        ]
-    );
-    assert_eq!(
-        refused(
-            &objects,
-            "- text: {replace: [{find: one, with: x}, {regex: 'ne o', with: z}]}\n"
-        )[0],
-        "two replacements want the same characters of ConfigMap n/c"
-    );
-}
-
-#[test]
-fn t_9_an_immutable_object_whose_data_changes_is_told() {
-    let mut value = config(json!({"a": "one"}));
-    value["immutable"] = json!(true);
-    let done = run(
-        &all(vec![value]),
-        "- text: {replace: [{find: one, with: x}]}\n",
-    );
-    assert_eq!(
-        messages(&done),
-        ["the object is immutable and its data changes"]
-    );
-}
-
-#[test]
-fn t_10_scrubbed_secrets_leave_nothing_of_a_behind() {
-    let mut pod = deployment(json!({"containers": [{"name": "c", "env": [
-        {"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "MODE", "value": "prod"}]}]}));
-    pod["metadata"]["annotations"] =
-        json!({"kubectl.kubernetes.io/last-applied-configuration": "{\"p\":\"hunter2\"}"});
-    let docker = STANDARD.encode("{\"auths\":{}}");
-    let mut pull = secret(
-        "kubernetes.io/dockerconfigjson",
-        json!({".dockerconfigjson": docker}),
-    );
-    pull["metadata"]["name"] = json!("pull");
-    let objects = all(vec![
-        secret(
-            "Opaque",
-            json!({"password": STANDARD.encode("hunter2"), "user": STANDARD.encode("me"), "bin": "/////w=="}),
-        ),
-        pod,
-        pull,
-    ]);
-    let recipe = "- secrets: {keys: [user], scrub: keep}
-- secrets: {scrub: redact, set: {token: {value: new}}, select: {kind: [Secret, Deployment], name: [s, web, pull]}}
-";
-    // The second entry's `set` is for one Secret only.
-    let recipe = recipe.replace(", set: {token: {value: new}}", "");
-    let set = "- secrets: {select: {kind: Secret, name: s}, set: {token: {value: new}}}\n";
-    let text = format!("{recipe}{set}");
-    let done = run(&objects, &text);
-    let decoded = |key: &str| {
-        let text = at(&done, 0, &format!("/data/{key}")).as_str().unwrap();
-        String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
-    };
-    assert_eq!(
-        ["password", "user", "bin", "token"].map(decoded),
-        ["REDACTED", "me", "REDACTED", "new"]
-    );
-    assert!(!done.objects[1].value().to_string().contains("hunter2"));
-    assert_eq!(
-        at(&done, 1, "/spec/template/spec/containers/0/env/1/value"),
-        "prod"
-    );
-    assert_eq!(at(&done, 2, "/data/.dockerconfigjson"), &json!(docker));
-    assert_eq!(
-        messages(&done),
-        ["credentials for pulling images are not scrubbed"]
-    );
-    assert_eq!(run(&done.objects, &text).objects, done.objects);
-}
-
-#[test]
-fn t_10_random_values_need_a_seed_and_are_stable() {
-    let objects = all(vec![secret(
-        "Opaque",
-        json!({"a": STANDARD.encode("abc123"), "b": STANDARD.encode("abc123")}),
-    )]);
-    let recipe = "- secrets: {scrub: random, seed: {value: s}}\n";
-    let done = run(&objects, recipe);
-    let (a, b) = (at(&done, 0, "/data/a"), at(&done, 0, "/data/b"));
-    assert_ne!(a, b);
-    assert_ne!(a, &json!(STANDARD.encode("abc123")));
-    assert_eq!(run(&done.objects, recipe).objects, done.objects);
-    let text = "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {name: t}\ntransforms:\n- secrets: {scrub: random}\n";
-    let error = Recipe::parse("t.yaml", text).unwrap_err();
-    assert_eq!(
-        error.faults[0].to_string(),
-        "`scrub: random` needs a `seed`"
-    );
-}
-
-#[test]
-fn t_11_endpoints_and_cluster_domains_follow_in_text() {
-    let objects = all(vec![
-        config(json!({"url": "jdbc:x://db.prod.example:5432/a?h=web.n.svc.cluster.local"})),
-        json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "e", "namespace": "n"},
-            "subsets": [{"addresses": [{"ip": "10.0.0.7"}]}]}),
-    ]);
-    let done = run(
-        &objects,
-        "- endpoint: {map: {db.prod.example:5432: db.staging.example:6432, 10.0.0.7: 10.1.0.7}}
-- clusterDomain: {map: {cluster.local: b.internal}}
-",
-    );
-    assert_eq!(
-        at(&done, 0, "/data/url"),
-        "jdbc:x://db.staging.example:6432/a?h=web.n.svc.b.internal"
-    );
-    assert_eq!(at(&done, 1, "/subsets/0/addresses/0/ip"), "10.1.0.7");
-}
-
-#[test]
-fn t_11_an_address_of_a_service_in_text_is_told() {
-    let objects = all(vec![
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "namespace": "n"}}),
-        config(json!({"h": "host=10.96.0.12;"})),
-    ]);
-    let mut raw = objects.clone();
-    raw[0].value_mut()["spec"] = json!({"clusterIP": "10.96.0.12"});
-    let source = Source {
-        raw: raw.iter().collect(),
-        ..Source::new(&objects)
-    };
-    let done = apply_to(&source, &[], Knowledge::builtin()).unwrap();
-    assert_eq!(
-        messages(&done),
-        ["the address of Service n/db on A is written here"]
-    );
-}
-
-#[test]
-fn t_13_the_clone_guard_keeps_a_copy_quiet() {
-    let objects = all(vec![
-        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "mail", "namespace": "n"}, "spec": {"suspend": false}}),
-        json!({"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "le", "namespace": "n"},
-            "spec": {"acme": {"server": "https://acme-v02.api.letsencrypt.org/directory"}}}),
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "n",
-            "annotations": {"external-dns.alpha.kubernetes.io/hostname": "shop.example", "k": "v"}}}),
-        json!({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "q", "namespace": "n"}}),
-        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "open", "namespace": "n"},
-            "spec": {"podSelector": {}, "egress": [{}]}}),
-    ]);
-    let recipe = "- cloneGuard: {allow: [10.0.0.0/8]}\n- namespace: {map: {n: staging}, }\n  optional: true\n";
-    let done = run(&objects, recipe);
-    assert_eq!(at(&done, 0, "/spec/suspend"), true);
-    assert_eq!(
-        at(&done, 1, "/spec/acme/server"),
-        "https://acme-staging-v02.api.letsencrypt.org/directory"
-    );
-    assert_eq!(at(&done, 2, "/metadata/annotations"), &json!({"k": "v"}));
-    assert_eq!(
-        done.objects[3].annotation("autoscaling.keda.sh/paused"),
-        Some("true")
-    );
-    let policy = &done.objects[5];
-    assert_eq!(
-        (policy.kind(), policy.namespace()),
-        ("NetworkPolicy", Some("staging"))
-    );
-    assert_eq!(done.origins[5], None);
-    assert_eq!(
-        at(&done, 5, "/spec/egress/2/to/0/ipBlock/cidr"),
-        "10.0.0.0/8"
-    );
-    assert!(messages(&done).contains(&"this policy allows more than the clone guard does"));
-    assert_eq!(run(&done.objects, recipe).objects, done.objects);
-    let done = run(&objects, "- cloneGuard: {except: [egress, suspend]}\n");
-    assert_eq!(at(&done, 0, "/spec/suspend"), false);
-    assert_eq!(done.objects.len(), 5);
-}
-
-#[test]
-fn two_entries_may_not_disagree_unless_one_says_that_it_wins() {
-    let objects = all(vec![deployment(json!({}))]);
-    let two = |more: &str| {
-        format!("- scale: {{replicas: 1}}\n- scale: {{select: {{name: web}}, replicas: 2}}\n{more}")
-    };
-    assert_eq!(
-        refused(&objects, &two("")),
-        ["two entries disagree about /spec/replicas of Deployment.apps n/web"]
-    );
-    let done = run(&objects, &two("  override: true\n"));
-    assert_eq!(at(&done, 0, "/spec/replicas"), 2);
-    assert_eq!(
-        refused(
-            &objects,
-            "- scale: {replicas: 1}\n- patch: {select: {name: web}, merge: {spec: {replicas: 4}}}\n"
-        ),
-        ["two entries disagree about /spec/replicas of Deployment.apps n/web"]
-    );
-}
-
-#[test]
-fn an_expression_that_fails_on_an_object_fails_the_recipe() {
-    let objects = all(vec![deployment(json!({})), config(json!({}))]);
-    let done = run(
-        &objects,
-        "- scale: {select: {cel: 'has(object.spec) && object.spec.replicas > 2'}, replicas: 1}\n",
-    );
-    assert_eq!(at(&done, 0, "/spec/replicas"), 1);
-    assert_eq!(
-        refused(
-            &objects,
-            "- scale: {select: {cel: object.spec.replicas > 2}, replicas: 1}\n"
-        ),
-        ["the expression fails on ConfigMap n/c"]
-    );
-}
-
-#[test]
-fn objects_are_selected_by_their_fields() {
-    let service = |name: &str, kind: &str| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "n"}, "spec": {"type": kind}});
-    let objects = all(vec![
-        service("a", "LoadBalancer"),
-        service("b", "ClusterIP"),
-        config(json!({})),
-    ]);
-    let labelled = |select: &str| {
-        let done = run(
-            &objects,
-            &format!("- labels: {{select: {{{select}}}, set: {{l: v}}}}\n"),
-        );
-        let labelled = done
-            .objects
-            .iter()
-            .filter(|object| object.label("l").is_some());
-        labelled
-            .map(|object| object.name().to_owned())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(labelled("fields: {/spec/type: LoadBalancer}"), ["a"]);
-    assert_eq!(
-        labelled("fields: {/spec/type: [LoadBalancer, ClusterIP]}"),
-        ["a", "b"]
-    );
-    assert_eq!(
-        labelled("fields: {/spec/type: {notIn: [LoadBalancer]}}"),
-        ["b", "c"]
-    );
-    assert_eq!(labelled("fields: {/spec: {exists: false}}"), ["c"]);
-}
-
-#[test]
-fn a_json_patch_acts_at_every_place_of_a_pattern() {
-    let objects = all(vec![deployment(json!({"containers": [
-        {"name": "a", "image": "x", "ports": [1, 2]}, {"name": "b", "image": "y"}]}))]);
-    let done = run(
-        &objects,
-        "- patch:
-    select: {kind: Deployment}
-    jsonPatch:
-    - {op: add, path: '/spec/template/spec/containers[]/imagePullPolicy', value: Always}
-    - {op: replace, path: '/spec/template/spec/containers[name=b]/image', value: z}
-    - {op: remove, path: '/spec/template/spec/containers[name=a]/ports[]'}
-",
-    );
-    assert_eq!(
-        at(&done, 0, "/spec/template/spec/containers"),
-        &json!([
-            {"name": "a", "image": "x", "ports": [], "imagePullPolicy": "Always"},
-            {"name": "b", "image": "z", "imagePullPolicy": "Always"},
-        ])
-    );
-    assert_eq!(
-        refused(
-            &objects,
-            "- patch: {select: {kind: Deployment}, jsonPatch: [{op: remove, path: '/spec/template/spec/containers[name=c]'}]}\n"
-        ),
-        ["the patch fails on Deployment.apps n/web"]
-    );
-}
-
-#[test]
-fn a_strategic_merge_needs_a_known_kind() {
-    let objects = all(vec![
-        deployment(json!({"containers": [{"name": "a", "image": "x"}, {"name": "b"}]})),
-        json!({"apiVersion": "x.y/v1", "kind": "W", "metadata": {"name": "w"}, "spec": {}}),
-    ]);
-    let patch = |kind: &str| {
-        format!(
-            "- patch: {{select: {{kind: {kind}}}, strategic: {{spec: {{template: {{spec: {{containers: [{{name: a, image: z}}]}}}}}}}}}}\n"
-        )
-    };
-    let done = run(&objects, &patch("Deployment"));
-    assert_eq!(
-        at(&done, 0, "/spec/template/spec/containers"),
-        &json!([{"name": "a", "image": "z"}, {"name": "b"}])
-    );
-    assert_eq!(
-        refused(&objects, &patch("W")),
-        ["no strategic merge for W.x.y w"]
-    );
-}
-
-#[test]
-fn t_2_digests_and_images_written_apart_follow() {
-    let (old, new) = (
-        "sha256:".to_owned() + &"a".repeat(64),
-        "sha256:".to_owned() + &"b".repeat(64),
-    );
-    let objects = all(vec![
-        deployment(
-            json!({"containers": [{"name": "a", "image": format!("r.a/x:1@{old}")}, {"name": "b", "image": format!("q.a/y@{old}")}]}),
-        ),
-        json!({"apiVersion": "x.y/v1", "kind": "W", "metadata": {"name": "w"}, "spec": {
-            "image": {"registry": "r.a", "repository": "team/x", "tag": "1"},
-            "other": {"repository": "r.a/team/y", "tag": "2"}, "git": {"repository": "r.a/code"}}}),
-    ]);
-    let done = run(
-        &objects,
-        &format!("- registry: {{map: {{r.a: r.b/m}}, digests: {{'{old}': '{new}'}}}}\n"),
-    );
-    let containers = at(&done, 0, "/spec/template/spec/containers");
-    assert_eq!(containers[0]["image"], json!(format!("r.b/m/x:1@{new}")));
-    assert_eq!(containers[1]["image"], json!(format!("q.a/y@{new}")));
-    assert_eq!(
-        at(&done, 1, "/spec"),
-        &json!({
-            "image": {"registry": "r.b", "repository": "m/team/x", "tag": "1"},
-            "other": {"repository": "r.b/m/team/y", "tag": "2"}, "git": {"repository": "r.a/code"}})
-    );
-}
-
-#[test]
-fn what_is_left_out_stays_on_a() {
-    let objects = all(vec![deployment(json!({})), config(json!({}))]);
-    let done = run(&objects, "- leaveOut: {select: {kind: Deployment}}\n");
-    assert_eq!(done.objects.len(), 1);
-    assert_eq!(done.origins, [Some(1)]);
-    let pairs: Vec<_> = done
-        .from(&objects)
-        .map(|(old, new)| (old.name(), new.name()))
-        .collect();
-    assert_eq!(pairs, [("c", "c")]);
 }
