@@ -95,6 +95,17 @@ async fn t_4h_a_release_goes_on_under_its_new_namespace_and_registry() {
     for gone in ["registry-a.testbed", "a.example.test", &home.name] {
         assert!(!manifest.contains(gone), "{gone} is in\n{manifest}");
     }
+    // Without new values the release's own count. The chart's are A's, and the image was never given.
+    let again = helm(
+        "b",
+        &target.name,
+        &["upgrade", "web", &chart, "--dry-run=server"],
+    )
+    .stdout;
+    for there in ["registry-b.testbed:5000/shop/web:7", "www.b.example.test"] {
+        assert!(again.contains(there), "{there} is not in\n{again}");
+    }
+    assert!(!again.contains("registry-a.testbed"), "{again}");
     // Helm refuses to touch what another release, or one of another namespace, owns.
     let image = "image=registry-b.testbed:5000/shop/web:8";
     let upgrade = ["upgrade", "web", &chart, "--reuse-values", "--set", image];
