@@ -18,12 +18,12 @@ mod connect;
 mod discovery;
 mod error;
 mod objects;
+mod page;
 mod pods;
 mod probe;
-
 mod request;
 pub mod rights;
-mod survey;
+pub(crate) mod survey;
 mod watch;
 
 pub use connect::ConnectOptions;

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::assemble::{Assembled, assemble};
-use super::closure::{CRD, roles, share};
+use super::closure::{CRD, named_roles, share};
 use super::error::CaptureError;
 use super::selection::{Chooser, Selection};
 use super::{Capture, DropClass, Dropped, listing, take};
@@ -331,7 +331,7 @@ fn select(objects: Vec<Object>, namespaces: &[String]) -> (Vec<Object>, Vec<Drop
             None => stay.push(outside(id)),
         }
     }
-    let named = roles(listed.iter());
+    let named = named_roles(listed.iter());
     let classes = SURFACE_KINDS.map(|(group, kind)| GroupKind::new(group, kind));
     for object in others {
         if object.is(RBAC, "ClusterRole") && named.contains(object.name()) {

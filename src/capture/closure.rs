@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::stream::{self, StreamExt};
 use serde_json::Value;
 
 use super::{Captured, DropClass, Dropped};
@@ -15,6 +16,9 @@ use crate::graph::references::{Reference, References};
 use crate::knowledge::Knowledge;
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
+
+/// Reads in flight at once.
+const PARALLEL: usize = 8;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// Kinds that are mapped to one of B's.
@@ -31,28 +35,32 @@ const CLASSES: [(&str, &str); 8] = [
 
 pub(super) const CRD: (&str, &str) = ("apiextensions.k8s.io", "CustomResourceDefinition");
 
-/// Reads the ClusterRoles and ClusterRoleBindings that belong to the namespaces.
-pub(super) async fn rbac(
+/// Reads the ClusterRoles that bindings among the objects name.
+pub(super) async fn roles(
     cluster: &Cluster,
     surface: &Surface,
-    namespaces: &BTreeSet<&str>,
     listed: &[Object],
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<Object>, ClusterError> {
-    let mut found = bindings(cluster, surface, namespaces, findings).await?;
     let kind = GroupKind::new(RBAC, "ClusterRole");
     let Some(resource) = surface.resource(&kind, None) else {
-        return Ok(found);
+        return Ok(Vec::new());
     };
-    for name in roles(listed.iter().chain(&found)) {
-        match cluster
-            .get(Place {
+    // Owned items: a stream of borrowed ones would keep this future from being spawned.
+    let mut answers = stream::iter(named_roles(listed.iter()))
+        .map(|name| async move {
+            let place = Place {
                 resource,
                 namespace: None,
                 name: &name,
-            })
-            .await
-        {
+            };
+            let role = cluster.get(place).await;
+            (name, role)
+        })
+        .buffered(PARALLEL);
+    let mut found = Vec::new();
+    while let Some((name, role)) = answers.next().await {
+        match role {
             Ok(role) => found.extend(role),
             Err(error) if error.is_forbidden() => findings.push(
                 Finding::new(
@@ -69,7 +77,7 @@ pub(super) async fn rbac(
 }
 
 /// Names of the ClusterRoles that bindings name.
-pub(super) fn roles<'a>(objects: impl Iterator<Item = &'a Object>) -> BTreeSet<String> {
+pub(super) fn named_roles<'a>(objects: impl Iterator<Item = &'a Object>) -> BTreeSet<String> {
     objects
         .filter(|object| object.is(RBAC, "RoleBinding") || object.is(RBAC, "ClusterRoleBinding"))
         .filter(|binding| binding.text("/roleRef/kind") == Some("ClusterRole"))
@@ -77,32 +85,32 @@ pub(super) fn roles<'a>(objects: impl Iterator<Item = &'a Object>) -> BTreeSet<S
         .collect()
 }
 
-async fn bindings(
+/// Reads the ClusterRoleBindings that grant something to the namespaces' service accounts; or says that
+/// the user may not.
+pub(super) async fn bindings(
     cluster: &Cluster,
     surface: &Surface,
     namespaces: &BTreeSet<&str>,
-    findings: &mut Vec<Finding>,
-) -> Result<Vec<Object>, ClusterError> {
+) -> Result<(Vec<Object>, Option<Finding>), ClusterError> {
     let kind = GroupKind::new(RBAC, "ClusterRoleBinding");
     let Some(resource) = surface.resource(&kind, None) else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     };
     match cluster.list(resource, None, &ListOptions::default()).await {
-        Ok(bindings) => Ok(bindings
-            .into_iter()
-            .filter_map(|binding| share(binding, namespaces))
-            .collect()),
+        Ok(bindings) => {
+            let bindings = bindings.into_iter();
+            let shares = bindings.filter_map(|binding| share(binding, namespaces));
+            Ok((shares.collect(), None))
+        }
         Err(error) if error.is_forbidden() => {
-            findings.push(
-                Finding::new(
-                    Verdict::Warn,
-                    "C-61",
-                    "cluster-wide rights of the namespaces' service accounts do not travel",
-                )
-                .because("the user may not list ClusterRoleBindings on the source cluster")
-                .remedy("bind the accounts on the target by hand, or capture as a user who may"),
-            );
-            Ok(Vec::new())
+            let unseen = Finding::new(
+                Verdict::Warn,
+                "C-61",
+                "cluster-wide rights of the namespaces' service accounts do not travel",
+            )
+            .because("the user may not list ClusterRoleBindings on the source cluster")
+            .remedy("bind the accounts on the target by hand, or capture as a user who may");
+            Ok((Vec::new(), Some(unseen)))
         }
         Err(error) => Err(error),
     }

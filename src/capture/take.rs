@@ -7,12 +7,12 @@ use super::error::CaptureError;
 use super::selection::{Chooser, Selection};
 use super::{Capture, closure, listing, volumes};
 use crate::cluster::rights::{self, Right};
-use crate::cluster::{Cluster, Place, survey};
+use crate::cluster::{Cluster, ListOptions, Place, survey};
 use crate::event::{Events, Stage};
 use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
 use crate::object::{GroupKind, Object};
-use crate::surface::Surface;
+use crate::surface::{ApiResource, Surface};
 
 /// Captures namespaces: lists, sorts, sanitises, chooses. Reads only.
 ///
@@ -33,25 +33,11 @@ pub async fn take(
         return Err(CaptureError::NothingSelected);
     }
     let created = jiff::Timestamp::now();
-    let surface = survey(cluster, events).await?;
-    let chooser = Chooser::new(selection, &surface);
-    let patterns = Chooser::unknown(selection, &chooser.kinds());
-    if !patterns.is_empty() {
-        return Err(CaptureError::UnknownKinds {
-            cluster: cluster.name().into(),
-            patterns,
-        });
-    }
-    events.started(Stage::Capture);
-    let table = &knowledge.sanitize;
-    let found = read_namespaces(cluster, &surface, &names).await?;
-    let order: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let wanted = |kind: &GroupKind| chooser.left_out(kind).is_none();
-    let mut listing = listing::list(cluster, &surface, &order, &wanted, table, events).await?;
-    let mut findings = gaps(cluster, &mut listing, selection).await?;
-    let mut listed = listing.objects;
-    listed.extend(found);
-    listed.extend(closure::rbac(cluster, &surface, &names, &listed, &mut findings).await?);
+    let Read {
+        surface,
+        listed,
+        mut findings,
+    } = read(cluster, selection, knowledge, &names, events).await?;
     let mounts = volumes::mounts(&listed);
     let Assembled {
         captured,
@@ -62,12 +48,13 @@ pub async fn take(
     let volumes = volumes::volumes(cluster, &surface, &captured, &mounts, events).await?;
     dropped.extend(volumes.dropped);
     dropped.sort_by(|a, b| a.id.cmp(&b.id));
+    let namespaces: Vec<String> = names.into_iter().map(Into::into).collect();
     events.finished(
         Stage::Capture,
         format!(
             "{} objects of {} travel, {} stay, {} volumes hold data",
             captured.len(),
-            order.join(", "),
+            namespaces.join(", "),
             dropped.len(),
             volumes.volumes.len()
         ),
@@ -75,11 +62,65 @@ pub async fn take(
     Ok(Capture {
         id: name(created),
         created,
-        namespaces: order,
+        namespaces,
         objects: captured,
         dropped,
         volumes: volumes.volumes,
         surface,
+        findings,
+    })
+}
+
+/// What there is, before any of it is judged.
+struct Read {
+    surface: Surface,
+    listed: Vec<Object>,
+    findings: Vec<Finding>,
+}
+
+/// Reads the surface and the namespaces, side by side as soon as it is known what is served.
+async fn read(
+    cluster: &Cluster,
+    selection: &Selection,
+    knowledge: &Knowledge,
+    names: &BTreeSet<&str>,
+    events: &Events,
+) -> Result<Read, CaptureError> {
+    let mut surface = survey::served(cluster, events).await?;
+    let chooser = Chooser::new(selection, &surface);
+    let patterns = Chooser::unknown(selection, &chooser.kinds());
+    if !patterns.is_empty() {
+        return Err(CaptureError::UnknownKinds {
+            cluster: cluster.name().into(),
+            patterns,
+        });
+    }
+    events.started(Stage::Capture);
+    let wanted = |kind: &GroupKind| chooser.left_out(kind).is_none();
+    let lists = async {
+        // First whether they are there: nothing is listed for a name that was misspelt.
+        let found = read_namespaces(cluster, &surface, names).await?;
+        let order: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let table = &knowledge.sanitize;
+        let listing = listing::list(cluster, &surface, &order, &wanted, table, events).await?;
+        Ok::<_, CaptureError>((found, listing))
+    };
+    let (seen, lists, bindings) = tokio::join!(
+        survey::seen(cluster, &surface, events),
+        lists,
+        closure::bindings(cluster, &surface, names),
+    );
+    let ((found, mut listing), (bindings, unseen)) = (lists?, bindings?);
+    let mut findings = gaps(cluster, &mut listing, selection).await?;
+    findings.extend(unseen);
+    let mut listed = listing.objects;
+    listed.extend(found);
+    listed.extend(bindings);
+    listed.extend(closure::roles(cluster, &surface, &listed, &mut findings).await?);
+    seen?.complete(&mut surface);
+    Ok(Read {
+        surface,
+        listed,
         findings,
     })
 }
@@ -137,11 +178,7 @@ async fn read_namespaces(
 ) -> Result<Vec<Object>, CaptureError> {
     let kind = GroupKind::new("", "Namespace");
     let Some(resource) = surface.resource(&kind, None) else {
-        return Err(no_namespace(
-            cluster,
-            surface,
-            names.iter().copied().collect(),
-        ));
+        return Err(no_namespace(cluster, None, names.iter().copied().collect()).await);
     };
     let (mut found, mut missing, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for name in names.iter().copied() {
@@ -162,7 +199,7 @@ async fn read_namespaces(
         }
     }
     if !missing.is_empty() {
-        return Err(no_namespace(cluster, surface, missing));
+        return Err(no_namespace(cluster, Some(resource), missing).await);
     }
     if !refused.is_empty() {
         return Err(denied(cluster, refused).await?);
@@ -170,8 +207,20 @@ async fn read_namespaces(
     Ok(found)
 }
 
-fn no_namespace(cluster: &Cluster, surface: &Surface, missing: Vec<&str>) -> CaptureError {
-    let known: Vec<&str> = surface.of_kind("", "Namespace").map(Object::name).collect();
+async fn no_namespace(
+    cluster: &Cluster,
+    namespaces: Option<&ApiResource>,
+    missing: Vec<&str>,
+) -> CaptureError {
+    let known = match namespaces {
+        // It only helps to find the right name: who may not list them has to know it.
+        Some(resource) => cluster
+            .list(resource, None, &ListOptions::default())
+            .await
+            .unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let known: Vec<&str> = known.iter().map(Object::name).collect();
     let similar: Vec<String> = missing
         .iter()
         .flat_map(|name| similar::get_close_matches(*name, &known, 3, 0.6))

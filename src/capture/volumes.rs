@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::matching::Scene;
@@ -11,6 +12,9 @@ use crate::event::Events;
 use crate::object::quantity::Quantity;
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
+
+/// Reads in flight at once.
+const PARALLEL: usize = 8;
 
 /// The claims and what is behind them.
 #[derive(Debug, Default)]
@@ -30,20 +34,26 @@ pub(super) async fn volumes(
     mounts: &[Mount],
     events: &Events,
 ) -> Result<Volumes, ClusterError> {
-    let mut found = Volumes::default();
+    let mut bound: Vec<(&Object, String)> = Vec::new();
     let claims = captured.iter().map(|captured| &captured.raw);
     for claim in claims.filter(|object| object.is("", "PersistentVolumeClaim")) {
-        let Some(name) = claim
-            .text("/spec/volumeName")
-            .filter(|name| !name.is_empty())
-        else {
-            events.notice(format!(
+        match claim.text("/spec/volumeName") {
+            Some(name) if !name.is_empty() => bound.push((claim, name.to_owned())),
+            _ => events.notice(format!(
                 "{} is not bound: it travels without data",
                 claim.id()
-            ));
-            continue;
-        };
-        let volume = persistent_volume(cluster, surface, name, events).await?;
+            )),
+        }
+    }
+    // Owned items: a stream of borrowed ones would keep this future from being spawned.
+    let names: Vec<String> = bound.iter().map(|(_, name)| name.clone()).collect();
+    let behind: Vec<Option<Object>> = stream::iter(names)
+        .map(|name| async move { persistent_volume(cluster, surface, &name, events).await })
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    let mut found = Volumes::default();
+    for ((claim, name), volume) in bound.iter().zip(&behind) {
         found
             .volumes
             .push(describe(claim, volume.as_ref(), mounts, surface));

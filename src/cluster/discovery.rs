@@ -51,9 +51,8 @@ impl Cluster {
             resources: Vec::new(),
             silent: Vec::new(),
         };
-        for root in ["api", "apis"] {
-            let call = Call::get(format!("/{root}"), "discover", "the served APIs");
-            let answer = self.call_json(&call.accept(AGGREGATED)).await?;
+        let (core, groups) = tokio::try_join!(self.root("api"), self.root("apis"))?;
+        for (root, answer) in [("api", core), ("apis", groups)] {
             if answer.get("kind").and_then(Value::as_str) == Some("APIGroupDiscoveryList") {
                 aggregated(&answer, &mut found);
             } else {
@@ -63,6 +62,11 @@ impl Cluster {
         found.resources.sort();
         found.resources.dedup();
         Ok(found)
+    }
+
+    async fn root(&self, root: &str) -> Result<Value, ClusterError> {
+        let call = Call::get(format!("/{root}"), "discover", "the served APIs");
+        self.call_json(&call.accept(AGGREGATED)).await
     }
 
     /// The older form: a list of groups, then a list of resources per group and version.

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::{ApplyOptions, Cluster, Delete, ListOptions, Place};
+use super::{ApplyOptions, Cluster, ClusterError, Delete, ListOptions, Place};
 use crate::capture::listing;
 use crate::event::Events;
 use crate::knowledge::Knowledge;
@@ -115,6 +115,35 @@ async fn pages_that_expired_are_read_again_from_the_start() {
         .unwrap();
     assert_eq!(list.len(), 2);
     assert_eq!(seen.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_listing_whose_pages_always_expire_is_given_up() {
+    let (cluster, seen) = cluster(|request| match request.contains("continue=") {
+        true => refuse(410, "Expired", "The provided continue parameter is too old"),
+        false => page(&["a"], "two"),
+    });
+    let maps = resource("ConfigMap", "configmaps");
+    let options = ListOptions::default();
+    let error = cluster.list(&maps, None, &options).await.unwrap_err();
+    assert!(error.is_expired(), "{error}");
+    // Once, and three times again.
+    assert_eq!(seen.lock().unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn a_page_that_is_no_list_is_malformed_and_not_a_crash() {
+    for body in [
+        "<html>a proxy</html>",
+        "[]",
+        r#"{"items":[{"metadata":{}}]}"#,
+    ] {
+        let (cluster, _) = cluster(|_| (200, vec![], body.into()));
+        let maps = resource("ConfigMap", "configmaps");
+        let options = ListOptions::default();
+        let error = cluster.list(&maps, None, &options).await.unwrap_err();
+        assert!(matches!(error, ClusterError::Malformed { .. }), "{error}");
+    }
 }
 
 #[tokio::test]

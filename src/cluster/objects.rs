@@ -3,15 +3,24 @@
 use futures::stream::{Stream, TryStreamExt};
 use http::Method;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
+use super::page::{self, ItemType};
 use super::request::{Call, path};
 use super::{Cluster, ClusterError};
 use crate::object::Object;
 use crate::surface::ApiResource;
 
-/// Objects per page: large enough to be fast, small enough that a page of the largest objects
-/// (1.5 MiB each) does not decide how much memory Ferry needs.
-const PAGE: &str = "500";
+/// Objects on the first page of a list. Nobody knows yet how large they are: at most 1.5 MiB each, and a
+/// page is held whole.
+const FIRST_PAGE: usize = 100;
+/// Objects on later pages, chosen so that a page has about this many bytes: large enough for the way there
+/// and back not to count, small enough that a page does not decide how much memory Ferry needs.
+const PAGE_BYTES: usize = 4 << 20;
+const SMALLEST_PAGE: usize = 10;
+const LARGEST_PAGE: usize = 1000;
+/// How many times larger than the one before a page may be, as the objects on it may be larger too.
+const GROWTH: usize = 4;
 
 /// How often a listing starts again when its pages have expired under it (410).
 const RESTARTS: usize = 3;
@@ -166,62 +175,27 @@ impl Cluster {
         }
     }
 
-    /// The pages of a listing, all of one resource version, each fetched when it is asked for.
+    /// The pages of a listing, all of one resource version. While one is parsed, the next is fetched.
     pub fn pages<'a>(
         &'a self,
         resource: &'a ApiResource,
         namespace: Option<&'a str>,
         options: &'a ListOptions,
     ) -> impl Stream<Item = Result<Vec<Object>, ClusterError>> + 'a {
-        futures::stream::try_unfold(Some(String::new()), move |token| async move {
-            let Some(token) = token else { return Ok(None) };
-            let (objects, next) = self.page(resource, namespace, options, &token).await?;
-            Ok(Some((objects, next)))
-        })
-    }
-
-    async fn page(
-        &self,
-        resource: &ApiResource,
-        namespace: Option<&str>,
-        options: &ListOptions,
-        token: &str,
-    ) -> Result<(Vec<Object>, Option<String>), ClusterError> {
-        let mut query = vec![("limit", PAGE)];
-        query.extend(options.selectors());
-        if !token.is_empty() {
-            query.push(("continue", token));
-        }
-        let call = Call::get(
-            path(&collection(resource, namespace), &query),
-            "list",
-            collection_text(resource, namespace),
-        );
-        let mut list = self.call_json(&call).await?;
-        let next = list
-            .pointer("/metadata/continue")
-            .and_then(Value::as_str)
-            .filter(|token| !token.is_empty())
-            .map(str::to_owned);
-        let items = match list.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => items,
-            Some(Value::Null) => Vec::new(),
-            _ => return Err(self.malformed(&call, "the list has no items")),
+        let list = List {
+            cluster: self,
+            resource,
+            namespace,
+            options,
         };
-        let mut objects = Vec::with_capacity(items.len());
-        for mut item in items {
-            // Lists of built-in kinds leave these two out of their items.
-            if let Some(fields) = item.as_object_mut() {
-                fields
-                    .entry("apiVersion")
-                    .or_insert_with(|| resource.api_version().into());
-                fields
-                    .entry("kind")
-                    .or_insert_with(|| resource.kind.clone().into());
-            }
-            objects.push(self.object(&call, item)?);
-        }
-        Ok((objects, next))
+        futures::stream::try_unfold(Next::First, move |next| async move {
+            let page = match next {
+                Next::First => list.fetch(FIRST_PAGE, None).await?,
+                Next::Fetched(page) => page,
+                Next::None => return Ok(None),
+            };
+            list.read(page).await.map(Some)
+        })
     }
 
     /// Server-side apply: creates the object or changes the fields it names. The body must not hold
@@ -374,6 +348,76 @@ impl Cluster {
     }
 }
 
+/// A listing under way.
+#[derive(Clone, Copy)]
+struct List<'a> {
+    cluster: &'a Cluster,
+    resource: &'a ApiResource,
+    namespace: Option<&'a str>,
+    options: &'a ListOptions,
+}
+
+/// A page as it came.
+struct Fetched {
+    call: Call,
+    /// Objects that were asked for.
+    limit: usize,
+    body: Vec<u8>,
+}
+
+/// What follows a page that was read.
+enum Next {
+    /// The first page.
+    First,
+    /// This one.
+    Fetched(Fetched),
+    /// Nothing; it was the last.
+    None,
+}
+
+impl List<'_> {
+    async fn fetch(&self, limit: usize, token: Option<&str>) -> Result<Fetched, ClusterError> {
+        let objects = limit.to_string();
+        let mut query = vec![("limit", objects.as_str())];
+        query.extend(self.options.selectors());
+        query.extend(token.map(|token| ("continue", token)));
+        let call = Call::get(
+            path(&collection(self.resource, self.namespace), &query),
+            "list",
+            collection_text(self.resource, self.namespace),
+        );
+        let body = self.cluster.call(&call).await?;
+        Ok(Fetched { call, limit, body })
+    }
+
+    /// Parses a page on a thread of its own, and fetches what follows it meanwhile.
+    async fn read(&self, page: Fetched) -> Result<(Vec<Object>, Next), ClusterError> {
+        let Fetched { call, limit, body } = page;
+        let following = following(limit, body.len());
+        let items = ItemType::of(self.resource);
+        let (name_next, next_named) = oneshot::channel();
+        let parse = tokio::task::spawn_blocking(move || page::read(&body, &items, name_next));
+        let fetch = async {
+            match next_named.await {
+                Ok(token) => self.fetch(following, Some(&token)).await.map(Next::Fetched),
+                Err(_) => Ok(Next::None),
+            }
+        };
+        let (objects, next) = tokio::join!(parse, fetch);
+        match objects {
+            Ok(Ok(objects)) => Ok((objects, next?)),
+            Ok(Err(source)) => Err(self.cluster.malformed(&call, source)),
+            Err(source) => Err(self.cluster.malformed(&call, source)),
+        }
+    }
+}
+
+/// Objects on the page after one of so many objects and bytes.
+fn following(limit: usize, bytes: usize) -> usize {
+    let fitting = PAGE_BYTES * limit / bytes.max(1);
+    fitting.clamp(SMALLEST_PAGE, LARGEST_PAGE.min(limit * GROWTH))
+}
+
 /// Whether an apply was refused for conflicts with nobody but this very manager's earlier updates.
 fn only_with(error: &ClusterError, manager: &str) -> bool {
     let Some(failure) = error.failure().filter(|_| error.is_conflict()) else {
@@ -428,6 +472,20 @@ mod tests {
             place.path(None, &[]),
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node"
         );
+    }
+
+    #[test]
+    fn pages_grow_to_a_few_mebibytes_and_shrink_for_large_objects() {
+        let sizes = |object: usize| {
+            let pages = std::iter::successors(Some(FIRST_PAGE), move |limit| {
+                Some(following(*limit, limit * object))
+            });
+            pages.take(4).collect::<Vec<usize>>()
+        };
+        assert_eq!(sizes(1 << 10), [100, 400, 1000, 1000]);
+        assert_eq!(sizes(32 << 10), [100, 128, 128, 128]);
+        assert_eq!(sizes(3 << 19), [100, 10, 10, 10]);
+        assert_eq!(following(1000, 0), 1000);
     }
 
     #[test]

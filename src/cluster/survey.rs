@@ -1,4 +1,7 @@
-//! What a cluster can accept, read once.
+//! What a cluster can accept, read once. In two parts: who knows what is served can read the objects
+//! behind it and, at the same time, what else there is to read.
+
+use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
 
@@ -36,6 +39,14 @@ const PARALLEL: usize = 8;
 /// When the cluster does not answer. A kind the user may not list is not an error: it is in
 /// [`Surface::unseen`].
 pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, ClusterError> {
+    let mut surface = served(cluster, events).await?;
+    let seen = seen(cluster, &surface, events).await?;
+    seen.complete(&mut surface);
+    Ok(surface)
+}
+
+/// The first part of a survey: what the cluster serves. The surface has no objects yet.
+pub(crate) async fn served(cluster: &Cluster, events: &Events) -> Result<Surface, ClusterError> {
     events.started(Stage::Survey);
     let discovered = cluster.discover().await?;
     for api in &discovered.silent {
@@ -44,22 +55,41 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
             cluster.name()
         ));
     }
-    let mut surface = Surface {
+    Ok(Surface {
         cluster: cluster.identity().clone(),
         resources: discovered.resources,
         objects: Vec::new(),
-        unseen: std::collections::BTreeSet::new(),
+        unseen: BTreeSet::new(),
         silent: discovered.silent.into_iter().collect(),
-    };
-    let kinds: Vec<ApiResource> = SURFACE_KINDS
-        .iter()
-        .filter_map(|(group, kind)| {
-            surface
-                .resource(&GroupKind::new(*group, *kind), None)
-                .cloned()
-        })
-        .collect();
+    })
+}
+
+/// The second part of a survey.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    objects: Vec<Object>,
+    unseen: BTreeSet<GroupKind>,
+}
+
+impl Seen {
+    /// Makes a surface whole.
+    pub(crate) fn complete(self, surface: &mut Surface) {
+        let Self { objects, unseen } = self;
+        surface.objects = objects;
+        surface.unseen = unseen;
+    }
+}
+
+/// The second part of a survey: the objects behind what is served.
+pub(crate) async fn seen(
+    cluster: &Cluster,
+    surface: &Surface,
+    events: &Events,
+) -> Result<Seen, ClusterError> {
+    let kinds = SURFACE_KINDS.map(|(group, kind)| GroupKind::new(group, kind));
+    let kinds = kinds.iter().filter_map(|kind| surface.resource(kind, None));
     // Owned items: a stream of borrowed ones would keep this future from being spawned.
+    let kinds: Vec<ApiResource> = kinds.cloned().collect();
     let mut lists = stream::iter(kinds)
         .map(|resource| async move {
             // Copies in every namespace an operator watches say nothing new.
@@ -72,6 +102,7 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
             (resource, list)
         })
         .buffer_unordered(PARALLEL);
+    let mut seen = Seen::default();
     while let Some((resource, list)) = lists.next().await {
         match list {
             Ok(objects) => {
@@ -80,17 +111,17 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
                     namespace: None,
                     count: objects.len() as u64,
                 });
-                surface.objects.extend(objects.into_iter().map(lean));
+                seen.objects.extend(objects.into_iter().map(lean));
             }
             Err(error) if error.is_forbidden() => {
-                surface.unseen.insert(resource.group_kind());
+                seen.unseen.insert(resource.group_kind());
             }
             // The kind went away between discovery and now.
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
     }
-    surface.objects.sort_by_cached_key(Object::id);
+    seen.objects.sort_by_cached_key(Object::id);
     events.finished(
         Stage::Survey,
         format!(
@@ -98,10 +129,10 @@ pub async fn survey(cluster: &Cluster, events: &Events) -> Result<Surface, Clust
             cluster.name(),
             surface.cluster.version,
             surface.resources.len(),
-            surface.objects.len()
+            seen.objects.len()
         ),
     );
-    Ok(surface)
+    Ok(seen)
 }
 
 /// Leaves out what no check reads and what makes up most of the bytes.

@@ -6,6 +6,10 @@
 Needs the testbed (tests/testbed/testbed up; eval "$(tests/testbed/testbed env)") and FERRY_BIN, a release build.
 Prints the medians of five rounds, raw and Ferry in turn, and Ferry's peak memory. Nothing but Python's own
 library, so that the raw figure is that of the server and the wire.
+
+Raw is counted twice. "Lists" are the lists of the namespace alone, known in advance. "All" is every document
+that a capture needs, read by one who knows nothing in advance: first the two of discovery, then with those lists
+the namespace, the cluster-wide kinds of the surface and the ClusterRoleBindings. The second is what Ferry does.
 """
 
 import base64
@@ -53,12 +57,15 @@ def server(folder):
     return urllib.parse.urlparse(cluster["server"]), context
 
 
-def call(target, method, path, body=None):
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+def call(target, method, path, body=None, accept="application/json"):
     """One request on this thread's connection; the body of the answer."""
     url, context = target
     if not hasattr(local, "connection"):
         local.connection = http.client.HTTPSConnection(url.hostname, url.port, context=context)
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    headers = {"Accept": accept, "Content-Type": "application/json"}
     local.connection.request(method, path, body=body, headers=headers)
     answer = local.connection.getresponse()
     data = answer.read()
@@ -78,34 +85,53 @@ def make(target):
         list(pool.map(one, range(COUNT)))
 
 
-def kinds():
-    """What Ferry lists: every namespaced kind with get and list, at its preferred version, but S-0 and S-1."""
-    table = kubectl("api-resources", "--namespaced", "--verbs=list,get", "--no-headers")
+SURFACE = """namespaces nodes customresourcedefinitions.apiextensions.k8s.io gatewayclasses.gateway.networking.k8s.io
+ingressclasses.networking.k8s.io runtimeclasses.node.k8s.io clusterserviceversions.operators.coreos.com
+clusterresourcequotas.quota.openshift.io priorityclasses.scheduling.k8s.io volumesnapshotclasses.snapshot.storage.k8s.io
+csidrivers.storage.k8s.io csinodes.storage.k8s.io storageclasses.storage.k8s.io volumeattributesclasses.storage.k8s.io
+securitycontextconstraints.security.openshift.io clusterrolebindings.rbac.authorization.k8s.io""".split()
+
+
+def lists():
+    """Paths of what Ferry lists: every namespaced kind with get and list, at its preferred version, but S-0 and
+    S-1; and the cluster-wide kinds of the surface (cluster/survey.rs) with the ClusterRoleBindings."""
+    table = kubectl("api-resources", "--verbs=list,get", "--no-headers")
+    inside, wide = [], []
     for line in table.splitlines():
         words = line.split()
-        if words[0] not in ("events", "leases", "csistoragecapacities"):
-            yield words[-3], words[0]
+        plural, version, namespaced = words[0], words[-3], words[-2] == "true"
+        group = version.rpartition("/")[0]
+        root = f"/apis/{version}" if group else f"/api/{version}"
+        if f"{plural}.{group}".rstrip(".") in SURFACE:
+            wide.append(f"{root}/{plural}")
+        if namespaced and plural not in ("events", "leases", "csistoragecapacities"):
+            inside.append(f"{root}/namespaces/{NAMESPACE}/{plural}")
+    return inside, wide
 
 
-def raw(target, lists):
-    """Pages of 500 of every list, eight lists at once, bodies read and thrown away: seconds and bytes."""
+def pages(target, path):
+    """A list in pages of 500, bodies thrown away: bytes read."""
+    token, size = "", 0
+    while True:
+        body = call(target, "GET", f"{path}?limit=500{token}")
+        size += len(body)
+        found = re.search(rb'"continue":"([^"]+)"', body[:2000])
+        if not found:
+            return size
+        token = "&continue=" + urllib.parse.quote(found[1].decode())
 
-    def pages(kind):
-        version, plural = kind
-        root = "apis" if "/" in version else "api"
-        path, token, size = f"/{root}/{version}/namespaces/{NAMESPACE}/{plural}?limit=500", "", 0
-        while True:
-            body = call(target, "GET", path + token)
-            size += len(body)
-            found = re.search(rb'"continue":"([^"]+)"', body[:2000])
-            if not found:
-                return size
-            token = "&continue=" + urllib.parse.quote(found[1].decode())
 
+def raw(target, inside, wide):
+    """Eight requests at once: seconds and bytes of the namespace's lists, and of all."""
     began = time.time()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        size = sum(pool.map(pages, lists))
-    return time.time() - began, size
+        inner = sum(pool.map(lambda path: pages(target, path), inside))
+    only, began = time.time() - began, time.time()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        served = sum(pool.map(lambda path: len(call(target, "GET", path, accept=DISCOVERY)), ["/api", "/apis"]))
+        namespace = pool.submit(call, target, "GET", f"/api/v1/namespaces/{NAMESPACE}")
+        size = served + sum(pool.map(lambda path: pages(target, path), inside + wide)) + len(namespace.result())
+    return only, inner, time.time() - began, size
 
 
 def ferry():
@@ -142,14 +168,16 @@ def main():
         kubectl("create", "namespace", NAMESPACE)
         try:
             make(target)
-            lists = list(kinds())
-            rounds = [(*raw(target, lists), *ferry()) for _ in range(ROUNDS)]
+            inside, wide = lists()
+            rounds = [(*raw(target, inside, wide), *ferry()) for _ in range(ROUNDS)]
         finally:
             kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    plain, size, taken, busy, saved, peak = (statistics.median(column) for column in zip(*rounds))
-    print(f"{COUNT} objects, {size / 1e6:.0f} MB in {len(lists)} lists, medians of {ROUNDS} rounds")
-    print(f"raw paged GETs         {plain:.2f} s")
-    print(f"ferry capture, whole   {taken:.2f} s   {taken / plain:.2f} times")
+    median = [statistics.median(column) for column in zip(*rounds)]
+    only, inner, every, size, taken, busy, saved, peak = median
+    print(f"{COUNT} objects, medians of {ROUNDS} rounds")
+    print(f"raw, {len(inside)} lists of the namespace, {inner / 1e6:.0f} MB      {only:.2f} s")
+    print(f"raw, all {len(inside) + len(wide) + 3} documents, {size / 1e6:.0f} MB             {every:.2f} s")
+    print(f"ferry capture, whole   {taken:.2f} s   {taken / every:.2f} times all, {taken / only:.2f} times the lists")
     print(f"  of its own processor {busy:.2f} s")
     print(f"with opening a store and saving in it  {saved:.2f} s")
     print(f"peak memory            {peak:.0f} MiB")

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ferry::capture::{self, Capture, CaptureError, Selection};
-use ferry::cluster::{Cluster, ConnectOptions, Delete, ListOptions, Place, survey};
+use ferry::cluster::{Cluster, ConnectOptions, Delete, ListOptions, Patch, Place, survey};
 use ferry::event::Events;
 use ferry::knowledge::Knowledge;
 use ferry::object::{GroupKind, Object};
@@ -64,38 +64,43 @@ async fn pages_show_one_moment_though_objects_go_and_change_while_they_are_liste
     let mut pages = Box::pin(a.pages(maps, Some(&space.name), &options));
     let mut seen = pages.try_next().await.unwrap().unwrap();
     assert!(seen.len() < count);
-    // One half goes between the first page and the others.
-    let gone = stream::iter(objects.iter().step_by(2)).map(|object| async move {
-        a.delete(Place::of(maps, object), &Delete::default())
-            .await
-            .map(drop)
+    // Between the first page and the last, one half goes and the other changes.
+    let change = &Patch::Merge(json!({"data": {"n": "changed"}}));
+    let unrest = stream::iter(objects.iter().enumerate()).map(|(number, object)| async move {
+        let place = Place::of(maps, object);
+        match number % 2 {
+            0 => a.delete(place, &Delete::default()).await.map(drop),
+            _ => a.patch(place, None, change, "test").await.map(drop),
+        }
     });
-    gone.buffer_unordered(16).try_collect::<()>().await.unwrap();
+    unrest
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await
+        .unwrap();
     while let Some(page) = pages.try_next().await.unwrap() {
         seen.extend(page);
     }
-    let names: BTreeSet<&str> = seen
-        .iter()
-        .map(Object::name)
-        .filter(|name| name.starts_with("m-"))
-        .collect();
-    assert_eq!(
-        (
-            names.len(),
-            seen.iter()
-                .filter(|one| one.name().starts_with("m-"))
-                .count()
-        ),
-        (count, count)
+    let seen: Vec<&Object> = ours(seen.iter());
+    let names: BTreeSet<&str> = seen.iter().map(|one| one.name()).collect();
+    assert_eq!((names.len(), seen.len()), (count, count));
+    assert!(
+        seen.iter()
+            .all(|one| one.text("/data/n") != Some("changed"))
     );
 
     let captured = take(a, &selection(&space.name)).await.unwrap();
-    let left = captured
-        .objects
-        .iter()
-        .filter(|one| one.object.name().starts_with("m-"))
-        .count();
-    assert_eq!(left, count / 2);
+    let left = ours(captured.objects.iter().map(|one| &one.object));
+    assert_eq!(left.len(), count / 2);
+    assert!(
+        left.iter()
+            .all(|one| one.text("/data/n") == Some("changed"))
+    );
+}
+
+/// Without what every namespace has.
+fn ours<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<&'a Object> {
+    objects.filter(|one| one.name().starts_with("m-")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
