@@ -75,27 +75,21 @@ pub(crate) struct Global {
     verbose: u8,
 }
 
+// Commands whose arguments are described where they are declared have no description here: it would hide that.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Move namespaces with their data from one cluster to another: the whole pipeline
     Migrate(migrate::MigrateArgs),
-    /// Bring the data over while the first cluster works on; may be repeated
     Sync(sync::SyncArgs),
-    /// Record namespaces and their data in the store
     Capture(capture::CaptureArgs),
     /// List, show and remove captures
     #[command(subcommand)]
     Captures(capture::CapturesCommand),
-    /// Draw what refers to what
     Graph(graph::GraphArgs),
     /// Check, test and explain recipes
     #[command(subcommand)]
     Recipe(recipe::RecipeCommand),
-    /// Check whether a cluster can take a capture
     Check(plan::CheckArgs),
-    /// Show exactly what a restore would write, and save it
     Plan(plan::PlanArgs),
-    /// Execute a saved plan
     Apply(apply::ApplyArgs),
     /// List, show, resume, undo and verify runs
     #[command(subcommand)]
@@ -109,7 +103,6 @@ enum Command {
     /// Build and push the movers' image
     #[command(subcommand)]
     Mover(mover::MoverCommand),
-    /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
 }
 
@@ -162,4 +155,32 @@ fn start_logging(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// Commands without others below them whose help shows no example.
+    fn without_example(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let mut below = command.get_subcommands().peekable();
+        if below.peek().is_none() {
+            let help = command.get_long_about().map(ToString::to_string);
+            if !help.is_some_and(|help| help.contains("Example")) {
+                found.push(path.to_owned());
+            }
+        }
+        for command in below.filter(|command| !command.is_hide_set()) {
+            without_example(command, &format!("{path} {}", command.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_commands_help_shows_an_example() {
+        let mut found = Vec::new();
+        without_example(&Cli::command(), "ferry", &mut found);
+        assert!(found.is_empty(), "{found:?}");
+    }
 }

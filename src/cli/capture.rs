@@ -96,6 +96,8 @@ impl SourceArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum CapturesCommand {
     /// List the captures in the store, newest first
+    ///
+    /// Example: `ferry captures list --store s3://bucket/ferry`
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -115,9 +117,14 @@ pub(super) enum CapturesCommand {
     Export(ExportArgs),
     Import(ImportArgs),
     /// Remove a capture; `ferry store prune` frees its data
+    ///
+    /// Example: `ferry captures rm 20260314-091500-7c1d --yes`
     Rm {
-        /// The capture's id
+        /// The capture's id, or `latest`
         capture: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -238,12 +245,11 @@ impl CapturesCommand {
                     .report
                     .data(&Document::of(&capture), || show(&capture, dropped));
             }
-            Self::Rm { capture, store } => {
-                let removed = remove(&store.open().await?, &capture).await?;
-                context.report.data(&removed, || {
-                    format!("{} {removed} removed", paint(Role::Good, "✓"))
-                });
-            }
+            Self::Rm {
+                capture,
+                yes,
+                store,
+            } => remove(context, &store.open().await?, &capture, yes).await?,
         }
         Ok(Exit::Done)
     }
@@ -289,8 +295,22 @@ impl<'a> Document<'a> {
     }
 }
 
-async fn remove(store: &Store, capture: &str) -> Result<String, Failure> {
-    Ok(store.remove_capture(capture).await?)
+async fn remove(context: &Context, store: &Store, capture: &str, yes: bool) -> Result<(), Failure> {
+    let summary = store.capture_summary(capture).await?;
+    let question = format!(
+        "Remove capture {} of {} on cluster {}?",
+        paint(Role::Name, &summary.id),
+        summary.namespaces.join(", "),
+        summary.cluster.name
+    );
+    if !context.agreed(yes, &question, "the removal", "")? {
+        return Ok(());
+    }
+    let removed = store.remove_capture(&summary.id).await?;
+    context.report.data(&removed, || {
+        format!("{} {removed} removed", paint(Role::Good, "✓"))
+    });
+    Ok(())
 }
 
 fn list(captures: &[CaptureSummary]) -> String {

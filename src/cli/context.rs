@@ -170,6 +170,25 @@ impl MoverArgs {
 }
 
 impl Context {
+    /// Whether the user wants what cannot be taken back lightly: said by `--yes`, or asked on the terminal.
+    pub(crate) fn agreed(
+        &self,
+        yes: bool,
+        question: &str,
+        what: &str,
+        once: &str,
+    ) -> Result<bool, Failure> {
+        if yes {
+            return Ok(true);
+        }
+        self.report.ask(question).ok_or_else(|| {
+            Failure::input(
+                format!("nobody is there to confirm {what}"),
+                format!("run it on a terminal, or pass --yes{once}"),
+            )
+        })
+    }
+
     pub(super) fn new(report: Report, kubeconfig: Option<PathBuf>) -> Self {
         Self {
             report,

@@ -29,6 +29,8 @@ pub(super) enum MoverCommand {
         binaries: Vec<PathBuf>,
     },
     /// Build the image and write it as an archive for `ctr -n k8s.io images import`
+    ///
+    /// Example: `ferry mover save ferry.tar registry.example.com/tools/ferry:0.1`
     Save {
         /// The archive to write
         file: PathBuf,

@@ -33,6 +33,8 @@ pub(super) enum RecipeCommand {
     /// Example: `ferry recipe explain latest -r recipe.yaml --object Deployment/web`
     Explain(explain::ExplainArgs),
     /// List the recipes that come with Ferry
+    ///
+    /// Example: `ferry recipe list`, then `ferry plan latest --to prod-b -r builtin:NAME`
     List,
     /// Write a recipe to begin with, from a capture and what the target offers
     ///

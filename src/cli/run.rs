@@ -36,20 +36,17 @@ pub(super) struct Parts {
 
 /// Whether the user wants the plan executed.
 pub(super) fn confirmed(context: &Context, plan: &Plan, yes: bool) -> Result<bool, Failure> {
-    if yes {
-        return Ok(true);
-    }
     let question = format!(
         "{} on cluster {}. Go ahead?",
         plural(plan.pending(), "step"),
         paint(Role::Name, &plan.target.name),
     );
-    context.report.ask(&question).ok_or_else(|| {
-        Failure::input(
-            "nobody is there to confirm the plan",
-            "run it on a terminal, or pass --yes once the plan has been reviewed",
-        )
-    })
+    context.agreed(
+        yes,
+        &question,
+        "the plan",
+        " once the plan has been reviewed",
+    )
 }
 
 /// Executes a plan as a new run and tells how it ended.

@@ -20,11 +20,15 @@ use crate::store::Store;
 #[derive(Debug, Subcommand)]
 pub(super) enum RunsCommand {
     /// List the runs in the store, newest first
+    ///
+    /// Example: `ferry runs list --store s3://bucket/ferry`
     List {
         #[command(flatten)]
         store: StoreArgs,
     },
     /// Show the plan of a run
+    ///
+    /// Example: `ferry runs show latest`
     Show {
         /// The run's id, or `latest`
         run: String,
@@ -32,6 +36,8 @@ pub(super) enum RunsCommand {
         store: StoreArgs,
     },
     /// Show the journal of a run
+    ///
+    /// Example: `ferry runs logs latest`
     Logs {
         /// The run's id, or `latest`
         run: String,
@@ -63,6 +69,8 @@ pub(super) enum RunsCommand {
         run: ResumeArgs,
     },
     /// Look again at what a run made: is it there, as planned, and ready?
+    ///
+    /// Example: `ferry runs verify latest`
     Verify(ResumeArgs),
 }
 
@@ -313,14 +321,7 @@ async fn undo(
         "Take back run {run} on cluster {}?",
         paint(Role::Name, &plan.target.name)
     );
-    let agreed = yes
-        || context.report.ask(&question).ok_or_else(|| {
-            Failure::input(
-                "nobody is there to confirm the undo",
-                "run it on a terminal, or pass --yes",
-            )
-        })?;
-    if !agreed {
+    if !context.agreed(yes, &question, "the undo", "")? {
         return Ok(Exit::Done);
     }
     let movers = run::movers(context, &parts, &run, &plan);

@@ -40,6 +40,8 @@ pub(super) enum StoreCommand {
         store: StoreArgs,
     },
     /// Show how large the store is, and how much of it nothing needs
+    ///
+    /// Example: `ferry store stats --store s3://bucket/ferry`
     Stats {
         #[command(flatten)]
         store: StoreArgs,
@@ -62,6 +64,8 @@ pub(super) enum StoreCommand {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Remove the locks of processes that are dead
+    ///
+    /// Example: `ferry store unlock`
     Unlock {
         /// Remove every lock: a prune may then delete what a living process counts on
         #[arg(long)]

@@ -87,6 +87,15 @@ impl Store {
         Ok(capture)
     }
 
+    /// What a capture holds, named as for [`Store::load_capture`]; also of one whose objects are damaged.
+    ///
+    /// # Errors
+    /// As [`Store::load_capture`].
+    pub async fn capture_summary(&self, wanted: &str) -> Result<CaptureSummary, StoreError> {
+        let id = self.find_capture(wanted).await?;
+        self.summary(&id).await
+    }
+
     /// Every capture in the store, newest first.
     ///
     /// # Errors

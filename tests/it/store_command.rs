@@ -261,3 +261,32 @@ fn keys_are_shared_with_restic() {
         .exits(0)
         .shows("0 locks");
 }
+
+#[test]
+fn a_capture_is_removed_only_by_a_yes() {
+    let scene = Scene::new();
+    let manifests = support::root().join("examples/shop/manifests");
+    let manifests = manifests.to_str().unwrap();
+    scene
+        .ferry(&["capture", "--from-dir", manifests, "-n", "shop"])
+        .exits(0);
+    let captures = || {
+        scene
+            .ferry(&["captures", "list", "-o", "json"])
+            .exits(0)
+            .json()
+    };
+    assert_eq!(captures().as_array().unwrap().len(), 1);
+    // Stdin is no terminal here: nobody can be asked.
+    scene
+        .ferry(&["captures", "rm", "latest"])
+        .exits(5)
+        .says("nobody is there to confirm the removal")
+        .says("--yes");
+    assert_eq!(captures().as_array().unwrap().len(), 1);
+    scene
+        .ferry(&["captures", "rm", "latest", "--yes"])
+        .exits(0)
+        .shows("removed");
+    assert_eq!(captures().as_array().unwrap().len(), 0);
+}

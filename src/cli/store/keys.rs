@@ -14,6 +14,8 @@ use crate::repository::{KeyInfo, ObjectKind};
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeysCommand {
     /// List the keys; each is one password
+    ///
+    /// Example: `ferry store keys list`
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -28,6 +30,8 @@ pub(in crate::cli) enum KeysCommand {
         store: StoreArgs,
     },
     /// Remove a key; not the one that opens the store for this command
+    ///
+    /// Example: `ferry store keys remove 4f3a`
     Remove {
         /// The key's id, or a beginning of it
         key: String,
@@ -35,6 +39,8 @@ pub(in crate::cli) enum KeysCommand {
         store: StoreArgs,
     },
     /// Change the password: adds a key, then removes the one in use
+    ///
+    /// Example: `ferry store keys passwd --new-password-file new`
     Passwd {
         #[command(flatten)]
         new: NewPassword,
