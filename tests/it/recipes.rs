@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::support::{ferry, root, run};
+use serde_json::json;
+
+use crate::support::{Definition, Namespace, apply, ferry, root, run, unique};
 
 #[test]
 fn the_examples_recipe_is_sound() {
@@ -173,4 +175,114 @@ fn the_recipes_that_come_with_ferry_are_listed() {
         .exits(0)
         .shows("builtin:prod-to-staging")
         .shows("allow, replicas, seed");
+}
+
+#[test]
+fn a_recipe_begun_for_b_knows_its_classes_and_waits_where_several_would_do() {
+    let space = Namespace::new("a", "begin");
+    let claim = |name: &str, class: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": space.name},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class,
+                "resources": {"requests": {"storage": "1Mi"}}}})
+    };
+    // No pod uses them: the late class never binds, and both are only names here.
+    for (name, class) in [("late", "cow-late"), ("plain", "standard")] {
+        apply("a", &claim(name, class).to_string());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let recipe = folder.path().join("new.yaml");
+    let out = recipe.to_str().unwrap();
+    let ferry = |args: &[&str]| {
+        let mut command = ferry(args);
+        command.env("FERRY_STORE", &store);
+        command.env("FERRY_PASSWORD", "secret");
+        run(&mut command)
+    };
+    ferry(&["store", "init"]).exits(0);
+    let capture = [
+        "capture",
+        "--from",
+        "a",
+        "-n",
+        &space.name,
+        "--objects-only",
+    ];
+    ferry(&capture).exits(0);
+    ferry(&["recipe", "new", "latest", "--to", "b", "--out", out]).exits(0);
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    let waits = "  #       cow-late: NAME  # in 1 object; choose: fast and fast-ext4 and fast-late \
+                 have the same provisioner";
+    for line in [
+        "# that is to be restored to cluster b (v1.",
+        "standard (kubernetes.io/host-path, default)",
+        "  # standard is there too and keeps its name.",
+        waits,
+        "; the name is free on the target",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+    let lint = [
+        "recipe",
+        "lint",
+        out,
+        "--to",
+        "b",
+        "--strict",
+        "--capture",
+        "latest",
+    ];
+    ferry(&lint).exits(0);
+
+    // The choice made, it does what it says.
+    let chosen = text
+        .replace("transforms: []", "transforms:")
+        .replace(
+            "  # - storageClass:\n  #     map:",
+            "  - storageClass:\n      map:",
+        )
+        .replace("  #       cow-late: NAME", "        cow-late: fast-late");
+    std::fs::write(&recipe, chosen).unwrap();
+    ferry(&lint).exits(0);
+    ferry(&["recipe", "explain", "latest", "-r", out])
+        .exits(0)
+        .shows("fast-late");
+}
+
+#[test]
+fn patches_are_held_against_the_types_of_b() {
+    let group = format!("{}.example.com", unique());
+    let _definition = Definition::new(
+        "b",
+        &json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("things.{group}")},
+            "spec": {"group": group, "scope": "Namespaced",
+                "names": {"kind": "Thing", "plural": "things"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {
+                    "openAPIV3Schema": {"type": "object", "properties": {"spec": {
+                        "type": "object", "properties": {"size": {"type": "integer"}}}}}}}]}}),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("r.yaml");
+    let lint = |deployment: &str, thing: &str| {
+        let text = format!(
+            "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {{name: r}}\ntransforms:\n  \
+             - patch: {{select: {{kind: Deployment, group: apps}}, merge: {{spec: {{{deployment}: 1}}}}}}\n  \
+             - patch: {{select: {{kind: Thing, group: {group}}}, merge: {{spec: {{{thing}: 1}}}}}}\n"
+        );
+        std::fs::write(&recipe, text).unwrap();
+        run(&mut ferry(&[
+            "recipe",
+            "lint",
+            recipe.to_str().unwrap(),
+            "--to",
+            "b",
+        ]))
+    };
+    lint("replicas", "size").exits(0).shows("2 transforms");
+    lint("replica", "sizes")
+        .exits(5)
+        .says("`/spec/replica` cannot be in a Deployment.apps of b")
+        .says(&format!("`/spec/sizes` cannot be in a Thing.{group} of b"));
 }

@@ -14,16 +14,19 @@ struct ClassKind {
     group: &'static str,
     kind: &'static str,
     served_by: &'static str,
+    /// What that place says, in a word.
+    server: &'static str,
     /// Annotation of the one that counts where none is named.
     default: Option<&'static str>,
 }
 
 impl ClassKind {
     fn of(class: Class) -> Self {
-        let kind = |group, kind, served_by, default| Self {
+        let kind = |group, kind, (served_by, server), default| Self {
             group,
             kind,
             served_by,
+            server,
             default,
         };
         let storage = "storageclass.kubernetes.io/is-default-class";
@@ -33,39 +36,44 @@ impl ClassKind {
             Class::Storage => kind(
                 "storage.k8s.io",
                 "StorageClass",
-                "/provisioner",
+                ("/provisioner", "provisioner"),
                 Some(storage),
             ),
             Class::VolumeSnapshot => kind(
                 "snapshot.storage.k8s.io",
                 "VolumeSnapshotClass",
-                "/driver",
+                ("/driver", "driver"),
                 Some(snapshot),
             ),
             Class::VolumeAttributes => kind(
                 "storage.k8s.io",
                 "VolumeAttributesClass",
-                "/driverName",
+                ("/driverName", "driver"),
                 None,
             ),
             Class::Ingress => kind(
                 "networking.k8s.io",
                 "IngressClass",
-                "/spec/controller",
+                ("/spec/controller", "controller"),
                 Some(ingress),
             ),
             Class::Gateway => kind(
                 "gateway.networking.k8s.io",
                 "GatewayClass",
-                "/spec/controllerName",
+                ("/spec/controllerName", "controller"),
                 None,
             ),
-            Class::Priority => kind("scheduling.k8s.io", "PriorityClass", "/value", None),
-            Class::Runtime => kind("node.k8s.io", "RuntimeClass", "/handler", None),
+            Class::Priority => kind(
+                "scheduling.k8s.io",
+                "PriorityClass",
+                ("/value", "value"),
+                None,
+            ),
+            Class::Runtime => kind("node.k8s.io", "RuntimeClass", ("/handler", "handler"), None),
             Class::SecretStore => kind(
                 "external-secrets.io",
                 "ClusterSecretStore",
-                "/spec/provider/vault/server",
+                ("/spec/provider/vault/server", "server"),
                 None,
             ),
         }
@@ -99,7 +107,7 @@ pub(super) fn classes(
         let offered: Vec<&Object> = target
             .map(|target| target.of_kind(kind.group, kind.kind).collect())
             .unwrap_or_default();
-        let mut about = vec![format!("Names of {}.", class.plural())];
+        let mut about = vec![sentence(class.plural(), "that the objects name.")];
         if let Some(target) = target {
             let shown: Vec<String> = offered.iter().map(|class| kind.shown(class)).collect();
             about.push(match shown.is_empty() {
@@ -110,17 +118,17 @@ pub(super) fn classes(
         let mut lines = Vec::new();
         for (name, count) in names.iter().filter(|(name, _)| !name.is_empty()) {
             match choice(&kind, name, source, &offered) {
-                Choice::Same => about.push(format!("{name} is there too and stays.")),
+                Choice::Same => about.push(format!("{name} is there too and keeps its name.")),
                 Choice::This(to, why) => lines.push(Line {
                     from: name.clone(),
                     to,
                     why: format!("{}; {why}", in_objects(*count)),
                     active: true,
                 }),
-                Choice::Yours => lines.push(Line {
+                Choice::Yours(to, why) => lines.push(Line {
                     from: name.clone(),
-                    to: "NAME".into(),
-                    why: format!("{}; choose one", in_objects(*count)),
+                    to,
+                    why: format!("{}; {why}", in_objects(*count)),
                     active: false,
                 }),
             }
@@ -139,10 +147,12 @@ enum Choice {
     Same,
     /// This one of B's, because.
     This(String, String),
-    /// Nothing speaks for any.
-    Yours,
+    /// Perhaps this one, but the user must say so, because.
+    Yours(String, String),
 }
 
+/// What one class becomes. B's default is not taken where others share the provider with it: on A the user
+/// chose among them too, for what they cost or keep.
 fn choice(kind: &ClassKind, name: &str, source: &Surface, offered: &[&Object]) -> Choice {
     if offered.iter().any(|class| class.name() == name) {
         return Choice::Same;
@@ -150,18 +160,44 @@ fn choice(kind: &ClassKind, name: &str, source: &Surface, offered: &[&Object]) -
     let served_by = source
         .find(kind.group, kind.kind, name)
         .and_then(|class| class.pointer(kind.served_by));
-    let mut alike = offered
+    let alike: Vec<&Object> = offered
         .iter()
-        .filter(|class| served_by.is_some() && class.pointer(kind.served_by) == served_by);
-    if let (Some(class), None) = (alike.next(), alike.next()) {
-        let why = "the one with the same provider";
-        return Choice::This(class.name().to_owned(), why.into());
+        .copied()
+        .filter(|class| served_by.is_some() && class.pointer(kind.served_by) == served_by)
+        .collect();
+    let same = kind.server;
+    match alike[..] {
+        [] => {}
+        [class] => {
+            let why = format!("the only one there with the same {same}");
+            return Choice::This(class.name().to_owned(), why);
+        }
+        _ => {
+            let names: Vec<&str> = alike.iter().map(|class| class.name()).collect();
+            let default = alike.iter().find(|class| kind.is_default(class));
+            let to = default.map_or("NAME", |class| class.name());
+            let why = format!("choose: {} have the same {same}", names.join(" and "));
+            return Choice::Yours(to.to_owned(), why);
+        }
     }
     let mut defaults = offered.iter().filter(|class| kind.is_default(class));
     match (defaults.next(), defaults.next()) {
-        (Some(class), None) => Choice::This(class.name().to_owned(), "the default there".into()),
-        _ => Choice::Yours,
+        (Some(class), None) => {
+            let why = match served_by {
+                Some(_) => format!("the default there; none has the same {same}"),
+                None => "the default there".into(),
+            };
+            Choice::This(class.name().to_owned(), why)
+        }
+        _ => Choice::Yours("NAME".into(), "choose one".into()),
     }
+}
+
+/// Two parts as a sentence of its own.
+fn sentence(start: &str, rest: &str) -> String {
+    let mut letters = start.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    format!("{}{} {rest}", String::from_iter(first), letters.as_str())
 }
 
 /// Registries: only the user knows where images are copied to.
@@ -169,7 +205,7 @@ pub(super) fn registries(names: &Counts) -> Section {
     waiting(
         "registry",
         names,
-        "Registries of images. Needed where the target pulls from elsewhere; copy the images first.",
+        "Registries that images come from. Map those the target cannot pull from; copy the images first.",
         |name| format!("REGISTRY/{}", name.split(['.', ':']).next().unwrap_or(name)),
     )
 }
@@ -180,8 +216,7 @@ pub(super) fn hosts(names: &Counts, source: &Surface, target: Option<&Surface>) 
         let config = surface.find("config.openshift.io", "Ingress", "cluster")?;
         Some(config.pointer("/spec/domain")?.as_str()?.to_owned())
     };
-    let about =
-        "Hosts under which the applications are reached. Both clusters cannot serve one at a time.";
+    let about = "Host names of the applications. While both clusters run, a name can lead to one of them only.";
     let mut section = waiting("host", names, about, |name| format!("NEW.{name}"));
     if let Some((from, to)) = domain(source).zip(target.and_then(domain)) {
         let below = format!(".{from}");
@@ -192,7 +227,7 @@ pub(super) fn hosts(names: &Counts, source: &Surface, target: Option<&Surface>) 
                 from: format!("*.{from}"),
                 to: format!("*.{to}"),
                 why: format!(
-                    "{}; the domains of applications of both",
+                    "{}; the application domains of both clusters",
                     plural(count, "host")
                 ),
                 active: true,
@@ -205,7 +240,7 @@ pub(super) fn hosts(names: &Counts, source: &Surface, target: Option<&Surface>) 
 
 /// Namespaces: a name that is taken on B is for the user to judge.
 pub(super) fn namespaces(names: &Counts, target: Option<&Surface>) -> Section {
-    let about = "Namespaces. They keep their names unless one is given here.";
+    let about = "Namespaces. Those that are not mapped keep their names.";
     let mut section = waiting("namespace", names, about, |name| format!("{name}-new"));
     for line in &mut section.lines {
         if let Some(target) = target {

@@ -110,12 +110,35 @@ fn what_b_answers_is_active_and_what_only_the_user_knows_waits() {
     let recipe = sound(&capture, &text);
     assert_eq!(recipe.entries.len(), 1, "{text}");
     for line in [
-        "fast: gp3  # in 1 object; the one with the same provider",
-        "odd: std  # in 1 object; the default there",
-        "  # both is there too and stays.",
+        "fast: gp3  # in 1 object; the only one there with the same provisioner",
+        "odd: std  # in 1 object; the default there; none has the same provisioner",
+        "  # both is there too and keeps its name.",
         "  #       quay.io:443: REGISTRY/quay  # in 1 object",
         "  #       shop.old.example.com: NEW.shop.old.example.com  # in 1 object",
         "the name is free on the target",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn where_several_of_b_share_the_provisioner_the_user_chooses() {
+    let capture = shop();
+    let target = surface(
+        "b",
+        &[
+            class("gp3", "csi.a", "true"),
+            class("gp3-keep", "csi.a", "false"),
+            class("nfs", "csi.x", "false"),
+            class("nfs-keep", "csi.x", "false"),
+        ],
+    );
+    let text = starter("shop", &capture, Some(&target), Knowledge::builtin());
+    assert_eq!(sound(&capture, &text).entries.len(), 1, "{text}");
+    for line in [
+        "  #       fast: gp3  # in 1 object; choose: gp3 and gp3-keep have the same provisioner",
+        "  #       odd: NAME  # in 1 object; choose: nfs and nfs-keep have the same provisioner",
+        "        both: gp3  # in 1 object; the default there",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }

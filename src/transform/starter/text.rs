@@ -25,7 +25,7 @@ pub(super) fn recipe(head: &Head<'_>, sections: &[Section]) -> String {
     out.push_str(match sections.iter().any(active) {
         true => "transforms:\n",
         // A list of comments only would be nothing at all.
-        false => "transforms: []  # remove the brackets when you take a line out of its comment\n",
+        false => "transforms: []  # remove the brackets when you uncomment an entry\n",
     });
     for section in sections {
         out.push_str(&text(section));
@@ -42,20 +42,20 @@ fn header(head: &Head<'_>) -> String {
     } = head;
     let cluster = &capture.surface.cluster;
     let mut out = format!(
-        "# A recipe to begin with, for capture {} of {} ({})",
+        "# A recipe to start from, for capture {} of cluster {} ({})",
         capture.id, cluster.name, cluster.version
     );
     if let Some(target) = target {
         let cluster = &target.cluster;
         let _ = write!(
             out,
-            "\n# on its way to {} ({})",
+            "\n# that is to be restored to cluster {} ({})",
             cluster.name, cluster.version
         );
     }
     out.push_str(
-        ".\n#\n# All names below were found in the capture. A line in a comment waits for your choice; one that\n\
-         # is active says what speaks for it. Try it with `ferry recipe explain` and `ferry plan --diff`.\n",
+        ".\n#\n# Every name below was found in the capture. Active lines say why they were chosen; the lines in\n\
+         # comments are yours to decide. Try it with `ferry recipe explain` and `ferry plan --diff`.\n",
     );
     let name = scalar(name);
     let _ = write!(
@@ -64,7 +64,7 @@ fn header(head: &Head<'_>) -> String {
     );
     if *openshift {
         out.push_str(
-            "# The capture has kinds of OpenShift that the target does not know.\n\
+            "# The capture has kinds of OpenShift that the target does not serve. This converts them:\n\
              # include: ['builtin:openshift-to-kubernetes']\n",
         );
     }
