@@ -14,6 +14,7 @@ use crate::object::ObjectId;
 use crate::plan::{Need, Plan};
 use crate::report::palette::{Role, paint};
 use crate::report::table::{Cell, render as table};
+use crate::report::units::plural;
 use crate::report::{diff_view, plan_view};
 use crate::surface::ClusterIdentity;
 use crate::transform::Lookalike;
@@ -113,13 +114,26 @@ impl<'a> Review<'a> {
         out.push_str(&plan_view::table(self.plan));
         out.push_str(&plan_view::findings(&self.plan.findings));
         out.push_str(&lookalikes(self.lookalikes));
-        if self.plan.pending() == 0 && !self.plan.blocked() {
-            let mark = paint(Role::Good, "✓");
-            out.push_str(&format!(
-                "{mark} no changes: the target is as the plan wants it\n"
-            ));
-        }
+        out.push_str(&self.verdict());
         out
+    }
+
+    /// The last line, where the plan itself says how it ends.
+    fn verdict(&self) -> String {
+        if self.plan.blocked() {
+            let blocking = |finding: &&Finding| finding.verdict.blocks();
+            let count = self.plan.findings.iter().filter(blocking).count();
+            return format!(
+                "{} blocked by {}: nothing was written\n",
+                paint(Role::Bad, "✗"),
+                plural(count, "finding")
+            );
+        }
+        if self.plan.pending() > 0 {
+            return String::new();
+        }
+        let mark = paint(Role::Good, "✓");
+        format!("{mark} no changes: the target is as the plan wants it\n")
     }
 
     /// Writes `plan.txt`, `diff.patch` and `graph.svg` into a folder, made if need be.

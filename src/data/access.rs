@@ -23,9 +23,9 @@ use super::snapshot::{Frozen, bytes};
 use crate::object::Object;
 
 const POLL: Duration = Duration::from_millis(250);
-/// What a provisioner leaves on a volume it made.
 /// How long a claim that binds at once is waited for before its pod is made.
 const BIND: Duration = Duration::from_secs(30);
+/// What a provisioner leaves on a volume it made.
 const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.
 const SETTLE: Duration = Duration::from_secs(120);

@@ -89,10 +89,13 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         } => {
             let rate = (progress.bytes_done as f64 / seconds.max(0.001)) as u64;
             format!(
-                "  {} {claim}: {} files, {} in {} ({}/s)",
+                "  {} {claim}: {} in {} ({}/s)",
                 done(*direction),
-                units::count(progress.files_done),
-                units::bytes(progress.bytes_done),
+                amounts(&VolumeProgress {
+                    files_total: None,
+                    bytes_total: None,
+                    ..*progress
+                }),
                 units::span(Duration::from_secs_f64(seconds.max(0.0))),
                 units::bytes(rate),
             )
@@ -148,17 +151,19 @@ fn amounts(progress: &VolumeProgress) -> String {
         Some(total) => format!("{done} of {total}"),
         None => done,
     };
-    format!(
-        "{} files, {}",
-        of(
-            units::count(progress.files_done),
-            progress.files_total.map(units::count)
-        ),
-        of(
-            units::bytes(progress.bytes_done),
-            progress.bytes_total.map(units::bytes)
-        ),
-    )
+    let bytes = of(
+        units::bytes(progress.bytes_done),
+        progress.bytes_total.map(units::bytes),
+    );
+    // A block volume has none.
+    if progress.files_done == 0 && progress.files_total.is_none() {
+        return bytes;
+    }
+    let files = of(
+        units::count(progress.files_done),
+        progress.files_total.map(units::count),
+    );
+    format!("{files} files, {bytes}")
 }
 
 #[cfg(test)]
@@ -182,5 +187,14 @@ mod tests {
             describe(&event).unwrap(),
             "  saved shop/files: 1\u{202f}200 files, 10.0 MiB in 2.0 s (5.00 MiB/s)"
         );
+    }
+
+    #[test]
+    fn a_block_volume_is_told_without_files() {
+        let progress = VolumeProgress {
+            bytes_done: 4 << 20,
+            ..Default::default()
+        };
+        assert_eq!(amounts(&progress), "4.00 MiB");
     }
 }

@@ -33,7 +33,7 @@ use super::backup::Totals;
 use super::crew::{Crew, Tally};
 use super::error::{Error, Result};
 use super::local;
-use super::node::{Node, NodeKind, Time};
+use super::node::{Node, Time};
 use super::progress::Progress;
 use super::snapshot::Snapshot;
 pub(super) use plan::list;
