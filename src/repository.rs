@@ -65,6 +65,7 @@ mod read;
 #[cfg(target_os = "linux")]
 mod restore;
 mod sealed;
+mod sha;
 mod snapshot;
 mod text;
 mod tree;

@@ -84,23 +84,51 @@ impl Chunker {
         }
         for (mask, range) in [(self.strict, min..middle), (self.loose, middle..end)] {
             let start = range.start;
-            for (offset, &byte) in data[range].iter().enumerate() {
-                hash = (hash << 1).wrapping_add(self.gear[usize::from(byte)]);
-                if hash & mask == 0 {
-                    return start + offset + 1;
-                }
+            if let Some(length) = self.scan(&mut hash, mask, &data[range]) {
+                return start + length;
             }
         }
         end
     }
+
+    /// The length up to and with the first byte after which `hash` has no bit of `mask`.
+    fn scan(&self, hash: &mut u64, mask: u64, data: &[u8]) -> Option<usize> {
+        let gear = |byte: u8| self.gear[usize::from(byte)];
+        let (fours, rest) = data.as_chunks::<4>();
+        for (number, four) in fours.iter().enumerate() {
+            // Each of the four hashes is made from the one before the four: one of them alone would have to wait for
+            // its predecessor.
+            let [a, b, c, d] = four.map(gear);
+            let two = (a << 1).wrapping_add(b);
+            let three = (two << 1).wrapping_add(c);
+            let last = (*hash << 4).wrapping_add((three << 1).wrapping_add(d));
+            let hashes = [
+                (*hash << 1).wrapping_add(a),
+                (*hash << 2).wrapping_add(two),
+                (*hash << 3).wrapping_add(three),
+                last,
+            ];
+            if let Some(first) = hashes.iter().position(|hash| hash & mask == 0) {
+                return Some(4 * number + first + 1);
+            }
+            *hash = last;
+        }
+        for (offset, &byte) in rest.iter().enumerate() {
+            *hash = (*hash << 1).wrapping_add(gear(byte));
+            if *hash & mask == 0 {
+                return Some(data.len() - rest.len() + offset + 1);
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A fixed stream nobody can change under us: SHA-256 in counter mode.
-    pub(crate) fn stream(length: usize) -> Vec<u8> {
+    pub(in super::super) fn stream(length: usize) -> Vec<u8> {
         let mut data = Vec::with_capacity(length + 32);
         let mut counter = 0u64;
         while data.len() < length {

@@ -1,5 +1,9 @@
 //! Reading blobs: ranged reads of packs, each blob authenticated, decompressed and checked against its id.
 
+use std::cell::RefCell;
+
+use zstd::bulk::Decompressor;
+
 use super::Repository;
 use super::backend::Kind;
 use super::error::{Error, Result};
@@ -98,14 +102,29 @@ pub(super) fn open_stored(repository: &Repository, id: &Id, sealed: &mut Vec<u8>
     Ok(())
 }
 
+thread_local! {
+    /// Making one costs more than most directories do.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// The capacity bounds what a hostile frame can make us allocate; the index that names it is authenticated.
+fn decompress(body: &[u8], capacity: usize) -> std::io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(body, capacity)
+    })
+}
+
 /// Decompresses if need be, and proves that the bytes are what `id` names.
 pub(super) fn plain_of(id: &Id, body: Vec<u8>, uncompressed: u32) -> Result<Vec<u8>> {
     let plain = if uncompressed == 0 {
         body
     } else {
-        // The capacity bounds what a hostile frame can make us allocate; the index is authenticated.
-        let plain = zstd::bulk::decompress(&body, uncompressed as usize);
-        plain.map_err(|error| Error::damaged(format!("blob {id}"), error))?
+        decompress(&body, uncompressed as usize)
+            .map_err(|error| Error::damaged(format!("blob {id}"), error))?
     };
     if Id::of(&plain) == *id {
         Ok(plain)

@@ -5,10 +5,12 @@
 //! expected one only if every byte is right. Owners, modes, times and attributes are compared and reported one by one instead,
 //! because a target may refuse some of them by declaration.
 
+mod content;
 mod entry;
 mod walk;
 
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -182,6 +184,8 @@ struct Shared<'a> {
     progress: &'a Progress,
     differences: Mutex<Vec<Difference>>,
     crew: Crew,
+    /// Threads that may be started to help with one large file, so that it is not left to one.
+    helpers: AtomicUsize,
 }
 
 impl Shared<'_> {
@@ -229,6 +233,7 @@ impl Repository {
             progress,
             differences: Mutex::default(),
             crew: Crew::default(),
+            helpers: AtomicUsize::new(options.worker_count() - 1),
         };
         let sums = std::thread::scope(|scope| {
             let shared = &shared;

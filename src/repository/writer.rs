@@ -24,6 +24,7 @@ use super::id::{Hasher, Id};
 use super::index::{IndexFile, IndexPack};
 use super::pack::{self, BlobKind, PackedBlob};
 use super::pool::{Pool, Pooled};
+use super::sha::Growing;
 
 /// Blobs per pack: keeps the header of a pack of tiny files below a megabyte, far from restic's limit of 16.
 const BLOBS_PER_PACK: usize = 16 * 1024;
@@ -45,7 +46,8 @@ pub struct WriteOptions {
     pub verify: bool,
     /// Packs on their way to the store at one time.
     pub uploads: u32,
-    /// Threads that hash, compress and seal; 0 means one for each CPU, at least 2 and at most 8.
+    /// Threads that hash, compress and seal; 0 means one for each CPU, at least 2 and at most 7: what a kill loses is
+    /// a pack of each, of the trees, and of each upload, 192 MiB.
     pub workers: usize,
 }
 
@@ -66,7 +68,7 @@ impl WriteOptions {
         match self.workers {
             0 => std::thread::available_parallelism()
                 .map_or(2, usize::from)
-                .clamp(2, 8),
+                .clamp(2, 7),
             count => count,
         }
     }
@@ -133,6 +135,7 @@ impl Writer {
             options: self.options,
             kind,
             open: None,
+            hash: Growing::default(),
             blobs: Vec::new(),
             compressor: zstd::bulk::Compressor::new(self.options.compression).map_err(codec)?,
             decompressor: zstd::bulk::Decompressor::new().map_err(codec)?,
@@ -248,10 +251,9 @@ impl Uploads {
     }
 
     /// Hands a finished pack to the runtime; blocks while too many are on their way.
-    fn send(self: &Arc<Self>, pack: Pooled, blobs: Vec<PackedBlob>) -> Result<()> {
+    fn send(self: &Arc<Self>, id: Id, pack: Pooled, blobs: Vec<PackedBlob>) -> Result<()> {
         self.check()?;
         let backend = self.repository.backend();
-        let id = Id::of(&pack);
         let permit = backend.wait(Arc::clone(&self.permits).acquire_owned());
         let permit = permit.map_err(|_| Error::Cancelled)?;
         let this = Arc::clone(self);
@@ -317,6 +319,8 @@ pub(super) struct Packer {
     options: WriteOptions,
     kind: BlobKind,
     open: Option<Pooled>,
+    /// Of the open pack: what is read back to be verified is hashed beside it.
+    hash: Growing,
     blobs: Vec<PackedBlob>,
     compressor: zstd::bulk::Compressor<'static>,
     decompressor: zstd::bulk::Decompressor<'static>,
@@ -329,11 +333,16 @@ impl Packer {
     /// Stores `plain` unless the repository has it. Returns its id, and whether it was new.
     pub(super) fn store(&mut self, plain: &[u8]) -> Result<(Id, bool)> {
         let id = Id::of(plain);
+        Ok((id, self.store_as(id, plain)?))
+    }
+
+    /// Stores `plain`, whose id is known, unless the repository has it. Returns whether it was new.
+    pub(super) fn store_as(&mut self, id: Id, plain: &[u8]) -> Result<bool> {
         let new = self.uploads.repository.index().claim(&id);
         if new {
             self.add(id, plain)?;
         }
-        Ok((id, new))
+        Ok(new)
     }
 
     /// Stores a blob of `length` zeros, which is hashed only the first time.
@@ -411,7 +420,7 @@ impl Packer {
     fn seal(&mut self, mut pack: Pooled, start: usize, id: Id, plain: Option<u32>) -> Result<()> {
         self.uploads.repository.sealer().seal(&mut pack, start);
         if self.options.verify {
-            self.reopen(&pack[start..], id, plain)?;
+            self.reopen(&pack, start, id, plain)?;
         }
         self.blobs.push(PackedBlob {
             id,
@@ -431,21 +440,21 @@ impl Packer {
     }
 
     /// Opens, decompresses and hashes what was just sealed: nothing that does not read back is ever uploaded.
-    fn reopen(&mut self, sealed: &[u8], id: Id, plain: Option<u32>) -> Result<()> {
+    fn reopen(&mut self, pack: &[u8], start: usize, id: Id, plain: Option<u32>) -> Result<()> {
         let failed = || Error::SelfCheck { id };
         self.sealed_copy.clear();
-        self.sealed_copy.extend_from_slice(sealed);
+        self.sealed_copy.extend_from_slice(&pack[start..]);
         let sealer = self.uploads.repository.sealer();
         let body = sealer.open(&mut self.sealed_copy).map_err(|_| failed())?;
         let found = match plain {
-            None => Id::of(body),
+            None => self.hash.together(pack, body),
             Some(length) if length as usize <= PACK_SLACK => {
                 self.plain_copy.clear();
                 self.plain_copy.reserve(length as usize);
                 self.decompressor
                     .decompress_to_buffer(body, &mut self.plain_copy)
                     .map_err(|_| failed())?;
-                Id::of(&self.plain_copy)
+                self.hash.together(pack, &self.plain_copy)
             }
             Some(_) => hash_compressed(body).map_err(|_| failed())?,
         };
@@ -477,7 +486,8 @@ impl Packer {
         }
         pack::finish(&mut pack, &blobs, self.uploads.repository.sealer());
         length_of("a pack", pack.len())?;
-        self.uploads.send(pack, blobs)
+        let id = std::mem::take(&mut self.hash).finish(&pack);
+        self.uploads.send(id, pack, blobs)
     }
 }
 

@@ -33,6 +33,7 @@ mod restore;
 mod store;
 mod store_command;
 mod support;
+mod sweep;
 mod torture;
 mod trip;
 mod yaml_interop;

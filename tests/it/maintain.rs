@@ -20,7 +20,7 @@ use crate::faulty::Faulty;
 use crate::restic_interop::{run, runtime};
 use crate::torture;
 
-const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "correct horse battery staple";
 
 fn info(tag: &str) -> SnapshotInfo {
     SnapshotInfo {
@@ -97,7 +97,7 @@ fn restored_is(repository: &Repository, snapshot: &Snapshot, source: &Path) {
     torture::assert_same(source, target.path());
 }
 
-async fn copy_of(store: &dyn ObjectStore) -> Arc<InMemory> {
+pub async fn copy_of(store: &dyn ObjectStore) -> Arc<InMemory> {
     let copy = InMemory::new();
     let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
     for meta in listed {

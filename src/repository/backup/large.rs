@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::buffer::spare_capacity;
 use rustix::fs::Stat;
+use rustix::io::Errno;
 
 use super::super::chunker::{Chunker, HUGE};
 use super::super::error::{Error, Result};
@@ -16,6 +17,7 @@ use super::super::local;
 use super::super::node::{Node, NodeKind};
 use super::super::pool::Pooled;
 use super::super::progress::{Progress, receive};
+use super::super::sha;
 use super::super::writer::Packer;
 use super::worker::{TRIES, reply_to, same_content};
 use super::{Dir, ProblemKind, Shared};
@@ -100,20 +102,52 @@ enum Piece {
     Zeros(usize),
 }
 
-/// Stores a chunk and tells its reader the id.
-pub(super) fn store_chunk(shared: &Shared<'_>, packer: &mut Packer, chunk: Chunk) -> Result<()> {
-    let id = match &chunk.piece {
+impl Piece {
+    /// What there is to hash.
+    fn data(&self) -> Option<&[u8]> {
+        match self {
+            Piece::Data(buffer, range) => Some(&buffer[range.clone()]),
+            Piece::Zeros(_) => None,
+        }
+    }
+}
+
+/// Stores a chunk or two, which are hashed in the time of one, and tells their readers the ids.
+pub(super) fn store_chunks(
+    shared: &Shared<'_>,
+    packer: &mut Packer,
+    first: Chunk,
+    second: Option<Chunk>,
+) -> Result<()> {
+    let next = second.as_ref().and_then(|second| second.piece.data());
+    let (first_id, second_id) = match first.piece.data().zip(next) {
+        Some((first, second)) => Some(sha::pair(first, second)).unzip(),
+        None => (None, None),
+    };
+    store_chunk(shared, packer, first, first_id)?;
+    match second {
+        Some(second) => store_chunk(shared, packer, second, second_id),
+        None => Ok(()),
+    }
+}
+
+/// Stores a chunk, whose id may be known already.
+fn store_chunk(
+    shared: &Shared<'_>,
+    packer: &mut Packer,
+    chunk: Chunk,
+    known: Option<Id>,
+) -> Result<()> {
+    let (id, length) = match &chunk.piece {
         Piece::Data(buffer, range) => {
             let data = &buffer[range.clone()];
-            let (id, _) = packer.store(data)?;
-            Progress::add(&shared.progress.bytes_done, data.len() as u64);
-            id
+            let id = known.unwrap_or_else(|| Id::of(data));
+            packer.store_as(id, data)?;
+            (id, data.len())
         }
-        Piece::Zeros(length) => {
-            Progress::add(&shared.progress.bytes_done, *length as u64);
-            packer.store_zeros(*length)?
-        }
+        Piece::Zeros(length) => (packer.store_zeros(*length)?, *length),
     };
+    Progress::add(&shared.progress.bytes_done, length as u64);
     reply_to(chunk, id)
 }
 
@@ -419,21 +453,20 @@ impl<'a> Cutter<'a> {
     /// Appends up to `want` bytes from `position`; fewer only at the end of the file.
     fn fill(&self, buffer: &mut Vec<u8>, position: u64, want: usize) -> io::Result<usize> {
         let start = buffer.len();
-        buffer.resize(start + want, 0);
-        let mut got = 0;
-        while got < want {
-            match self
-                .file
-                .read_at(&mut buffer[start + got..], position + got as u64)
-            {
+        buffer.reserve(want);
+        while buffer.len() < start + want {
+            let position = position + (buffer.len() - start) as u64;
+            // Into memory as it is: zeroing it first would cost as much as hashing a tenth of it.
+            match rustix::io::pread(self.file, spare_capacity(buffer), position) {
                 Ok(0) => break,
-                Ok(count) => got += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Ok(_) => {}
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        buffer.truncate(start + got);
-        Ok(got)
+        // The buffer may have had room for more than was asked for.
+        buffer.truncate(start + want);
+        Ok(buffer.len() - start)
     }
 }
 

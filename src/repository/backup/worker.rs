@@ -1,7 +1,7 @@
 //! The workers: names become nodes, content becomes blobs.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) fn run(shared: &Shared<'_>, work: Work) -> Result<()> {
         shared.check()?;
         match chunks.try_recv() {
             Ok(chunk) => {
-                large::store_chunk(shared, &mut worker.packer, chunk)?;
+                large::store_chunks(shared, &mut worker.packer, chunk, chunks.try_recv().ok())?;
                 continue;
             }
             Err(TryRecvError::Disconnected) => break,
@@ -50,7 +50,7 @@ pub(super) fn run(shared: &Shared<'_>, work: Work) -> Result<()> {
         }
         select! {
             recv(chunks) -> chunk => match chunk {
-                Ok(chunk) => large::store_chunk(shared, &mut worker.packer, chunk)?,
+                Ok(chunk) => large::store_chunks(shared, &mut worker.packer, chunk, None)?,
                 Err(_) => break,
             },
             recv(batches) -> batch => match batch {
@@ -292,29 +292,28 @@ pub(super) fn same_content(before: &Stat, after: &Stat) -> bool {
 }
 
 fn read_whole(file: &File, stat: &Stat, buffer: &mut Vec<u8>, node: &mut Node) -> io::Result<()> {
-    buffer.clear();
     if local::is_sparse(stat) {
         node.holes = local::holes_of(file, node.size)?;
     }
-    // One byte more than expected, to see growth without another call.
-    let limit = node.size + 1;
-    buffer.reserve(limit as usize);
-    let mut reader = Positional { file, position: 0 }.take(limit);
-    reader.read_to_end(buffer).map(drop)
-}
-
-/// Reads by position, so that a second attempt starts at the beginning and `SEEK_HOLE` does not disturb it.
-struct Positional<'a> {
-    file: &'a File,
-    position: u64,
-}
-
-impl io::Read for Positional<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position)?;
-        self.position += count as u64;
-        Ok(count)
+    // One byte more than expected, to see growth without another call. By position, so that a second attempt starts
+    // at the beginning and `SEEK_HOLE` does not disturb it.
+    let limit = node.size as usize + 1;
+    buffer.resize(limit, 0);
+    let mut got = 0;
+    while got < limit {
+        match file.read_at(&mut buffer[got..], got as u64) {
+            Ok(0) => break,
+            Ok(count) => got += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        // A regular file gives less than it was asked for at its end only.
+        if got as u64 == node.size {
+            break;
+        }
     }
+    buffer.truncate(got);
+    Ok(())
 }
 
 /// Stores a chunk; used by the chunk path, which shares the worker's packer.

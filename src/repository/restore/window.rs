@@ -13,6 +13,7 @@ use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::index::Location;
 use super::super::progress::Progress;
+use super::super::{crypto, sha};
 use super::Shared;
 use super::file::FileState;
 
@@ -77,8 +78,21 @@ pub(in super::super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     decompressor: zstd::bulk::Decompressor<'static>,
     scratch: Vec<u8>,
-    plain: Vec<u8>,
+    plain: [Plain; 2],
     zeros: BTreeMap<u64, Id>,
+}
+
+/// A blob that was opened, in a buffer that is used again.
+#[derive(Default)]
+struct Plain {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Plain {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
 }
 
 impl<'a> Worker<'a> {
@@ -89,7 +103,7 @@ impl<'a> Worker<'a> {
             shared,
             decompressor,
             scratch: Vec::new(),
-            plain: Vec::new(),
+            plain: Default::default(),
             zeros: BTreeMap::new(),
         })
     }
@@ -121,9 +135,9 @@ impl<'a> Worker<'a> {
         let fetched = fetch(repository, &requests);
         for (request, data) in requests.iter().zip(repository.backend().wait(fetched)?) {
             Progress::add(&self.shared.progress.bytes_transferred, data.len() as u64);
-            for (id, missing) in &sorted[request.blobs.clone()] {
+            for two in sorted[request.blobs.clone()].chunks(2) {
                 self.shared.check()?;
-                self.blob(id, missing, &data, request.start)?;
+                self.blobs(two, &data, request.start)?;
             }
         }
         Ok(())
@@ -140,47 +154,64 @@ impl<'a> Worker<'a> {
         file.has(offset, length as usize, id, &mut self.scratch)
     }
 
-    fn blob<T: Target>(
+    /// Brings one blob or two, which are hashed in the time of one, to all their targets.
+    fn blobs<T: Target>(
         &mut self,
-        id: &Id,
-        missing: &Missing<'_, T>,
+        blobs: &[(Id, Missing<'_, T>)],
         data: &Bytes,
         start: u64,
     ) -> Result<()> {
-        let Location {
-            offset,
-            length,
-            uncompressed,
-            ..
-        } = missing.location;
-        let from = (u64::from(offset) - start) as usize;
-        self.scratch.clear();
-        self.scratch
-            .extend_from_slice(&data[from..from + length as usize]);
-        let tampered = || Error::Tampered {
-            object: format!("blob {id}"),
-        };
-        let sealer = self.shared.repository.sealer();
-        let body = sealer.open(&mut self.scratch).map_err(|_| tampered())?;
-        let plain: &[u8] = if uncompressed == 0 {
-            body
-        } else {
-            self.plain.clear();
-            self.plain.reserve(uncompressed as usize);
-            self.decompressor
-                .decompress_to_buffer(body, &mut self.plain)
-                .map_err(|error| Error::damaged(format!("blob {id}"), error))?;
-            &self.plain
-        };
-        if Id::of(plain) != *id || plain.len() as u32 != missing.location.plain_length() {
-            return Err(tampered());
+        for (slot, (id, missing)) in blobs.iter().enumerate() {
+            let from = (u64::from(missing.location.offset) - start) as usize;
+            let sealed = &data[from..from + missing.location.length as usize];
+            self.open(slot, id, missing.location.uncompressed, sealed)?;
         }
-        for (file, offset) in &missing.targets {
-            file.write(*offset, plain)?;
-            Progress::add(&self.shared.written, plain.len() as u64);
-            Progress::add(&self.shared.progress.bytes_done, plain.len() as u64);
+        let [first, second] = &self.plain;
+        let found = match blobs.len() {
+            2 => <[Id; 2]>::from(sha::pair(first.bytes(), second.bytes())),
+            _ => [Id::of(first.bytes()); 2],
+        };
+        for (((id, missing), plain), found) in blobs.iter().zip(&self.plain).zip(found) {
+            let plain = plain.bytes();
+            if found != *id || plain.len() as u32 != missing.location.plain_length() {
+                return Err(tampered(id));
+            }
+            for (file, offset) in &missing.targets {
+                file.write(*offset, plain)?;
+                Progress::add(&self.shared.written, plain.len() as u64);
+                Progress::add(&self.shared.progress.bytes_done, plain.len() as u64);
+            }
         }
         Ok(())
+    }
+
+    /// Opens a blob and decompresses it.
+    fn open(&mut self, slot: usize, id: &Id, uncompressed: u32, sealed: &[u8]) -> Result<()> {
+        let sealer = self.shared.repository.sealer();
+        self.scratch.clear();
+        self.scratch.extend_from_slice(sealed);
+        let body = sealer.open(&mut self.scratch).map_err(|_| tampered(id))?;
+        let end = crypto::NONCE + body.len();
+        let plain = &mut self.plain[slot];
+        if uncompressed == 0 {
+            std::mem::swap(&mut plain.buffer, &mut self.scratch);
+            plain.buffer.truncate(end);
+            plain.start = crypto::NONCE;
+            return Ok(());
+        }
+        plain.start = 0;
+        plain.buffer.clear();
+        plain.buffer.reserve(uncompressed as usize);
+        self.decompressor
+            .decompress_to_buffer(&self.scratch[crypto::NONCE..end], &mut plain.buffer)
+            .map_err(|error| Error::damaged(format!("blob {id}"), error))?;
+        Ok(())
+    }
+}
+
+fn tampered(id: &Id) -> Error {
+    Error::Tampered {
+        object: format!("blob {id}"),
     }
 }
 

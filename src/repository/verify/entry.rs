@@ -3,17 +3,16 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use rustix::fs::{OFlags, SeekFrom};
+use rustix::fs::OFlags;
 
 use super::super::error::{Error, Result};
-use super::super::id::Id;
 use super::super::local;
 use super::super::node::{Node, NodeKind, Xattr};
 use super::super::progress::Progress;
+use super::content::{Content, Piece};
 use super::walk::Dir;
 use super::{DifferenceClass, LossClass, Shared};
 
@@ -34,8 +33,7 @@ pub(super) struct Pair {
 pub(super) fn run(shared: &Shared<'_>, batches: &Receiver<Batch>) -> Result<()> {
     let mut worker = Worker {
         shared,
-        buffer: Vec::new(),
-        zeros: None,
+        content: Content::default(),
     };
     for Batch { dir, nodes, reply } in batches {
         let mut pairs = Vec::with_capacity(nodes.len());
@@ -55,9 +53,7 @@ pub(super) fn run(shared: &Shared<'_>, batches: &Receiver<Batch>) -> Result<()> 
 
 struct Worker<'a> {
     shared: &'a Shared<'a>,
-    buffer: Vec<u8>,
-    /// The id of the last run of zeros asked for.
-    zeros: Option<(usize, Id)>,
+    content: Content,
 }
 
 impl Worker<'_> {
@@ -128,54 +124,17 @@ impl Worker<'_> {
             Ok(xattrs) => found.xattrs = xattrs,
             Err(error) => return Ok(Err(error)),
         }
+        let mut pieces = Vec::with_capacity(expected.content.len());
         let mut offset = 0;
         for id in &expected.content {
-            self.shared.check()?;
             let length = self.shared.repository.locate(id)?.plain_length() as usize;
-            match self.piece(&file, offset, length) {
-                Ok(piece) => found.content.push(piece),
-                Err(error) => return Ok(Err(error)),
-            }
+            pieces.push(Piece { offset, length });
             offset += length as u64;
-            Progress::add(&self.shared.progress.bytes_done, length as u64);
         }
-        Ok(Ok(()))
-    }
-
-    fn piece(&mut self, file: &File, offset: u64, length: usize) -> io::Result<Id> {
-        // A long hole is not read: it is what it is.
-        if length >= 1 << 20 && in_hole(file, offset, length as u64) {
-            return Ok(match self.zeros {
-                Some((cached, id)) if cached == length => id,
-                _ => {
-                    let id = Id::of(&vec![0; length]);
-                    self.zeros = Some((length, id));
-                    id
-                }
-            });
-        }
-        self.buffer.resize(length, 0);
-        let mut got = 0;
-        while got < length {
-            match file.read_at(&mut self.buffer[got..], offset + got as u64) {
-                Ok(0) => break,
-                Ok(count) => got += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Id::of(&self.buffer[..got]))
-    }
-}
-
-fn in_hole(file: &File, offset: u64, length: u64) -> bool {
-    let size = file.metadata().map_or(0, |meta| meta.len());
-    if offset + length > size {
-        return false;
-    }
-    match rustix::fs::seek(file.as_fd(), SeekFrom::Data(offset)) {
-        Ok(data) => data >= offset + length,
-        Err(error) => error == rustix::io::Errno::NXIO,
+        Ok(self
+            .content
+            .ids(self.shared, &file, &pieces)?
+            .map(|ids| found.content = ids))
     }
 }
 
