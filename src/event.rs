@@ -60,6 +60,8 @@ pub enum Direction {
     Load,
     /// Comparing a claim with the store.
     Verify,
+    /// Looking through the store itself: a check, figures, a prune. What it counts are directories of snapshots.
+    Examine,
 }
 
 /// How far one volume is. Totals are `None` until the mover knows them.

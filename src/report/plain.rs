@@ -79,7 +79,11 @@ pub(super) fn describe(event: &Event) -> Option<String> {
             direction,
             progress,
         } => {
-            format!("  {} {claim}: {}", verb(*direction), amounts(progress))
+            format!(
+                "  {} {claim}: {}",
+                verb(*direction),
+                amounts(*direction, progress)
+            )
         }
         Event::VolumeFinished {
             claim,
@@ -87,18 +91,21 @@ pub(super) fn describe(event: &Event) -> Option<String> {
             progress,
             seconds,
         } => {
+            let took = units::span(Duration::from_secs_f64(seconds.max(0.0)));
+            let done = done(*direction);
+            // A check that reads no content has no bytes to be quick with.
+            if progress.bytes_done == 0 && *direction == Direction::Examine {
+                let (files, what) = (units::count(progress.files_done), counted(*direction));
+                return Some(format!("  {done} {claim}: {files} {what} in {took}"));
+            }
             let rate = (progress.bytes_done as f64 / seconds.max(0.001)) as u64;
-            format!(
-                "  {} {claim}: {} in {} ({}/s)",
-                done(*direction),
-                amounts(&VolumeProgress {
-                    files_total: None,
-                    bytes_total: None,
-                    ..*progress
-                }),
-                units::span(Duration::from_secs_f64(seconds.max(0.0))),
-                units::bytes(rate),
-            )
+            let all = VolumeProgress {
+                files_total: None,
+                bytes_total: None,
+                ..*progress
+            };
+            let (amounts, rate) = (amounts(*direction, &all), units::bytes(rate));
+            format!("  {done} {claim}: {amounts} in {took} ({rate}/s)")
         }
         Event::StepFinished { error: None, .. } => return None,
         Event::StepFinished {
@@ -135,6 +142,7 @@ pub(super) fn verb(direction: Direction) -> &'static str {
         Direction::Save => "saving",
         Direction::Load => "loading",
         Direction::Verify => "verifying",
+        Direction::Examine => "examining",
     }
 }
 
@@ -143,10 +151,18 @@ fn done(direction: Direction) -> &'static str {
         Direction::Save => "saved",
         Direction::Load => "loaded",
         Direction::Verify => "verified",
+        Direction::Examine => "examined",
     }
 }
 
-fn amounts(progress: &VolumeProgress) -> String {
+fn counted(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Examine => "directories",
+        _ => "files",
+    }
+}
+
+fn amounts(direction: Direction, progress: &VolumeProgress) -> String {
     let of = |done: String, total: Option<String>| match total {
         Some(total) => format!("{done} of {total}"),
         None => done,
@@ -163,7 +179,7 @@ fn amounts(progress: &VolumeProgress) -> String {
         units::count(progress.files_done),
         progress.files_total.map(units::count),
     );
-    format!("{files} files, {bytes}")
+    format!("{files} {}, {bytes}", counted(direction))
 }
 
 #[cfg(test)]
@@ -195,6 +211,23 @@ mod tests {
             bytes_done: 4 << 20,
             ..Default::default()
         };
-        assert_eq!(amounts(&progress), "4.00 MiB");
+        assert_eq!(amounts(Direction::Save, &progress), "4.00 MiB");
+    }
+
+    #[test]
+    fn a_check_that_read_no_content_says_what_it_looked_through() {
+        let event = Event::VolumeFinished {
+            claim: "s3://backups/ferry".into(),
+            direction: Direction::Examine,
+            progress: VolumeProgress {
+                files_done: 145,
+                ..Default::default()
+            },
+            seconds: 2.0,
+        };
+        assert_eq!(
+            describe(&event).unwrap(),
+            "  examined s3://backups/ferry: 145 directories in 2.0 s"
+        );
     }
 }

@@ -24,6 +24,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ TARGET = "12G"
 
 def main():
     args = arguments()
+    # So that a benchmark that is stopped leaves nothing mounted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     work = pathlib.Path(tempfile.mkdtemp(prefix="ferry-bench-", dir=args.work))
     memory = pathlib.Path(tempfile.mkdtemp(prefix="ferry-bench-", dir=args.memory))
     store = None

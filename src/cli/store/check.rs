@@ -39,7 +39,7 @@ pub(super) async fn check(
     let theirs = Arc::clone(&progress);
     let work = async { Ok(store.check(read_data, theirs).await?) };
     let (captures, report) =
-        watched(context, &args.store, Direction::Verify, progress, work).await?;
+        watched(context, &args.store, Direction::Examine, progress, work).await?;
     let checked = Checked::of(captures, report);
     context.report.data(&checked, || checked.text());
     Ok(match checked.sound {
@@ -116,7 +116,7 @@ pub(super) async fn stats(context: &Context, args: &StoreArgs) -> Result<Exit, F
     let progress = Arc::new(Progress::default());
     let theirs = Arc::clone(&progress);
     let work = async { Ok(store.with(move |one| one.statistics(&theirs)).await?) };
-    let repository = watched(context, &args.store, Direction::Verify, progress, work).await?;
+    let repository = watched(context, &args.store, Direction::Examine, progress, work).await?;
     let figures = Figures {
         captures,
         repository,

@@ -281,7 +281,7 @@ async fn run_prune(
     let progress = Arc::new(Progress::default());
     let theirs = Arc::clone(&progress);
     let work = async { Ok(store.with(move |one| one.prune(&options, &theirs)).await?) };
-    watched(context, name, Direction::Verify, progress, work).await
+    watched(context, name, Direction::Examine, progress, work).await
 }
 
 fn prune_text(report: &PruneReport, dry_run: bool) -> String {
