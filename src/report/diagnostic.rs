@@ -61,9 +61,11 @@ const LINE: usize = 400;
 fn undrawn(error: &dyn Diagnostic) -> Option<String> {
     let source = error.source_code()?;
     let mut labels = error.labels()?;
+    // Whole lines, and those around them, as they would be drawn.
     let long = |label: miette::LabeledSpan| {
-        let line = source.read_span(label.inner(), 0, 0).ok()?;
-        (line.data().len() > LINE).then_some(())
+        let lines = source.read_span(label.inner(), 1, 1).ok()?;
+        let mut lines = lines.data().split(|byte| *byte == b'\n');
+        lines.any(|line| line.len() > LINE).then_some(())
     };
     labels.find_map(long)?;
     let mut text = format!("x {error}");
@@ -127,6 +129,8 @@ mod tests {
         let text = human(&error);
         assert!(text.len() < 500, "{text}");
         assert!(text.contains("at r.yaml:1:1: expected a map"), "{text}");
+        let error = Recipe::parse("r.yaml", &format!("a: {}", "[".repeat(5000))).unwrap_err();
+        assert!(human(&error).len() < 500);
     }
 
     #[test]

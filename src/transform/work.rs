@@ -91,20 +91,25 @@ impl<'a> Work<'a> {
                     continue;
                 };
                 let mut selected = Vec::new();
+                let mut failures = Vec::new();
                 for (index, object) in self.before.iter().enumerate() {
                     match select.matches(object) {
                         Ok(true) => selected.push(index),
                         Ok(false) => {}
-                        Err(error) => {
-                            faults
-                                .add(
-                                    format!("the expression fails on {}", self.ids[index]),
-                                    &error.span,
-                                    error.reason,
-                                )
-                                .help("ask `has(object.…)` first, or narrow `select` with `kind`");
-                        }
+                        Err(error) => failures.push((index, error)),
                     }
+                }
+                // What fails on one object mostly fails on hundreds: it is one mistake.
+                let count = failures.len();
+                if let Some((index, error)) = failures.into_iter().next() {
+                    let id = &self.ids[index];
+                    let message = match count {
+                        1 => format!("the expression fails on {id}"),
+                        _ => format!("the expression fails on {count} objects, as on {id}"),
+                    };
+                    faults
+                        .add(message, &error.span, error.reason)
+                        .help("ask `has(object.…)` first, or narrow `select` with `kind`");
                 }
                 self.selected.insert((number, entry.number), selected);
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Line, Section};
 use crate::capture::Capture;
-use crate::surface::Surface;
+use crate::surface::{ClusterIdentity, Surface};
 use crate::transform::parse::{API_VERSION, KIND};
 use crate::yaml;
 
@@ -40,18 +40,19 @@ fn header(head: &Head<'_>) -> String {
         target,
         openshift,
     } = head;
-    let cluster = &capture.surface.cluster;
+    // A cluster that was read from files has no version.
+    let shown = |cluster: &ClusterIdentity| match cluster.version.as_str() {
+        "" => cluster.name.clone(),
+        version => format!("{} ({version})", cluster.name),
+    };
+    let from = shown(&capture.surface.cluster);
     let mut out = format!(
-        "# A recipe to start from, for capture {} of cluster {} ({})",
-        capture.id, cluster.name, cluster.version
+        "# A recipe to start from, for capture {} of cluster {from}",
+        capture.id
     );
     if let Some(target) = target {
-        let cluster = &target.cluster;
-        let _ = write!(
-            out,
-            "\n# that is to be restored to cluster {} ({})",
-            cluster.name, cluster.version
-        );
+        let target = shown(&target.cluster);
+        let _ = write!(out, "\n# that is to be restored to cluster {target}");
     }
     out.push_str(
         ".\n#\n# Every name below was found in the capture. Active lines say why they were chosen; the lines in\n\
