@@ -5,6 +5,7 @@
 
 mod alike;
 mod build;
+mod grants;
 mod known;
 mod nodes;
 mod order;
@@ -23,7 +24,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::ObjectId;
+use crate::knowledge::Knowledge;
+use crate::object::{Object, ObjectId};
 
 /// How strongly the source needs the target (rule book §0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,6 +66,12 @@ pub enum Presence {
     Produced,
     /// It is nowhere.
     Missing,
+}
+
+/// What the controller of one object makes of it, by the rules of `produces.yaml` (E-P).
+pub fn products(object: &Object, knowledge: &Knowledge) -> Vec<ObjectId> {
+    let products = known::products(object, knowledge).into_iter();
+    products.map(|(product, _)| product).collect()
 }
 
 /// One reference: `from` needs `to`.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::alike::Alike;
+use super::grants::Grants;
 use super::known::{Known, products};
 use super::nodes::{Line, Nodes};
 use super::order::{Arc, Arcs, Order, order};
@@ -211,7 +212,7 @@ impl<'a> Drawing<'a> {
         for choice in choices {
             let (from, to) = (self.numbers[choice.from], self.numbers[choice.to]);
             behind.entry(from).or_default().push(to);
-            self.add(from, to, Strength::N, choice.rule, &choice.pointer);
+            self.add(from, to, choice.strength, choice.rule, &choice.pointer);
         }
         let mut accounts: BTreeMap<ObjectId, Vec<u32>> = BTreeMap::new();
         let mut bound: BTreeMap<ObjectId, BTreeSet<u32>> = BTreeMap::new();
@@ -219,6 +220,7 @@ impl<'a> Drawing<'a> {
         let claims = captured_claims(self.input.objects);
         let policies = Policies::new(self.input.objects);
         let alike = Alike::new(self.input.objects);
+        let grants = Grants::new(self.input.objects);
         for (position, object) in self.input.objects.iter().enumerate() {
             let from = self.numbers[position];
             self.belongings(object, from, &versions);
@@ -239,6 +241,9 @@ impl<'a> Drawing<'a> {
                     _ => {}
                 }
                 self.refer(from, &reference, &behind);
+                if reference.granted {
+                    self.granted(object, from, &reference, &grants);
+                }
             }
         }
         // E-18: a workload comes after what gives its account rights, or it crashes at first.
@@ -282,8 +287,7 @@ impl<'a> Drawing<'a> {
             self.add(from, namespace, Strength::H, "E-1", "/metadata/namespace");
         }
         if let Some(definition) = self.nodes.known.definition(&object.group_kind()).cloned() {
-            let definition = self.nodes.number(&definition);
-            self.add(from, definition, Strength::H, "E-2", "/kind");
+            self.point(from, &definition, Strength::H, "E-2", "/kind");
         }
         if let Some(service) = aggregated.get(&(object.group(), object.version())) {
             let service = self.nodes.number(service);
@@ -377,34 +381,56 @@ impl<'a> Drawing<'a> {
             name: _,
             namespace: _,
             optional: _,
+            granted: _,
         } = reference;
         let strength = if *confidence < 50 {
             Strength::N
         } else {
             *strength
         };
-        let presence = self.nodes.presence(target);
-        if presence == Presence::Missing && *if_known {
+        if *if_known && self.nodes.presence(target) == Presence::Missing {
             return;
         }
-        let to = self.nodes.number(target);
-        if presence == Presence::Produced {
-            self.add(from, to, Strength::N, rule, pointer);
-            if let Some(maker) = self.nodes.known.maker(target).cloned() {
-                let by = self.nodes.number(&maker.id);
-                self.add(by, to, Strength::P, &maker.rule, "");
-            }
-            if let Some(origin) = self.nodes.known.origin(target).cloned() {
-                let origin = self.nodes.number(&origin);
-                self.add(from, origin, strength, rule, pointer);
-            }
-        } else {
-            self.add(from, to, strength, rule, pointer);
-        }
+        let to = self.point(from, target, strength, rule, pointer);
         if *backing {
             for workload in behind.get(&to).into_iter().flatten() {
                 self.add(from, *workload, strength, rule, pointer);
             }
+        }
+    }
+
+    /// An edge to an object, or to whoever makes it when a controller does (E-P); gives the object's
+    /// number.
+    fn point(
+        &mut self,
+        from: u32,
+        target: &ObjectId,
+        strength: Strength,
+        rule: &str,
+        pointer: &str,
+    ) -> u32 {
+        let to = self.nodes.number(target);
+        if self.nodes.presence(target) != Presence::Produced {
+            self.add(from, to, strength, rule, pointer);
+            return to;
+        }
+        self.add(from, to, Strength::N, rule, pointer);
+        if let Some(maker) = self.nodes.known.maker(target).cloned() {
+            let by = self.nodes.number(&maker.id);
+            self.add(by, to, Strength::P, &maker.rule, "");
+        }
+        if let Some(origin) = self.nodes.known.origin(target).cloned() {
+            let origin = self.nodes.number(&origin);
+            self.add(from, origin, strength, rule, pointer);
+        }
+        to
+    }
+
+    /// E-37: grants come before what they let leave its namespace.
+    fn granted(&mut self, object: &Object, from: u32, reference: &Reference, grants: &Grants<'_>) {
+        for grant in grants.of(object, &reference.target) {
+            let grant = self.nodes.number(&grant);
+            self.add(from, grant, Strength::S, "E-37", &reference.pointer);
         }
     }
 

@@ -139,13 +139,13 @@ pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId,
         };
         // A Namespace's products live in it, all others beside their maker.
         let namespace = match object.namespace() {
-            Some(namespace) => namespace,
-            None if object.is("", "Namespace") => object.name(),
+            _ if knowledge.kinds.is_cluster_wide(&makes) => None,
+            Some(namespace) => Some(namespace),
+            None if object.is("", "Namespace") => Some(object.name()),
             None => continue,
         };
-        for named in names(row, object) {
-            let name = row.name.replace("{}", &named);
-            let id = ObjectId::namespaced(&makes.group, &makes.kind, namespace, &name);
+        for name in names(row, object) {
+            let id = ObjectId::new(&makes.group, &makes.kind, namespace, &name);
             let maker = Maker {
                 id: object.id(),
                 rule: row.id.clone(),
@@ -157,7 +157,7 @@ pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId,
     found
 }
 
-/// What a producer calls its products: the texts at the first path that has any.
+/// What a producer calls its products, after the texts at the first path that has any.
 fn names(row: &ProducesRow, object: &Object) -> Vec<String> {
     let texts = |path: &PathPattern| -> Vec<String> {
         let mut texts = Vec::new();
@@ -168,5 +168,11 @@ fn names(row: &ProducesRow, object: &Object) -> Vec<String> {
         texts
     };
     let mut all = row.path.iter().map(texts);
-    all.find(|texts| !texts.is_empty()).unwrap_or_default()
+    let found = all.find(|texts| !texts.is_empty()).unwrap_or_default();
+    let called = |text: &String| {
+        let names = row.names.iter();
+        let filled = |name: &String| name.replace("{name}", object.name()).replace("{}", text);
+        names.map(filled).collect::<Vec<_>>()
+    };
+    found.iter().flat_map(called).collect()
 }

@@ -13,9 +13,11 @@
 
 mod form;
 mod guess;
+mod keys;
 mod scopes;
 mod spot;
 
+pub use keys::KeyUse;
 pub use spot::{Spot, rewrite};
 
 use scopes::Scopes;
@@ -54,6 +56,8 @@ pub struct Reference {
     pub if_known: bool,
     /// The target is a Service, and the workloads behind it must run as well.
     pub backing: bool,
+    /// In another namespace, a ReferenceGrant must let it in (E-37).
+    pub granted: bool,
     /// How sure it is that this is a reference, in percent: 100 for every rule of the table.
     pub confidence: u8,
 }
@@ -145,7 +149,7 @@ impl<'k> References<'k> {
             || (kind.group.ends_with(".k8s.io") && !self.scopes.custom.contains_key(kind));
         built_in
             || self.knowledge.edges.rows.iter().any(|row| {
-                let mut kinds = row.kinds.iter();
+                let mut kinds = row.kinds.iter().filter(|_| !row.partly);
                 kinds.any(|pattern| pattern.matches(&kind.group, &kind.kind))
             })
     }
@@ -247,6 +251,7 @@ impl<'k> References<'k> {
             optional,
             if_known: row.if_known || optional,
             backing: row.backing,
+            granted: row.granted,
             confidence: 100,
         };
         let named = match row.form {

@@ -1,14 +1,17 @@
 //! Which objects choose which by labels (E-16): the engine over `selectors.yaml`, and the selectors in
 //! custom resources that nobody described (E-G7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use super::Strength;
 use super::references::References;
 use crate::knowledge::Knowledge;
-use crate::knowledge::selectors::SelectorForm;
+use crate::knowledge::edges::{Base, text_at};
+use crate::knowledge::kinds::KindPattern;
+use crate::knowledge::selectors::{SelectorForm, SelectorRow};
 use crate::object::path::PathPattern;
 use crate::object::{Object, pointer};
 
@@ -30,10 +33,15 @@ impl<'o> Pool<'o> {
         self.candidates.push((object, labels));
     }
 
+    /// Every object, in the order they were added.
+    fn all(&self) -> Vec<usize> {
+        self.candidates.iter().map(|(object, _)| *object).collect()
+    }
+
     /// Objects whose labels satisfy a selector, in the order they were added. A selector that asks
     /// for nothing chooses everything, which says nothing: it gives none.
     fn chosen(&self, selector: &Selector<'_>) -> Vec<usize> {
-        if selector.labels.is_empty() && selector.expressions.is_empty() {
+        if selector.is_empty() {
             return Vec::new();
         }
         let fewest = selector
@@ -62,6 +70,7 @@ struct Selector<'s> {
 impl<'s> Selector<'s> {
     fn read(form: SelectorForm, value: &'s Value) -> Self {
         let (labels, expressions) = match form {
+            SelectorForm::All => (None, None),
             SelectorForm::Labels => (Some(value), None),
             SelectorForm::Selector => (value.get("matchLabels"), value.get("matchExpressions")),
         };
@@ -77,6 +86,10 @@ impl<'s> Selector<'s> {
                 })
                 .collect(),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.expressions.is_empty()
     }
 
     fn accepts(&self, labels: &Labels<'_>) -> bool {
@@ -105,6 +118,7 @@ fn strings(map: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
 /// One choice; objects are named by their positions in the list.
 pub(super) struct Choice<'k> {
     pub(super) rule: &'k str,
+    pub(super) strength: Strength,
     pub(super) from: usize,
     pub(super) pointer: String,
     pub(super) to: usize,
@@ -117,34 +131,43 @@ pub(super) fn choices<'k>(
     references: &References<'_>,
 ) -> Vec<Choice<'k>> {
     let pools = Pools::new(objects, knowledge, references);
+    let rows = pools.rows(knowledge);
     let mut choices = Vec::new();
     for (from, object) in objects.iter().enumerate() {
         let (group, kind) = (object.group(), object.kind());
-        for row in &knowledge.selectors {
-            if !row.kinds.iter().any(|pattern| pattern.matches(group, kind)) {
+        for row in &rows {
+            let mut kinds = row.kinds.iter();
+            if !(row.kinds.is_empty() || kinds.any(|pattern| pattern.matches(group, kind))) {
                 continue;
             }
-            let selects = row.selects.as_ref().map(ToString::to_string);
-            let Some(pool) = pools.get(object.namespace(), selects) else {
+            let Some(pool) = pools.get(row.selects.as_ref(), object.namespace()) else {
                 continue;
             };
-            row.path.visit(object.value(), &mut |pointer, value| {
-                let chosen = pool.chosen(&Selector::read(row.form, value));
-                choices.extend(chosen.into_iter().map(|to| Choice {
-                    rule: &row.id,
-                    from,
-                    pointer: pointer.to_owned(),
-                    to,
-                }));
-            });
+            for base in bases(row, object, references) {
+                let below = object.pointer(&base);
+                let mut choose = |pointer: &str, place: &Value| {
+                    let chosen = chosen(row, place, pool, objects);
+                    choices.extend(chosen.into_iter().map(|to| Choice {
+                        rule: &row.id,
+                        strength: row.strength,
+                        from,
+                        pointer: pointer.to_owned(),
+                        to,
+                    }));
+                };
+                if let Some(below) = below {
+                    row.path.visit_from(below, &base, &mut choose);
+                }
+            }
         }
         if references.is_unknown(&object.group_kind())
-            && let Some(pool) = pools.get(object.namespace(), None)
+            && let Some(pool) = pools.get(None, object.namespace())
         {
             guessed(object, &mut |pointer, value| {
                 let chosen = pool.chosen(&Selector::read(SelectorForm::Selector, value));
                 choices.extend(chosen.into_iter().map(|to| Choice {
                     rule: "E-G7",
+                    strength: Strength::N,
                     from,
                     pointer: pointer.to_owned(),
                     to,
@@ -153,6 +176,42 @@ pub(super) fn choices<'k>(
         }
     }
     choices
+}
+
+/// Where a row's path starts in an object.
+fn bases(row: &SelectorRow, object: &Object, references: &References<'_>) -> Vec<String> {
+    match row.base {
+        Base::Pod => references.roots().pods(object),
+        Base::Object | Base::Container | Base::Template => vec![String::new()],
+    }
+}
+
+/// The objects that a row chooses at one place.
+fn chosen(row: &SelectorRow, place: &Value, pool: &Pool<'_>, objects: &[Object]) -> Vec<usize> {
+    let mut selector = None;
+    row.selector
+        .visit(place, &mut |_, value| selector = Some(value));
+    let Some(value) = selector.filter(|value| !value.is_null()) else {
+        return Vec::new();
+    };
+    let selector = Selector::read(row.form, value);
+    let Some(alike) = &row.alike else {
+        return match row.form {
+            SelectorForm::All => pool.all(),
+            SelectorForm::Labels | SelectorForm::Selector => pool.chosen(&selector),
+        };
+    };
+    let wanted = text_at(place, &alike.own);
+    let mut found = if selector.is_empty() {
+        pool.all()
+    } else {
+        pool.chosen(&selector)
+    };
+    found.retain(|position| {
+        let theirs = objects[*position].text(&alike.theirs);
+        theirs.is_some() && theirs == wanted.as_deref()
+    });
+    found
 }
 
 /// Calls `visit` for what looks like a label selector: under such a key, and of that shape.
@@ -171,15 +230,15 @@ fn guessed<'o>(object: &'o Object, visit: &mut dyn FnMut(&str, &'o Value)) {
     });
 }
 
-/// Pods (under `None`) and the kinds that rows select, by namespace.
-struct Pools<'o>(BTreeMap<(Option<&'o str>, Option<String>), Pool<'o>>);
+/// Pods (of no kind) and the kinds that rows select, by namespace.
+struct Pools<'o, 'k>(BTreeMap<(Option<&'k KindPattern>, Option<&'o str>), Pool<'o>>);
 
-impl<'o> Pools<'o> {
-    fn new(objects: &'o [Object], knowledge: &Knowledge, references: &References<'_>) -> Self {
+impl<'o, 'k> Pools<'o, 'k> {
+    fn new(objects: &'o [Object], knowledge: &'k Knowledge, references: &References<'_>) -> Self {
         let mut pools: BTreeMap<_, Pool<'o>> = BTreeMap::new();
         for (position, object) in objects.iter().enumerate() {
             for labels in pod_labels(object, references) {
-                let pool = pools.entry((object.namespace(), None));
+                let pool = pools.entry((None, object.namespace()));
                 pool.or_default().add(position, labels);
             }
             let mut selected = knowledge
@@ -187,15 +246,25 @@ impl<'o> Pools<'o> {
                 .iter()
                 .filter_map(|row| row.selects.as_ref());
             if let Some(kind) = selected.find(|k| k.matches(object.group(), object.kind())) {
-                let pool = pools.entry((object.namespace(), Some(kind.to_string())));
+                let pool = pools.entry((Some(kind), object.namespace()));
                 pool.or_default().add(position, object.labels());
             }
         }
         Self(pools)
     }
 
-    fn get(&self, namespace: Option<&'o str>, kind: Option<String>) -> Option<&Pool<'o>> {
-        self.0.get(&(namespace, kind))
+    /// The rows for which there is anything to choose.
+    fn rows(&self, knowledge: &'k Knowledge) -> Vec<&'k SelectorRow> {
+        let kinds: BTreeSet<_> = self.0.keys().map(|(kind, _)| *kind).collect();
+        let rows = knowledge.selectors.iter();
+        rows.filter(|row| kinds.contains(&row.selects.as_ref()))
+            .collect()
+    }
+
+    /// Pods, or objects of a kind, in a namespace; those of the kind that are in none otherwise.
+    fn get(&self, kind: Option<&'k KindPattern>, namespace: Option<&'o str>) -> Option<&Pool<'o>> {
+        let here = self.0.get(&(kind, namespace));
+        here.or_else(|| self.0.get(&(kind, None)))
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Form {
     Traefik,
     /// `name:tag` or `name@digest`: the name is before it.
     Tag,
+    /// As [`Form::Tag`] inside an image stream: a text without a sign is a tag of the stream itself.
+    OtherTag,
     /// `system:serviceaccount:<namespace>:<name>`.
     ServiceAccountUser,
     /// `system:serviceaccounts:<namespace>`: names a namespace.
@@ -144,6 +146,9 @@ pub struct EdgeRow {
     /// Namespace of references from a cluster-wide object that name none.
     #[serde(default)]
     pub default_namespace: Option<String>,
+    /// Where keys that the target must have stand below the reference (E-PT3).
+    #[serde(default)]
+    pub keys: Vec<PathPattern>,
     /// The kind named; with `targetFrom`, the kind when the reference does not say.
     #[serde(default)]
     pub target: Option<KindPattern>,
@@ -176,6 +181,12 @@ pub struct EdgeRow {
     /// The workloads behind the Service named must run as well.
     #[serde(default)]
     pub backing: bool,
+    /// A ReferenceGrant must let the reference leave its namespace (E-37).
+    #[serde(default)]
+    pub granted: bool,
+    /// The kind refers to more than its rows say: the rest is guessed by shape (E-G).
+    #[serde(default)]
+    pub partly: bool,
     /// Why.
     pub why: String,
 }

@@ -7,7 +7,7 @@ use super::kinds::KindPattern;
 use crate::graph::Strength;
 use crate::object::path::PathPattern;
 
-/// One row: the controller of `kinds` makes one `makes` for each string at `path`.
+/// One row: the controller of `kinds` makes one `makes` of each name for each string at `path`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProducesRow {
@@ -22,9 +22,9 @@ pub struct ProducesRow {
     pub path: Vec<PathPattern>,
     /// Kind of the product.
     pub makes: KindPattern,
-    /// Its name; `{}` stands for the string found.
+    /// What they are called; `{}` stands for the string found, `{name}` for the maker's own name.
     #[serde(default = "as_it_is")]
-    pub name: String,
+    pub names: Vec<String>,
     /// Order when the product travels as well: it comes first, so that nothing is made anew.
     #[serde(default)]
     pub preseed: Option<Strength>,
@@ -32,6 +32,6 @@ pub struct ProducesRow {
     pub why: String,
 }
 
-fn as_it_is() -> String {
-    "{}".to_owned()
+fn as_it_is() -> Vec<String> {
+    vec!["{}".to_owned()]
 }

@@ -228,12 +228,7 @@ fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps
 
 /// T-11, and T-5 inside text.
 fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
-    let services: BTreeSet<(String, String)> = work
-        .before
-        .iter()
-        .filter(|object| object.is("", "Service"))
-        .filter_map(|object| Some((object.name().into(), object.namespace()?.into())))
-        .collect();
+    let services = work.source.services(knowledge);
     let service =
         |name: &str, namespace: &str| services.contains(&(name.to_owned(), namespace.to_owned()));
     let texts = |work: &mut Work<'_>, change: &mut dyn FnMut(&str) -> Option<(String, Part)>| {

@@ -1,6 +1,10 @@
 //! What recipes are applied to: the captured objects, and what else is known about them.
 
-use crate::capture::{Capture, Volume};
+use std::collections::BTreeSet;
+
+use crate::capture::{Capture, DropClass, Dropped, Volume};
+use crate::graph;
+use crate::knowledge::Knowledge;
 use crate::object::Object;
 
 /// The objects of A and what the capture knows beside them.
@@ -15,6 +19,8 @@ pub struct Source<'a> {
     pub definitions: Vec<&'a Object>,
     /// Claims whose data travels.
     pub volumes: &'a [Volume],
+    /// What stays on A.
+    pub stays: &'a [Dropped],
 }
 
 impl<'a> Source<'a> {
@@ -34,6 +40,7 @@ impl<'a> Source<'a> {
             raw: capture.objects.iter().map(|one| &one.raw).collect(),
             definitions: capture.surface.of_kind(group, kind).collect(),
             volumes: &capture.volumes,
+            stays: &capture.dropped,
         }
     }
 
@@ -41,6 +48,22 @@ impl<'a> Source<'a> {
     pub(super) fn raw(&self, index: usize) -> Option<&'a Object> {
         let raw = self.raw.get(index).copied();
         raw.or_else(|| self.objects.get(index))
+    }
+
+    /// Services that are there on B, by name and namespace: those that travel, and those that
+    /// controllers make again of what travels (E-72).
+    pub(super) fn services(&self, knowledge: &Knowledge) -> BTreeSet<(String, String)> {
+        let travelling = self.objects.iter().map(Object::id);
+        let made = self.objects.iter();
+        let made = made.flat_map(|object| graph::products(object, knowledge));
+        let again = |one: &&Dropped| one.class == DropClass::Produced;
+        let stays = self.stays.iter().filter(again).map(|one| one.id.clone());
+        travelling
+            .chain(made)
+            .chain(stays)
+            .filter(|id| id.is("", "Service"))
+            .filter_map(|id| Some((id.name.clone(), id.namespace.clone()?)))
+            .collect()
     }
 
     /// Every definition there is, travelling or not.

@@ -23,8 +23,6 @@ const PAGE: &str = "docs/reference/rules.md";
 struct Section {
     /// Its title.
     section: String,
-    /// Whether every rule must have a test, or a reason why not.
-    built: bool,
     rules: Vec<Rule>,
 }
 
@@ -109,9 +107,8 @@ impl Book {
     }
 
     fn covered(&self) -> Result<(), Failed> {
-        let must = self.sections.iter().filter(|section| section.built);
-        let lacking = must
-            .flat_map(|section| &section.rules)
+        let lacking = self
+            .rules()
             .filter(|rule| !self.is_tested(&rule.id) && !self.reasons.contains_key(&rule.id));
         let ids: Vec<&str> = lacking.map(|rule| rule.id.as_str()).collect();
         none(
@@ -157,9 +154,13 @@ impl Book {
         for section in &self.sections {
             let tested = section.rules.iter().filter(|rule| self.is_tested(&rule.id));
             let (tested, all) = (tested.count(), section.rules.len());
+            let others = match tested < all {
+                true => ", the others a reason why they are not built",
+                false => "",
+            };
             write!(
                 page,
-                "\n## {}\n\n{tested} of {all} rules have tests.\n\n",
+                "\n## {}\n\n{tested} of {all} rules have tests{others}.\n\n",
                 section.section
             )
             .unwrap();
@@ -196,7 +197,7 @@ impl Book {
 /// The page without what follows from Rust files: who adds a unit test elsewhere makes no page stale.
 fn of_the_data(page: &str) -> String {
     static OF_FILES: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?m)(<br>)?\[(src|tests/it)/[^\]]*\]\([^)]*\)|^\d+ of \d+ rules have tests\.$")
+        Regex::new(r"(?m)(<br>)?\[(src|tests/it)/[^\]]*\]\([^)]*\)|^\d+ of \d+ rules have tests.*$")
             .unwrap()
     });
     let rest = OF_FILES.replace_all(page, "");

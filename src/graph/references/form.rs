@@ -49,6 +49,8 @@ pub(super) fn split(form: Form, own: Option<&str>, text: &str, whole: &Spot) -> 
             let end = text.find([':', '@']).unwrap_or(text.len());
             vec![Named::at(text, whole, 0..end, None)]
         }
+        Form::OtherTag if !text.contains([':', '@']) => Vec::new(),
+        Form::OtherTag => split(Form::Tag, own, text, whole),
         Form::Networks if text.trim_start().starts_with(['[', '{']) => Vec::new(),
         Form::Networks => pieces(text)
             .map(|bytes| {

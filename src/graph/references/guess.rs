@@ -257,6 +257,7 @@ impl Walk<'_> {
             optional: false,
             if_known: guess.if_known,
             backing: false,
+            granted: false,
             confidence: guess.confidence,
         });
     }
