@@ -33,25 +33,47 @@ impl<'a> Scene<'a> {
 
     /// The owner that controls an object, if it is among those listed.
     pub(super) fn controller(&self, object: &Object) -> Option<&'a Object> {
-        let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-        let owner = owners
-            .iter()
-            .find(|owner| owner["controller"] == Value::Bool(true))?;
+        let controls = |owner: &&Value| owner["controller"] == Value::Bool(true);
+        self.listed(owners(object).find(controls)?)
+    }
+
+    /// The owners of an object that are among those listed.
+    fn owners(&self, object: &Object) -> Vec<&'a Object> {
+        owners(object)
+            .filter_map(|owner| self.listed(owner))
+            .collect()
+    }
+
+    fn listed(&self, owner: &Value) -> Option<&'a Object> {
         self.by_uid.get(owner["uid"].as_str()?).copied()
     }
 
-    /// The first owner of the chain of controllers above an object that is among those listed.
+    /// The owner that makes an object: the one that controls it, else the only one there is.
+    fn maker(&self, object: &Object) -> Option<&'a Object> {
+        self.controller(object)
+            .or_else(|| match self.owners(object)[..] {
+                [owner] => Some(owner),
+                _ => None,
+            })
+    }
+
+    /// The first owner of the chain of makers above an object that is among those listed.
     pub(super) fn root(&self, object: &Object) -> Option<&'a Object> {
-        let mut root = self.controller(object)?;
+        let mut root = self.maker(object)?;
         // Owners cannot form a circle; a hostile listing can.
         for _ in 0..self.by_uid.len() {
-            match self.controller(root) {
+            match self.maker(root) {
                 Some(owner) => root = owner,
                 None => break,
             }
         }
         Some(root)
     }
+}
+
+fn owners(object: &Object) -> impl Iterator<Item = &Value> {
+    let owners = object.pointer("/metadata/ownerReferences");
+    owners.and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Whether all conditions hold. `cleaned` is the object after its fields were dropped, where known.
@@ -68,6 +90,7 @@ pub(super) fn fits(
         annotations,
         r#where,
         controller,
+        owner,
         namesake,
         bare,
     } = when;
@@ -79,9 +102,14 @@ pub(super) fn fits(
         && (labels.is_empty() || any_pair(labels, &object.labels()))
         && (annotations.is_empty() || any_pair(annotations, &object.annotations()))
         && r#where.iter().all(|test| test.passes(object))
-        && controller
+        && controller.as_ref().is_none_or(|wanted| {
+            scene
+                .controller(object)
+                .is_some_and(|one| is_of(wanted, one))
+        })
+        && owner
             .as_ref()
-            .is_none_or(|controller| controlled(controller, object, scene))
+            .is_none_or(|wanted| scene.owners(object).iter().any(|one| is_of(wanted, one)))
         && namesake.as_ref().is_none_or(|namesake| {
             let place = (object.namespace(), object.name());
             let others = scene.by_name.get(&place);
@@ -116,13 +144,11 @@ fn any_pair(globs: &[String], pairs: &BTreeMap<&str, &str>) -> bool {
     })
 }
 
-fn controlled(controller: &Controller, object: &Object, scene: &Scene<'_>) -> bool {
-    let Controller { kinds, not } = controller;
-    scene.controller(object).is_some_and(|owner| {
-        let kind: GroupKind = owner.group_kind();
-        (kinds.is_empty() || kinds.iter().any(|glob| glob.fits(&kind)))
-            && !not.iter().any(|glob| glob.fits(&kind))
-    })
+fn is_of(wanted: &Controller, owner: &Object) -> bool {
+    let Controller { kinds, not } = wanted;
+    let kind: GroupKind = owner.group_kind();
+    (kinds.is_empty() || kinds.iter().any(|glob| glob.fits(&kind)))
+        && !not.iter().any(|glob| glob.fits(&kind))
 }
 
 /// Whether an object says nothing but who it is.

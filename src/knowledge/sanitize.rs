@@ -49,6 +49,8 @@ pub struct Match {
     pub r#where: Vec<Test>,
     /// The owner that controls the object.
     pub controller: Option<Controller>,
+    /// Any owner, whether it says that it controls the object or not.
+    pub owner: Option<Controller>,
     /// An object of the same name and namespace that must be among those listed.
     pub namesake: Option<Namesake>,
     /// Whether nothing but its name must be left of the object after its fields were dropped.
@@ -88,7 +90,7 @@ impl Test {
     }
 }
 
-/// The owner with `controller: true`.
+/// Kinds of an owner.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Controller {
