@@ -10,11 +10,13 @@ mod caps;
 mod classes;
 mod dry_run;
 mod instances;
+mod keys;
 mod members;
 mod missing;
 mod namespaces;
 mod nodes;
 mod ownership;
+mod ranges;
 mod rights;
 pub mod schema;
 mod served;
@@ -62,6 +64,7 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     let mut findings = input.transformed.findings.clone();
     rights::check(input, &mut findings);
     namespaces::check(input, &mut findings);
+    ranges::check(input, &mut findings);
     served::check(input, &mut findings);
     instances::check(input, &mut findings);
     storage::check(input, &mut findings);
@@ -72,6 +75,7 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     ownership::check(input, &mut findings);
     members::check(input, &mut findings);
     missing::check(input, &mut findings);
+    keys::check(input, &mut findings);
     dry_run::check(input, &mut findings);
     // Those about one object are of what A needs; what B lacks of that, `missing` knows.
     let whole = input

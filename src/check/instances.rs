@@ -51,6 +51,9 @@ fn message(kind: ViolationKind, object: &Object) -> String {
         }
         ViolationKind::Type => format!("the target cluster's {kind_name} has another type here"),
         ViolationKind::Limit => format!("the target cluster's {kind_name} has a limit here"),
+        ViolationKind::Duplicate => {
+            format!("the target cluster's {kind_name} takes each element of this list once")
+        }
         ViolationKind::Pruned => format!("the target cluster's {kind_name} has no such field"),
     }
 }

@@ -1,48 +1,15 @@
-//! C-52: the target namespaces, and S-51: OpenShift's ranges on them.
+//! C-52: the target namespaces.
 
 use super::{CheckInput, list};
 use crate::finding::{Finding, Verdict};
 use crate::object::ObjectId;
 use crate::target::NamespaceState;
 
-/// OpenShift's user id, group and SELinux ranges: all three or none (S-51).
-const RANGES: [&str; 3] = [
-    "openshift.io/sa.scc.uid-range",
-    "openshift.io/sa.scc.supplemental-groups",
-    "openshift.io/sa.scc.mcs",
-];
-
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     for (from, to) in &input.transformed.namespaces {
         let stamp = format!("{}/{from}", input.capture.surface.cluster.name);
         if let Some(state) = input.target.namespaces.get(to) {
             findings.extend(occupied(to, &stamp, state));
-        }
-    }
-    for object in input
-        .objects()
-        .iter()
-        .filter(|object| object.is("", "Namespace"))
-    {
-        let set = RANGES
-            .iter()
-            .filter(|key| object.annotation(key).is_some())
-            .count();
-        if (1..RANGES.len()).contains(&set) {
-            findings.push(
-                Finding::new(
-                    Verdict::Block,
-                    "S-51",
-                    "the namespace has only some of OpenShift's three range annotations",
-                )
-                .on(object.id())
-                .at("/metadata/annotations")
-                .because(format!(
-                    "{set} of {} are set; its pods would be refused",
-                    list(RANGES)
-                ))
-                .remedy("set all three in a patch, or remove all three"),
-            );
         }
     }
 }
@@ -140,16 +107,6 @@ mod tests {
         })
         .expect(&[
             "block C-52 Namespace shop: namespace shop on the target cluster holds another application Ferry moved",
-        ]);
-    }
-
-    #[test]
-    fn s_51_a_part_of_the_ranges_blocks() {
-        let mut namespace = object("v1", "Namespace", "shop", "{}");
-        namespace.value_mut()["metadata"]["annotations"] =
-            serde_json::json!({"openshift.io/sa.scc.mcs": "s0:c1,c2"});
-        Case::new(vec![namespace]).expect(&[
-            "block S-51 Namespace shop /metadata/annotations: the namespace has only some of OpenShift's three range annotations",
         ]);
     }
 }

@@ -32,6 +32,8 @@ pub enum ViolationKind {
     Type,
     /// C-17: a limit on length, size, range or form.
     Limit,
+    /// C-21: what a set or a list map may hold once is there twice.
+    Duplicate,
     /// C-18: a field no schema names; it is dropped on create.
     Pruned,
 }
@@ -44,6 +46,7 @@ impl ViolationKind {
             Self::Enum => "C-15",
             Self::Type => "C-16",
             Self::Limit => "C-17",
+            Self::Duplicate => "C-21",
             Self::Pruned => "C-18",
         }
     }
@@ -221,16 +224,16 @@ fn limits(value: &Value, schema: &Value, path: &str, found: &mut Vec<Violation>)
             count(text.chars().count(), "characters", "minLength", "maxLength");
             patterns(text, schema, &mut refuse);
         }
-        Value::Array(items) => {
-            count(items.len(), "elements", "minItems", "maxItems");
-            // The server allows uniqueItems: false only; sets and maps say so otherwise.
-            if let Some(double) = duplicate(items, schema) {
-                refuse(format!("has {double} twice"));
-            }
-        }
+        Value::Array(items) => count(items.len(), "elements", "minItems", "maxItems"),
         Value::Object(map) => count(map.len(), "entries", "minProperties", "maxProperties"),
         Value::Number(_) => range(value, schema, &mut refuse),
         _ => {}
+    }
+    // The server allows uniqueItems: false only; sets and maps say so otherwise.
+    let items = value.as_array();
+    if let Some(double) = items.and_then(|items| duplicate(items, schema)) {
+        let message = format!("has {double} twice");
+        add(found, path, ViolationKind::Duplicate, message);
     }
 }
 
@@ -457,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn c_18_unknown_fields_are_dropped_unless_kept() {
+    fn c_18_and_c_19_unknown_fields_are_dropped_unless_kept() {
         let schema = json!({"type": "object", "properties": {
             "known": {"type": "string"},
             "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
@@ -474,5 +477,23 @@ mod tests {
                 ("/spec/new".to_owned(), "C-18")
             ]
         );
+    }
+
+    #[test]
+    fn c_21_what_a_list_map_or_a_set_holds_twice_is_refused() {
+        let map = json!({"type": "array", "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"], "items": {"type": "object",
+            "properties": {"name": {"type": "string"}, "value": {"type": "string"}}}});
+        let named = |two: &str| json!([{"name": "a", "value": "1"}, {"name": two, "value": "2"}]);
+        assert_eq!(judge(named("b"), map.clone()), []);
+        let twice = judge(named("a"), map);
+        assert_eq!(
+            twice.iter().map(|(_, rule)| *rule).collect::<Vec<_>>(),
+            ["C-21"]
+        );
+        let set = json!({"type": "array", "x-kubernetes-list-type": "set",
+            "items": {"type": "string"}});
+        assert_eq!(judge(json!(["a", "b"]), set.clone()), []);
+        assert_eq!(judge(json!(["a", "a"]), set).len(), 1);
     }
 }
