@@ -48,7 +48,7 @@ pub struct SetValue {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveKeys {
-    /// The map; a path that means one place.
+    /// The maps.
     pub path: PathPattern,
     /// Globs over its keys.
     pub like: Vec<String>,

@@ -18,7 +18,7 @@ use super::select::Select;
 use super::work::{Part, Work};
 use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
-use crate::knowledge::guard::GuardRow;
+use crate::knowledge::guard::{GuardRow, RemoveKeys};
 use crate::knowledge::sanitize::glob;
 use crate::object::{Object, pointer};
 use crate::yaml::located::Located;
@@ -126,18 +126,9 @@ pub(super) fn apply(
             {
                 work.assign(index, &path, set.value.clone(), &row.id, part);
             }
-            if let Some(remove) = &row.remove
-                && let Some(map) = remove.path.exact()
-            {
-                let keys = work.objects[index].pointer(&map).and_then(Value::as_object);
-                let keys: Vec<String> = keys
-                    .into_iter()
-                    .flat_map(|map| map.keys())
-                    .filter(|key| remove.like.iter().any(|pattern| glob(pattern, key)))
-                    .cloned()
-                    .collect();
-                for key in keys {
-                    work.unassign(index, &pointer::join(&map, &key), &row.id, part);
+            if let Some(remove) = &row.remove {
+                for place in removed(remove, &work.objects[index]) {
+                    work.unassign(index, &place, &row.id, part);
                 }
             }
             for (path, muted) in muted(row, &work.objects[index]) {
@@ -191,6 +182,17 @@ pub(super) fn own_values(work: &Work<'_>, knowledge: &Knowledge) -> Vec<(usize, 
         }
     }
     all
+}
+
+/// The places that a row takes out of an object.
+fn removed(row: &RemoveKeys, object: &Object) -> Vec<String> {
+    let mut places = Vec::new();
+    row.path.visit(object.value(), &mut |map, value| {
+        let keys = value.as_object().into_iter().flat_map(|map| map.keys());
+        let goes = |key: &&String| row.like.iter().any(|pattern| glob(pattern, key));
+        places.extend(keys.filter(goes).map(|key| pointer::join(map, key)));
+    });
+    places
 }
 
 /// Closes the network to the outside: DNS, the copy's own namespaces and what the recipe allows.
