@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_ready_when_pods_would_be_admitted() {
+    fn w_3_a_namespace_is_ready_when_pods_would_be_admitted() {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"},
             "status": {"phase": "Active"}});
         let mut around = Around::default();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminating_namespace_is_not_ready() {
+    fn w_3_a_terminating_namespace_is_not_ready() {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": "shop", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "status": {"phase": "Active"}});

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c_70_what_a_dry_run_cannot_see_is_unproven_and_not_refused() {
+    fn c_70_and_w_11_what_a_dry_run_cannot_see_is_unproven_and_not_refused() {
         let account = "error looking up service account shop/web: serviceaccount \"web\" not found";
         assert!(doubt(403, account).is_some());
         assert!(doubt(500, "duplicate entries for key [name=\"A\"]").is_some());

@@ -127,6 +127,18 @@ fn d_7_assigned_addresses_are_no_difference_but_none_is() {
 }
 
 #[test]
+fn d_8_rules_that_others_gather_are_no_difference() {
+    let role = |aggregation: Value, verb: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "aggregationRule": aggregation,
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}]})
+    };
+    let gathered = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+    same(role(gathered.clone(), "get"), role(gathered, "list"));
+    different(role(Value::Null, "get"), role(Value::Null, "list"));
+}
+
+#[test]
 fn d_10_owners_are_compared_by_kind_and_name() {
     let owned = |uid: &str, name: &str| {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"ownerReferences":

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_differs_only_in_marks_is_the_same() {
+    fn d_15_an_object_that_differs_only_in_marks_is_the_same() {
         let wanted = config("v", json!({}));
         let object = config("v", json!({"metadata": {"uid": "u"}}));
         let verdict = verdict(&wanted, live("v"), DryRun::Accepted { object });
@@ -246,7 +246,7 @@ mod tests {
     const RUN: &str = crate::target::RUN_LABEL;
 
     #[test]
-    fn an_object_whose_dry_run_changes_it_is_an_update() {
+    fn d_15_an_object_whose_dry_run_changes_it_is_an_update() {
         let wanted = config("new", json!({}));
         let object = config("new", json!({}));
         let verdict = verdict(&wanted, live("old"), DryRun::Accepted { object });
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_that_an_autoscaler_owns_are_no_difference() {
+    fn d_9_replicas_that_an_autoscaler_owns_are_no_difference() {
         let deployment = |replicas: i64, managers: Value| {
             Object::new(json!({"apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": {"name": "d", "namespace": "n", "managedFields": managers},
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_on_b_is_kept_unless_its_data_is_still_to_come() {
+    fn w_13_a_claim_on_b_is_kept_unless_its_data_is_still_to_come() {
         let claim = |data: Option<&str>| {
             Object::new(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
                 "metadata": {"name": "p", "namespace": "n",

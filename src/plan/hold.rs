@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_is_held_at_zero_and_gives_its_count_back_through_scale() {
+    fn w_8_a_deployment_is_held_at_zero_and_gives_its_count_back_through_scale() {
         let deployment = object("Deployment", "apps", json!({"replicas": 3}));
         let hold = hold_of(&deployment).unwrap();
         let held = held(&deployment, &hold);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_job_is_suspended_and_released_as_captured() {
+    fn w_9_a_cron_job_is_suspended_and_released_as_captured() {
         let cron = object("CronJob", "batch", json!({"schedule": "* * * * *"}));
         let hold = hold_of(&cron).unwrap();
         assert_eq!(
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_set_is_held_by_a_selector_no_node_has() {
+    fn w_9_a_daemon_set_is_held_by_a_selector_no_node_has() {
         let daemon = object("DaemonSet", "apps", json!({"template": {"spec": {}}}));
         let hold = hold_of(&daemon).unwrap();
         let held = held(&daemon, &hold);

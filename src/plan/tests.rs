@@ -217,7 +217,7 @@ fn needs(step: &Step, other: &Step) -> Option<Gate> {
 }
 
 #[test]
-fn workloads_are_held_until_every_volume_has_arrived() {
+fn w_7_workloads_are_held_until_every_volume_has_arrived() {
     let plan = shop().plan();
     let load = find(&plan, "PersistentVolumeClaim", "data", "load");
     let held: Vec<String> = plan
@@ -271,7 +271,7 @@ fn data_is_loaded_into_a_claim_that_exists_and_is_marked_as_pending() {
 }
 
 #[test]
-fn needs_follow_strengths_and_point_backwards() {
+fn w_4_needs_follow_strengths_and_point_backwards() {
     let plan = shop().plan();
     for (index, step) in plan.steps.iter().enumerate() {
         assert_eq!(usize::try_from(step.number).unwrap(), index);

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_late_binding_claim_without_a_pod_is_ready() {
+    fn w_5_a_late_binding_claim_without_a_pod_is_ready() {
         let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {"name": "data", "namespace": "shop"},
             "spec": {"storageClassName": "late"}, "status": {"phase": "Pending"}});

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_controller_on_b_keeps_its_place() {
+    fn w_12_a_controller_on_b_keeps_its_place() {
         let live = |references: Value| {
             Object::new(json!({"apiVersion": "v1", "kind": "Secret",
                 "metadata": {"name": "s", "ownerReferences": references}}))

@@ -194,7 +194,7 @@ mod tests {
     const P: Phase = Phase::Skeleton;
 
     #[test]
-    fn a_step_starts_when_its_needs_are_met_and_not_before() {
+    fn w_6_a_step_starts_when_its_needs_are_met_and_not_before() {
         let steps = [
             step(0, P, &[]),
             step(1, P, &[(0, Gate::Done)]),

@@ -6,6 +6,7 @@ use ferry::capture::{Capture, Captured, sanitise};
 use ferry::check::{self, CheckInput};
 use ferry::cluster;
 use ferry::event::Events;
+use ferry::finding::{Finding, Verdict};
 use ferry::graph::{self, GraphInput, Strength};
 use ferry::knowledge::Knowledge;
 use ferry::object::{Object, ObjectId};
@@ -320,9 +321,51 @@ fn removing_what_must_come_first_blocks_exactly_what_descends_from_it() {
         .unwrap();
 }
 
-/// The names of what a plan does not apply.
-fn blocked(plan: &Plan) -> BTreeSet<String> {
-    let blocked = plan.steps.iter().filter(|step| {
+#[test]
+fn what_is_blocked_blocks_its_descendants_along_h_and_nothing_else_in_every_case() {
+    let runtime = runtime();
+    for name in super::NAMES {
+        let case = Case::read(name);
+        let prepared = runtime.block_on(async { case.prepare(case.capture().await).await });
+        let graph = &prepared.plan.graph;
+        let travels = graph.order().into_iter().map(|node| &node.id);
+        let travels: BTreeSet<&ObjectId> = travels.collect();
+        let hard: Vec<(&ObjectId, &ObjectId)> = graph
+            .edges
+            .iter()
+            .filter(|edge| edge.strength == Strength::H)
+            .map(|edge| (&edge.from, &edge.to))
+            .filter(|(from, to)| travels.contains(from) && travels.contains(to))
+            .collect();
+        let targets: BTreeSet<&ObjectId> = hard.iter().map(|(_, to)| *to).collect();
+        for target in targets {
+            let finding = Finding::new(Verdict::Block, "C-0", "is refused").on(target.clone());
+            let plan = plan::build(&PlanInput {
+                capture: &prepared.capture,
+                transformed: &prepared.transformed,
+                recipes: &[],
+                graph,
+                surface: &prepared.capture.surface,
+                target: &TargetState::default(),
+                findings: &[finding],
+                knowledge: Knowledge::builtin(),
+            });
+            let mut expected = BTreeSet::from([target]);
+            while let Some((from, _)) = hard
+                .iter()
+                .find(|(from, to)| expected.contains(to) && !expected.contains(from))
+            {
+                expected.insert(from);
+            }
+            let found: BTreeSet<&ObjectId> = refused(&plan).collect();
+            assert_eq!(found, expected, "{name}: {target}");
+        }
+    }
+}
+
+/// What a plan does not apply.
+fn refused(plan: &Plan) -> impl Iterator<Item = &ObjectId> {
+    let refused = |step: &&ferry::plan::Step| {
         matches!(
             step.action,
             Action::Apply {
@@ -330,6 +373,11 @@ fn blocked(plan: &Plan) -> BTreeSet<String> {
                 ..
             }
         )
-    });
-    blocked.map(|step| step.object.name.clone()).collect()
+    };
+    plan.steps.iter().filter(refused).map(|step| &step.object)
+}
+
+/// The names of what a plan does not apply.
+fn blocked(plan: &Plan) -> BTreeSet<String> {
+    refused(plan).map(|object| object.name.clone()).collect()
 }
