@@ -349,6 +349,7 @@ fn what_is_blocked_blocks_its_descendants_along_h_and_nothing_else_in_every_case
                 target: &TargetState::default(),
                 findings: &[finding],
                 knowledge: Knowledge::builtin(),
+                purpose: plan::Purpose::Move,
             });
             let mut expected = BTreeSet::from([target]);
             while let Some((from, _)) = hard
