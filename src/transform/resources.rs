@@ -47,7 +47,7 @@ pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
     let quotas = fields.get("quotas").and_then(|node| flag(node, faults));
     let quotas = quotas.unwrap_or(false);
     let given = |key: &&str| fields.get(key).is_some_and(|node| !is_empty(node));
-    if !quotas && !["requests", "limits", "max"].iter().any(|key| given(key)) {
+    if !quotas && !["requests", "limits", "max"].iter().any(given) {
         faults
             .add("`resources` changes nothing", span, "nothing to set")
             .help("add `requests`, `limits` or `max`, as in `max: {cpu: 500m, memory: 1Gi}`");

@@ -116,7 +116,7 @@ impl Run<'_> {
         let dice = (self.seed * 8 + attempt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         self.faulty.stumble(dice | 1);
         self.faulty.lie(lies);
-        if dice % 3 == 0 {
+        if dice.is_multiple_of(3) {
             self.faulty.die_at(dice / 3 % 40);
         }
     }
