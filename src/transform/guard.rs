@@ -145,8 +145,8 @@ pub(super) fn apply(
 fn muted(row: &GuardRow, object: &Object) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     let Some(mute) = &row.mute else { return found };
-    let encoded = object.is("", "Secret");
     mute.visit(object.value(), &mut |path, value| {
+        let encoded = object.is("", "Secret") && path.starts_with("/data/");
         let text = value.as_str().and_then(|text| match encoded {
             true => String::from_utf8(STANDARD.decode(text).ok()?).ok(),
             false => Some(text.to_owned()),

@@ -242,8 +242,10 @@ pub(super) fn apply_all(work: &mut Work<'_>, knowledge: &Knowledge) {
     for (recipe, entry, secrets) in all() {
         for index in work.selected(recipe, entry) {
             // A value that is given is not scrubbed by another entry.
-            let given = secrets.set.iter();
-            kept.extend(given.map(|(key, _)| (index, pointer::join("/data", &key.value))));
+            for (key, _) in &secrets.set {
+                let places = ["/data", "/stringData"];
+                kept.extend(places.map(|map| (index, pointer::join(map, &key.value))));
+            }
         }
         if matches!(secrets.scrub, Some(Scrub::Keep)) {
             for index in work.selected(recipe, entry) {
@@ -324,6 +326,9 @@ fn set(work: &mut Work<'_>, index: usize, secrets: &Secrets, part: Part) {
     let mut stored = Vec::new();
     for (key, given) in &secrets.set {
         let path = pointer::join("/data", &key.value);
+        // A Secret that comes from files may have it here, where it would win.
+        let plain = pointer::join("/stringData", &key.value);
+        work.unassign(index, &plain, "T-10", part);
         match given {
             Given::Value(value) => {
                 let value = STANDARD.encode(value.0.as_slice());

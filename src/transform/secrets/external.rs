@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn t_10_a_key_that_b_reads_from_its_store_does_not_travel() {
         let secret = Object::new(json!({"apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "db", "namespace": "n"}, "data": {"password": "YQ==", "user": "Yg=="}}))
+            "metadata": {"name": "db", "namespace": "n"}, "data": {"password": "YQ==", "user": "Yg=="},
+            "stringData": {"token": "of A"}}))
         .unwrap();
         let text = format!(
             "{HEAD}- namespace: {{map: {{n: m}}}}
@@ -128,6 +129,7 @@ mod tests {
             done.objects[0].pointer("/data"),
             Some(&json!({"user": "UkVEQUNURUQ="}))
         );
+        assert_eq!(done.objects[0].pointer("/stringData/token"), None);
         assert_eq!(
             done.objects[1].value(),
             &json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
