@@ -72,7 +72,7 @@ impl ObjectDiff {
 fn name(id: &ObjectId) -> String {
     match &id.namespace {
         Some(namespace) => format!("{namespace}/{}", id.name),
-        None => id.name.clone(),
+        None => id.name.to_string(),
     }
 }
 

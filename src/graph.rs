@@ -23,6 +23,7 @@ pub use query::Link;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
@@ -84,9 +85,9 @@ pub struct Edge {
     /// How strongly.
     pub strength: Strength,
     /// Rule id, as in `E-PT3`.
-    pub rule: String,
+    pub rule: SmolStr,
     /// RFC 6901 pointer of the reference in `from`; empty for derived edges.
-    pub path: String,
+    pub path: SmolStr,
 }
 
 /// A phase of the restore (W-1). A phase is a barrier; H and R references win over it, S does not.

@@ -13,23 +13,24 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 
 /// A group and a kind; what an API type is called whatever its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupKind {
     /// API group; empty for the core group.
-    pub group: String,
+    pub group: SmolStr,
     /// Kind, as in `Deployment`.
-    pub kind: String,
+    pub kind: SmolStr,
 }
 
 impl GroupKind {
     /// Names a type by its group (empty for core) and kind.
-    pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
+    pub fn new(group: impl Into<SmolStr>, kind: impl Into<SmolStr>) -> Self {
         Self {
             group: group.into(),
             kind: kind.into(),
@@ -58,23 +59,23 @@ pub struct ObjectId(Arc<ObjectName>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectName {
     /// API group; empty for the core group.
-    pub group: String,
+    pub group: SmolStr,
     /// Kind, as in `Deployment`.
-    pub kind: String,
+    pub kind: SmolStr,
     /// Namespace; `None` for a cluster-scoped object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
+    pub namespace: Option<SmolStr>,
     /// Name.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl ObjectId {
     /// Names an object, in a namespace or in none.
     pub fn new(
-        group: impl Into<String>,
-        kind: impl Into<String>,
+        group: impl Into<SmolStr>,
+        kind: impl Into<SmolStr>,
         namespace: Option<&str>,
-        name: impl Into<String>,
+        name: impl Into<SmolStr>,
     ) -> Self {
         Self::from(ObjectName {
             group: group.into(),
@@ -96,7 +97,7 @@ impl ObjectId {
 
     /// The type of the object.
     pub fn group_kind(&self) -> GroupKind {
-        GroupKind::new(&self.group, &self.kind)
+        GroupKind::new(self.group.clone(), self.kind.clone())
     }
 
     /// Whether this is an object of the given group and kind.
@@ -180,7 +181,21 @@ pub enum ObjectError {
 /// Clones share the JSON until one of them is changed: an object stands in a capture, after the
 /// recipes and in a plan, and most of a large set is the same in all of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Object(Arc<Value>);
+pub struct Object(Arc<Body>);
+
+/// What the clones of an object share.
+#[derive(Clone, Debug)]
+struct Body {
+    value: Value,
+    /// Its name, from when it is first asked for until the value is changed: every stage asks.
+    id: OnceLock<ObjectId>,
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
 
 impl Object {
     /// Takes a JSON value as an object.
@@ -210,7 +225,8 @@ impl Object {
                 return Err(ObjectError::Missing(label));
             }
         }
-        Ok(Self(Arc::new(value)))
+        let id = OnceLock::new();
+        Ok(Self(Arc::new(Body { value, id })))
     }
 
     /// The `apiVersion`, as in `apps/v1`.
@@ -220,9 +236,7 @@ impl Object {
 
     /// The API group; empty for core.
     pub fn group(&self) -> &str {
-        self.api_version()
-            .rsplit_once('/')
-            .map_or("", |(group, _)| group)
+        &self.named().group
     }
 
     /// The API version without its group.
@@ -234,18 +248,17 @@ impl Object {
 
     /// The kind.
     pub fn kind(&self) -> &str {
-        self.top("kind").unwrap_or_default()
+        &self.named().kind
     }
 
     /// `metadata.name`.
     pub fn name(&self) -> &str {
-        self.metadata("name").unwrap_or_default()
+        &self.named().name
     }
 
     /// `metadata.namespace`, if the object has one.
     pub fn namespace(&self) -> Option<&str> {
-        self.metadata("namespace")
-            .filter(|namespace| !namespace.is_empty())
+        self.named().namespace.as_deref()
     }
 
     /// `metadata.uid`, if the object came from a server.
@@ -260,12 +273,25 @@ impl Object {
 
     /// The group and kind.
     pub fn group_kind(&self) -> GroupKind {
-        GroupKind::new(self.group(), self.kind())
+        self.named().group_kind()
     }
 
     /// The object's name within its cluster.
     pub fn id(&self) -> ObjectId {
-        ObjectId::new(self.group(), self.kind(), self.namespace(), self.name())
+        self.named().clone()
+    }
+
+    fn named(&self) -> &ObjectId {
+        self.0.id.get_or_init(|| {
+            let version = self.api_version().rsplit_once('/');
+            let namespace = self.metadata("namespace");
+            ObjectId::new(
+                version.map_or("", |(group, _)| group),
+                self.top("kind").unwrap_or_default(),
+                namespace.filter(|namespace| !namespace.is_empty()),
+                self.metadata("name").unwrap_or_default(),
+            )
+        })
     }
 
     /// Whether the object is of the given group and kind.
@@ -275,12 +301,16 @@ impl Object {
 
     /// One label's value.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.0.get("metadata")?.get("labels")?.get(key)?.as_str()
+        self.value()
+            .get("metadata")?
+            .get("labels")?
+            .get(key)?
+            .as_str()
     }
 
     /// One annotation's value.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.0
+        self.value()
             .get("metadata")?
             .get("annotations")?
             .get(key)?
@@ -290,7 +320,7 @@ impl Object {
     /// All labels whose values are strings.
     pub fn labels(&self) -> BTreeMap<&str, &str> {
         strings(
-            self.0
+            self.value()
                 .pointer("/metadata/labels")
                 .and_then(Value::as_object),
         )
@@ -299,23 +329,23 @@ impl Object {
     /// All annotations whose values are strings.
     pub fn annotations(&self) -> BTreeMap<&str, &str> {
         strings(
-            self.0
+            self.value()
                 .pointer("/metadata/annotations")
                 .and_then(Value::as_object),
         )
     }
 
     fn top(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.as_str()
+        self.value().get(key)?.as_str()
     }
 
     fn metadata(&self, key: &str) -> Option<&str> {
-        self.0.get("metadata")?.get(key)?.as_str()
+        self.value().get("metadata")?.get(key)?.as_str()
     }
 
     /// The value at an RFC 6901 pointer.
     pub fn pointer(&self, pointer: &str) -> Option<&Value> {
-        pointer::get(&self.0, pointer)
+        pointer::get(self.value(), pointer)
     }
 
     /// The string at an RFC 6901 pointer.
@@ -325,25 +355,32 @@ impl Object {
 
     /// The whole object.
     pub fn value(&self) -> &Value {
-        &self.0
+        &self.0.value
     }
 
     /// The whole object, to be changed. `apiVersion`, `kind` and `metadata.name` must stay.
     ///
     /// Parts from its clones here, at the price of a copy: ask only when there is something to change.
     pub fn value_mut(&mut self) -> &mut Value {
-        Arc::make_mut(&mut self.0)
+        let body = Arc::make_mut(&mut self.0);
+        body.id.take();
+        &mut body.value
+    }
+
+    /// Whether this is a clone of the other that was not changed since.
+    pub fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Gives the JSON value back.
     pub fn into_value(self) -> Value {
-        Arc::unwrap_or_clone(self.0)
+        Arc::unwrap_or_clone(self.0).value
     }
 }
 
 impl Serialize for Object {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        self.value().serialize(serializer)
     }
 }
 

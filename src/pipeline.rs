@@ -235,9 +235,9 @@ fn draw(
         if let Some(name) = id
             .namespace
             .as_ref()
-            .and_then(|name| transformed.namespaces.get(name))
+            .and_then(|name| transformed.namespaces.get(name.as_str()))
         {
-            id.namespace = Some(name.clone());
+            id.namespace = Some(name.into());
         }
         id
     };

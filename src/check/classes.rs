@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{CheckInput, list};
 use crate::finding::{Finding, Verdict};
 use crate::graph::{Edge, Presence};
-use crate::object::{GroupKind, Object, ObjectId};
+use crate::object::{Object, ObjectId};
 
 /// How bad it is when one is not there: pods of a missing priority or runtime class are refused
 /// (403), everything else is accepted and waits.
@@ -36,10 +36,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
             .map(|(.., verdict)| *verdict)
             .next();
         let Some(verdict) = verdict else { continue };
-        let unseen = input
-            .surface
-            .unseen
-            .contains(&GroupKind::new(&class.group, &class.kind));
+        let unseen = input.surface.unseen.contains(&class.group_kind());
         for edge in edges {
             // Claims and StatefulSets are judged with their driver by C-40.
             let judged =

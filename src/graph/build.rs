@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use smol_str::SmolStr;
+
 use super::alike::Alike;
 use super::grants::Grants;
 use super::known::{Known, products};
@@ -268,8 +270,8 @@ impl<'a> Drawing<'a> {
                 from,
                 to,
                 strength,
-                rule: rule.to_owned(),
-                path: path.to_owned(),
+                rule: SmolStr::new(rule),
+                path: self.nodes.path(path),
             });
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use smol_str::SmolStr;
+
 use super::roots::crd_kind;
 use super::{Presence, Strength};
 use crate::capture::{DropClass, Dropped};
@@ -17,7 +19,7 @@ const CHAIN: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Maker {
     pub(super) id: ObjectId,
-    pub(super) rule: String,
+    pub(super) rule: SmolStr,
     /// Order when the product travels as well.
     pub(super) preseed: Option<Strength>,
 }
@@ -47,7 +49,7 @@ impl<'a> Known<'a> {
                 (Some(owner), _) => {
                     let maker = Maker {
                         id: owner.clone(),
-                        rule: dropped.rule.clone(),
+                        rule: dropped.rule.as_str().into(),
                         preseed: None,
                     };
                     makers.insert(dropped.id.clone(), maker);
@@ -134,7 +136,7 @@ pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId,
     for row in &knowledge.produces {
         let applies = row.kinds.iter().any(|pattern| pattern.matches(group, kind))
             && row.when.iter().all(|when| when.holds(object.value()));
-        let Some(makes) = row.makes.exact().filter(|_| applies) else {
+        let Some(makes) = applies.then(|| row.makes.exact()).flatten() else {
             continue;
         };
         // A Namespace's products live in it, all others beside their maker.

@@ -3,7 +3,9 @@
 //! A graph of 100,000 objects has about a million edges. Sorting and comparing them by number is an
 //! order of magnitude cheaper than by name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use smol_str::SmolStr;
 
 use super::known::Known;
 use super::{Edge, Presence, Strength};
@@ -16,8 +18,8 @@ pub(super) struct Line {
     pub(super) from: u32,
     pub(super) to: u32,
     pub(super) strength: Strength,
-    pub(super) rule: String,
-    pub(super) path: String,
+    pub(super) rule: SmolStr,
+    pub(super) path: SmolStr,
 }
 
 impl Line {
@@ -46,6 +48,8 @@ pub(super) struct Nodes<'a> {
     ids: Vec<ObjectId>,
     presences: Vec<Presence>,
     numbers: HashMap<ObjectId, u32>,
+    /// Paths of edges. Objects of one kind refer from the same places: each stands once.
+    paths: HashSet<SmolStr>,
 }
 
 impl<'a> Nodes<'a> {
@@ -55,6 +59,7 @@ impl<'a> Nodes<'a> {
             ids: Vec::new(),
             presences: Vec::new(),
             numbers: HashMap::new(),
+            paths: HashSet::new(),
         }
     }
 
@@ -68,6 +73,16 @@ impl<'a> Nodes<'a> {
         self.presences.push(self.known.presence(id));
         self.numbers.insert(id.clone(), number);
         number
+    }
+
+    /// A path, shared with all edges that have the same.
+    pub(super) fn path(&mut self, path: &str) -> SmolStr {
+        if let Some(known) = self.paths.get(path) {
+            return known.clone();
+        }
+        let path = SmolStr::new(path);
+        self.paths.insert(path.clone());
+        path
     }
 
     /// Where an object is, whether it was met or not.

@@ -48,8 +48,8 @@ impl<'o> Policies<'o> {
             .parameters
             .get(&(policy, object.text("/spec/policyName")?))?;
         let id = ObjectId::new(
-            &kind.group,
-            &kind.kind,
+            kind.group.clone(),
+            kind.kind.clone(),
             object.text("/spec/paramRef/namespace"),
             object.text("/spec/paramRef/name")?,
         );

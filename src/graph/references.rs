@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::Strength;
 use super::roots::{Root, Roots, containers_of_pod};
@@ -33,13 +34,13 @@ use crate::knowledge::Knowledge;
 use crate::knowledge::edges::{Base, EdgeRow, Expand, Form, TargetFrom, text_at};
 use crate::knowledge::roots::RootKind;
 use crate::object::path::PathPattern;
-use crate::object::{GroupKind, Object, ObjectId};
+use crate::object::{GroupKind, Object, ObjectId, ObjectName};
 
 /// One reference from an object to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// Rule id, as in `E-PT3`; heuristics are `E-G1` to `E-G8`.
-    pub rule: String,
+    pub rule: SmolStr,
     /// Where the reference stands, as an RFC 6901 pointer.
     pub pointer: String,
     /// The characters of the name. `None` when the name is implied, as `default` is, or computed.
@@ -238,21 +239,13 @@ impl<'k> References<'k> {
             yes
         });
         let pod = object.is("", "Pod").then_some(row.bare_pod).flatten();
-        let base = Reference {
-            rule: row.id.clone(),
-            pointer: place.pointer.to_owned(),
-            name: None,
-            namespace: None,
-            target: ObjectId::new(kind.group, kind.kind, None, ""),
+        let manner = Manner {
+            kind,
             strength: match pod.unwrap_or(row.strength) {
                 Strength::R if optional => Strength::S,
                 strength => strength,
             },
             optional,
-            if_known: row.if_known || optional,
-            backing: row.backing,
-            granted: row.granted,
-            confidence: 100,
         };
         let named = match row.form {
             Form::RoleRule => self.scopes.of_role_rule(place, node),
@@ -260,13 +253,13 @@ impl<'k> References<'k> {
         };
         for named in named {
             for named in expand(row, object, named) {
-                found.extend(self.complete(site, &base, named));
+                found.extend(self.complete(site, &manner, named));
             }
         }
     }
 
     /// Completes one reference with its name and namespace. `None` when they name nothing.
-    fn complete(&self, site: Site<'_>, base: &Reference, named: form::Named) -> Option<Reference> {
+    fn complete(&self, site: Site<'_>, manner: &Manner, named: form::Named) -> Option<Reference> {
         let Site {
             row,
             object,
@@ -276,38 +269,53 @@ impl<'k> References<'k> {
         let unnamed = named.name.is_empty()
             || named.name == "*"
             || named.name.contains(['$', '{'])
-            || row.skip.contains(&named.name);
+            || row.skip.iter().any(|skip| *skip == named.name);
         if unnamed {
             return None;
         }
-        let mut reference = base.clone();
-        reference.name = named.name_spot;
-        reference.target.name = named.name;
-        if let Some(kind) = named.kind {
-            reference.target.group = kind.group;
-            reference.target.kind = kind.kind;
+        let kind = named.kind.unwrap_or_else(|| manner.kind.clone());
+        let (mut namespace, mut spot) = (None, None);
+        if !self.scopes.is_cluster_wide(&kind) {
+            (namespace, spot) = match (named.namespace, &row.namespace) {
+                (Some(namespace), _) => (Some(namespace), named.namespace_spot),
+                (None, Some(path)) => string_below(node, place, path).unzip(),
+                (None, None) => (None, None),
+            };
+            let own = || object.namespace().map(SmolStr::new);
+            let default = || row.default_namespace.as_ref().map(SmolStr::new);
+            namespace = namespace.or_else(own).or_else(default);
+            // Without a namespace anywhere, a kind the reference itself names may be cluster-wide
+            // without our knowing; then the name is all there is.
+            if namespace.is_none() && row.target.is_some() {
+                return None;
+            }
         }
-        if self.scopes.is_cluster_wide(&reference.target.group_kind()) {
-            return Some(reference);
-        }
-        let (namespace, spot) = match (named.namespace, &row.namespace) {
-            (Some(namespace), _) => (Some(namespace), named.namespace_spot),
-            (None, Some(path)) => string_below(node, place, path).unzip(),
-            (None, None) => (None, None),
-        };
-        let own = || object.namespace().map(str::to_owned);
-        let namespace = namespace
-            .or_else(own)
-            .or_else(|| row.default_namespace.clone());
-        // Without a namespace anywhere, a kind the reference itself names may be cluster-wide
-        // without our knowing; then the name is all there is.
-        if namespace.is_none() && row.target.is_some() {
-            return None;
-        }
-        reference.target.namespace = namespace;
-        reference.namespace = spot;
-        Some(reference)
+        Some(Reference {
+            rule: row.id.clone(),
+            pointer: place.pointer.to_owned(),
+            name: named.name_spot,
+            namespace: spot,
+            target: ObjectId::from(ObjectName {
+                group: kind.group,
+                kind: kind.kind,
+                namespace,
+                name: named.name,
+            }),
+            strength: manner.strength,
+            optional: manner.optional,
+            if_known: row.if_known || manner.optional,
+            backing: row.backing,
+            granted: row.granted,
+            confidence: 100,
+        })
     }
+}
+
+/// What all references of a row at one node have in common.
+struct Manner {
+    kind: GroupKind,
+    strength: Strength,
+    optional: bool,
 }
 
 /// What a row's path stands under, for an object with these roots.
@@ -344,7 +352,7 @@ fn target_kind(row: &EdgeRow, node: &Value) -> Option<GroupKind> {
     };
     let group = match (group, api_version) {
         (Some(path), _) => text_at(node, path),
-        (None, Some(path)) => text_at(node, path).map(|version| group_of(&version).to_owned()),
+        (None, Some(path)) => text_at(node, path).map(|version| group_of(&version).into()),
         (None, None) => None,
     };
     let group = group
@@ -366,7 +374,7 @@ fn names(row: &EdgeRow, object: &Object, place: Place<'_>, node: &Value) -> Vec<
     }
     let text = if row.name.is_empty() {
         node.as_str()
-            .map(|text| (text.to_owned(), spot_of(place, "", text.len())))
+            .map(|text| (SmolStr::new(text), spot_of(place, "", text.len())))
     } else {
         row.name
             .iter()
@@ -395,13 +403,13 @@ fn expand(row: &EdgeRow, object: &Object, named: form::Named) -> Vec<form::Named
 }
 
 /// The first string of a pattern below a node that is not empty, and its place.
-fn string_below(node: &Value, place: Place<'_>, path: &PathPattern) -> Option<(String, Spot)> {
+fn string_below(node: &Value, place: Place<'_>, path: &PathPattern) -> Option<(SmolStr, Spot)> {
     let mut found = None;
     path.visit(node, &mut |below, value| {
         if found.is_none()
             && let Some(text) = value.as_str().filter(|text| !text.is_empty())
         {
-            found = Some((text.to_owned(), spot_of(place, below, text.len())));
+            found = Some((SmolStr::new(text), spot_of(place, below, text.len())));
         }
     });
     found

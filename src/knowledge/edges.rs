@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::kinds::KindPattern;
 use crate::graph::Strength;
@@ -93,18 +94,19 @@ impl When {
     /// Whether the condition holds at a node.
     pub fn holds(&self, node: &Value) -> bool {
         let text = text_at(node, &self.path).unwrap_or_default();
-        (self.one_of.is_empty() || self.one_of.contains(&text)) && !self.none_of.contains(&text)
+        let among = |texts: &[String]| texts.iter().any(|one| *one == text);
+        (self.one_of.is_empty() || among(&self.one_of)) && !among(&self.none_of)
     }
 }
 
 /// The text at the first place of a pattern below a node; a boolean or number reads as its text.
-pub fn text_at(node: &Value, path: &PathPattern) -> Option<String> {
+pub fn text_at(node: &Value, path: &PathPattern) -> Option<SmolStr> {
     let mut text = None;
     path.visit(node, &mut |_, value| {
         if text.is_none() {
             text = match value {
-                Value::String(text) => Some(text.clone()),
-                Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+                Value::String(text) => Some(text.into()),
+                Value::Bool(_) | Value::Number(_) => Some(value.to_string().into()),
                 _ => None,
             };
         }
@@ -117,7 +119,7 @@ pub fn text_at(node: &Value, path: &PathPattern) -> Option<String> {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EdgeRow {
     /// Rule id, as in `E-PT3`. Several rows may share one.
-    pub id: String,
+    pub id: SmolStr,
     /// Kinds it applies to; empty: every kind.
     #[serde(default)]
     pub kinds: Vec<KindPattern>,

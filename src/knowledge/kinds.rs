@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::graph::Phase;
 use crate::object::GroupKind;
@@ -14,8 +15,8 @@ use crate::object::GroupKind;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct KindPattern {
-    kind: String,
-    group: String,
+    kind: SmolStr,
+    group: SmolStr,
 }
 
 impl KindPattern {
@@ -33,7 +34,7 @@ impl KindPattern {
     /// The one kind meant, when there is no wildcard in it.
     pub fn exact(&self) -> Option<GroupKind> {
         (self.kind != "*" && !self.group.starts_with('*'))
-            .then(|| GroupKind::new(&self.group, &self.kind))
+            .then(|| GroupKind::new(self.group.clone(), self.kind.clone()))
     }
 }
 
@@ -41,8 +42,8 @@ impl From<String> for KindPattern {
     fn from(text: String) -> Self {
         let (kind, group) = text.split_once('.').unwrap_or((&text, ""));
         Self {
-            kind: kind.to_owned(),
-            group: group.to_owned(),
+            kind: kind.into(),
+            group: group.into(),
         }
     }
 }
@@ -55,7 +56,11 @@ impl From<KindPattern> for String {
 
 impl fmt::Display for KindPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", GroupKind::new(&self.group, &self.kind))
+        write!(
+            f,
+            "{}",
+            GroupKind::new(self.group.clone(), self.kind.clone())
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! `produces.yaml`: what controllers make of the objects they are given (E-P, S-12, S-13).
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::edges::When;
 use super::kinds::KindPattern;
@@ -12,7 +13,7 @@ use crate::object::path::PathPattern;
 #[serde(deny_unknown_fields)]
 pub struct ProducesRow {
     /// Rule id, as in `E-60`.
-    pub id: String,
+    pub id: SmolStr,
     /// The producers.
     pub kinds: Vec<KindPattern>,
     /// Conditions on the producer; all must hold.

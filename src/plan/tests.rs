@@ -87,7 +87,7 @@ fn shop() -> Fixture {
         to: id(to.0, to.1),
         strength,
         rule: "E".into(),
-        path: String::new(),
+        path: "".into(),
     };
     let claim = ("PersistentVolumeClaim", "data");
     let graph = Graph {
@@ -449,7 +449,7 @@ fn a_reference_from_an_earlier_phase_pulls_its_target_forward() {
         to: id("Pod", "probe"),
         strength: Strength::H,
         rule: "E".into(),
-        path: String::new(),
+        path: "".into(),
     });
     let plan = fixture.plan();
     let pod = find(&plan, "Pod", "probe", "create");

@@ -40,7 +40,7 @@ fn is_about(event: &Object, id: &ObjectId) -> bool {
     };
     let name = text("name");
     let child = name
-        .strip_prefix(&id.name)
+        .strip_prefix(id.name.as_str())
         .is_some_and(|rest| rest.starts_with('-'));
     (text("kind") == id.kind && name == id.name)
         || (child && matches!(text("kind"), "Pod" | "ReplicaSet" | "Job"))

@@ -149,7 +149,7 @@ fn place(id: &ObjectId) -> String {
     };
     let kind = id.kind.to_lowercase();
     let name = match id.name.len() {
-        0..=NAME_MAX => id.name.clone(),
+        0..=NAME_MAX => id.name.to_string(),
         _ => {
             let digest = blake3::hash(id.name.as_bytes()).to_hex();
             let cut = id

@@ -422,7 +422,7 @@ fn result(mut work: Work<'_>, maps: &Maps) -> Transformed {
         };
         if let Some(home) = home {
             let target = maps.namespaces.get(&home).unwrap_or(&home).to_owned();
-            namespaces.insert(home, target);
+            namespaces.insert(home.to_string(), target);
         }
         if old != new {
             renamed.insert(old, new);

@@ -85,7 +85,7 @@ impl Movers for Noting {
         self.note("load", volume);
         if self.fail_load.load(Ordering::Relaxed) {
             return Err(DataError::Claim {
-                claim: volume.target.name.clone(),
+                claim: volume.target.name.to_string(),
                 reason: "told to fail".into(),
             });
         }
@@ -187,7 +187,7 @@ impl Bench {
             to: to.clone(),
             strength,
             rule: "E-test".into(),
-            path: String::new(),
+            path: "".into(),
         });
     }
 

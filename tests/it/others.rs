@@ -24,7 +24,7 @@ async fn an_undone_run_leaves_nothing_but_data_unless_told() {
     let left: Vec<String> = undone
         .left
         .iter()
-        .map(|left| left.object.kind.clone())
+        .map(|left| left.object.kind.to_string())
         .collect();
     assert_eq!(left, ["PersistentVolumeClaim", "Namespace"], "{undone:?}");
     assert_eq!(undone.deleted.len(), 1);

@@ -258,8 +258,8 @@ fn reasons(page: &str) -> BTreeMap<String, String> {
 /// The rules that rows of the tables name.
 fn used(tables: &Knowledge) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
-    ids.extend(tables.edges.rows.iter().map(|row| row.id.clone()));
-    ids.extend(tables.produces.iter().map(|row| row.id.clone()));
+    ids.extend(tables.edges.rows.iter().map(|row| row.id.to_string()));
+    ids.extend(tables.produces.iter().map(|row| row.id.to_string()));
     ids.extend(tables.holds.iter().map(|row| row.id.clone()));
     ids.extend(tables.selectors.iter().map(|row| row.id.clone()));
     ids.extend(tables.normalize.iter().map(|row| row.id.clone()));

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use smol_str::SmolStr;
+
 use super::spot::Spot;
 use crate::knowledge::edges::Form;
 use crate::object::{GroupKind, pointer};
@@ -9,9 +11,9 @@ use crate::object::{GroupKind, pointer};
 /// A name read out of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    pub(super) name: String,
+    pub(super) name: SmolStr,
     pub(super) name_spot: Option<Spot>,
-    pub(super) namespace: Option<String>,
+    pub(super) namespace: Option<SmolStr>,
     pub(super) namespace_spot: Option<Spot>,
     /// The kind, for the forms that say it.
     pub(super) kind: Option<GroupKind>,
@@ -21,7 +23,7 @@ impl Named {
     /// A name that is written nowhere.
     pub(super) fn implied(name: &str) -> Self {
         Self {
-            name: name.to_owned(),
+            name: name.into(),
             name_spot: None,
             namespace: None,
             namespace_spot: None,
@@ -31,9 +33,9 @@ impl Named {
 
     fn at(text: &str, whole: &Spot, name: Range<usize>, namespace: Option<Range<usize>>) -> Self {
         Self {
-            name: text[name.clone()].to_owned(),
+            name: text[name.clone()].into(),
             name_spot: Some(whole.part(name)),
-            namespace: namespace.clone().map(|bytes| text[bytes].to_owned()),
+            namespace: namespace.clone().map(|bytes| text[bytes].into()),
             namespace_spot: namespace.map(|bytes| whole.part(bytes)),
             kind: None,
         }

@@ -4,6 +4,7 @@
 //! `kind` and `name`. Each guess says how sure it is; those below one half never order anything.
 
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 
 use super::{Reference, Scopes, Spot};
 use crate::graph::Strength;
@@ -175,8 +176,8 @@ impl Walk<'_> {
                 .any(|ending| lower.ends_with(ending));
             let group = text("apiGroup")
                 .or(text("group"))
-                .map(str::to_owned)
-                .or_else(|| text("apiVersion").map(|version| super::group_of(version).to_owned()));
+                .map(SmolStr::new)
+                .or_else(|| text("apiVersion").map(|version| super::group_of(version).into()));
             let group = group.or_else(|| self.group_of(kind)).unwrap_or_default();
             return refers.then(|| ("E-G4", GroupKind::new(group, kind), false, 90));
         }
@@ -218,7 +219,7 @@ impl Walk<'_> {
     }
 
     /// The group of a kind that is written without one.
-    fn group_of(&self, kind: &str) -> Option<String> {
+    fn group_of(&self, kind: &str) -> Option<SmolStr> {
         self.kind_called(&kind.to_lowercase())
             .map(|kind| kind.group)
     }
@@ -248,7 +249,7 @@ impl Walk<'_> {
         }
         let spot = |text: &str| Spot::value(pointer::join(at, "namespace"), None, 0..text.len());
         self.found.push(Reference {
-            rule: guess.rule.to_owned(),
+            rule: guess.rule.into(),
             pointer: guess.at,
             name: Some(name),
             namespace: written.filter(|_| !cluster_wide).map(spot),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::form::Named;
 use super::{Place, spot_of};
@@ -18,7 +19,7 @@ pub(super) struct Scopes<'k> {
     /// Custom kinds, and whether they are cluster-wide.
     pub(super) custom: BTreeMap<GroupKind, bool>,
     /// Kinds by group and plural, as roles name them.
-    plurals: BTreeMap<(String, String), String>,
+    plurals: BTreeMap<(SmolStr, String), SmolStr>,
 }
 
 impl<'k> Scopes<'k> {
@@ -28,7 +29,7 @@ impl<'k> Scopes<'k> {
         crds: impl IntoIterator<Item = &'o Object>,
     ) -> Self {
         let mut custom = BTreeMap::new();
-        let mut plurals: BTreeMap<(String, String), String> = named(knowledge)
+        let mut plurals: BTreeMap<(SmolStr, String), SmolStr> = named(knowledge)
             .map(|kind| ((kind.group, plural(&kind.kind)), kind.kind))
             .collect();
         for crd in crds {
@@ -60,8 +61,8 @@ impl<'k> Scopes<'k> {
         for group in texts("apiGroups") {
             for resource in texts("resources") {
                 let resource = resource.split('/').next().unwrap_or_default();
-                let known = self.plurals.get(&(group.to_owned(), resource.to_owned()));
-                kinds.extend(known.map(|kind| GroupKind::new(group, kind)));
+                let known = self.plurals.get(&(group.into(), resource.to_owned()));
+                kinds.extend(known.map(|kind| GroupKind::new(group, kind.clone())));
             }
         }
         kinds.sort();

@@ -62,7 +62,9 @@ fn in_no_namespace(entry: &Entry, select: &Select, knowledge: &Knowledge, advice
     let clusterwide = |kind: &String| {
         let mut exact = knowledge.kinds.cluster.iter().filter_map(|one| one.exact());
         exact.any(|one| {
-            one.kind == *kind && (select.groups.is_empty() || select.groups.contains(&one.group))
+            one.kind == *kind
+                && (select.groups.is_empty()
+                    || select.groups.iter().any(|group| *group == one.group))
         })
     };
     if select.kinds.iter().all(clusterwide) {

@@ -98,8 +98,8 @@ fn patches(recipes: &[Recipe]) -> impl Iterator<Item = (&Recipe, &Patch, &std::o
 
 /// Whether a selection names a type.
 fn names(select: &Select, kind: &GroupKind) -> bool {
-    select.kinds.contains(&kind.kind)
-        && (select.groups.is_empty() || select.groups.contains(&kind.group))
+    select.kinds.iter().any(|one| *one == kind.kind)
+        && (select.groups.is_empty() || select.groups.iter().any(|one| *one == kind.group))
 }
 
 /// Refuses every path that no version of a selected type can have on one of the clusters.

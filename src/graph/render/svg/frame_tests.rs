@@ -42,7 +42,7 @@ fn graphs() -> impl Strategy<Value = Graph> {
                 to: nodes[to].id.clone(),
                 strength: Strength::R,
                 rule: "E-1".into(),
-                path: String::new(),
+                path: "".into(),
             })
             .collect();
         Graph {

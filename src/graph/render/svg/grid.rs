@@ -252,16 +252,16 @@ fn bands(graph: &Graph) -> BTreeSet<Option<String>> {
 /// A namespace itself stands in its own band.
 fn band_of(node: &Node) -> Option<String> {
     if node.id.is("", "Namespace") {
-        return Some(node.id.name.clone());
+        return Some(node.id.name.to_string());
     }
-    node.id.namespace.clone()
+    node.id.namespace.as_deref().map(str::to_owned)
 }
 
 /// The upper line of a box.
 pub(super) fn kind_label(node: &Node) -> String {
     match remark(node.presence) {
         Some(remark) => format!("{} · {remark}", node.id.kind),
-        None => node.id.kind.clone(),
+        None => node.id.kind.to_string(),
     }
 }
 
