@@ -16,7 +16,8 @@ mod velero;
 pub use error::ArchiveError;
 pub(super) use error::list;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -40,7 +41,7 @@ pub struct Archive {
     /// By what name the user knows it.
     name: String,
     /// Every object with the place it was read from, as in `web.yaml, document 2`.
-    objects: Vec<(Object, String)>,
+    objects: Vec<(Object, Arc<str>)>,
     /// What the archive itself says about A's API.
     resources: Vec<ApiResource>,
 }
@@ -161,7 +162,7 @@ impl Scopes<'_> {
     /// refuses two objects of one name.
     fn place(
         &self,
-        objects: Vec<(Object, String)>,
+        objects: Vec<(Object, Arc<str>)>,
         selection: &Selection,
         findings: &mut Vec<Finding>,
     ) -> Result<Vec<Object>, CaptureError> {
@@ -170,7 +171,7 @@ impl Scopes<'_> {
             _ => None,
         };
         let (mut wrong, mut homeless) = (Vec::new(), BTreeSet::new());
-        let mut places: BTreeMap<ObjectId, String> = BTreeMap::new();
+        let mut places: HashMap<ObjectId, Arc<str>> = HashMap::with_capacity(objects.len());
         let mut placed = Vec::with_capacity(objects.len());
         for (mut object, place) in objects {
             let kind = object.group_kind();
@@ -183,18 +184,18 @@ impl Scopes<'_> {
                     }
                     None => wrong.push(ArchiveError::NoNamespace {
                         object: object.id().to_string(),
-                        place: place.clone(),
+                        place: place.to_string(),
                     }),
                 }
                 if !self.is_known(&kind) {
                     homeless.insert(kind);
                 }
             }
-            if let Some(first) = places.insert(object.id(), place.clone()) {
+            if let Some(first) = places.insert(object.id(), Arc::clone(&place)) {
                 wrong.push(ArchiveError::Twice {
                     object: object.id().to_string(),
-                    first,
-                    second: place,
+                    first: first.to_string(),
+                    second: place.to_string(),
                 });
             }
             placed.push(object);

@@ -1,12 +1,14 @@
 //! Sorts listed objects into those that travel and those that stay, each of these with its reason
 //! (rule book §2.1).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::matching::{Scene, fits};
-use super::sanitise::sanitise;
+use super::sanitise::sanitise_by;
 use super::{Captured, DropClass, Dropped, Owner};
-use crate::knowledge::sanitize::{Sanitize, Skip};
+use crate::knowledge::sanitize::{KindRows, Sanitize};
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
 
@@ -22,9 +24,14 @@ pub struct Sorted {
 /// Sorts objects that were listed together.
 pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
     let scene = Scene::new(&listed);
+    let mut by_kind: BTreeMap<(&str, &str), KindRows<'_>> = BTreeMap::new();
     let verdicts: Vec<Result<Object, Box<Dropped>>> = listed
         .iter()
-        .map(|object| judge(object, table, &scene))
+        .map(|object| {
+            let rows = by_kind.entry((object.group(), object.kind()));
+            let rows = rows.or_insert_with(|| table.of_kind(&object.group_kind()));
+            judge(object, rows, &scene)
+        })
         .collect();
     let mut sorted = Sorted {
         captured: Vec::new(),
@@ -41,7 +48,7 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
         }
     }
     // An owner that stays cannot produce anything.
-    let travels: std::collections::BTreeSet<ObjectId> = sorted
+    let travels: BTreeSet<ObjectId> = sorted
         .captured
         .iter()
         .map(|captured| captured.object.id())
@@ -60,7 +67,7 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
 }
 
 /// One object as it travels, or why it stays.
-fn judge(object: &Object, table: &Sanitize, scene: &Scene<'_>) -> Result<Object, Box<Dropped>> {
+fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Result<Object, Box<Dropped>> {
     let stays = |rule: &str, reason: &str, class, produced_by| {
         Err(Box::new(Dropped {
             id: object.id(),
@@ -71,9 +78,7 @@ fn judge(object: &Object, table: &Sanitize, scene: &Scene<'_>) -> Result<Object,
         }))
     };
     // Never listed on a cluster; in a folder of files there may be some.
-    let kind = object.group_kind();
-    let never = |row: &&Skip| row.kinds.iter().any(|glob| glob.fits(&kind));
-    if let Some(row) = table.skip.iter().find(never) {
+    if let Some(row) = table.skip {
         return stays(&row.id, &row.why, DropClass::Generated, None);
     }
     if object.pointer("/metadata/deletionTimestamp").is_some() {
@@ -84,7 +89,7 @@ fn judge(object: &Object, table: &Sanitize, scene: &Scene<'_>) -> Result<Object,
             None,
         );
     }
-    let cleaned = sanitise(object, table);
+    let cleaned = sanitise_by(object, &table.fields);
     let mut rows = table.drop.iter();
     match rows.find(|row| fits(&row.when, object, Some(&cleaned), scene)) {
         Some(row) => {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::{Captured, DropClass, Dropped};
 use crate::cluster::{Cluster, ClusterError, ListOptions, Place};
@@ -150,17 +151,18 @@ pub(super) fn classes(
     surface: &Surface,
     knowledge: &Knowledge,
 ) -> Vec<Dropped> {
+    let classes = surface.objects.iter();
+    let classes = classes.filter(|one| CLASSES.contains(&(one.group(), one.kind())));
+    let classes: BTreeSet<ObjectId> = classes.map(Object::id).collect();
+    if classes.is_empty() {
+        return Vec::new();
+    }
     let definitions: Vec<&Object> = surface.of_kind(CRD.0, CRD.1).collect();
     let references = References::new(knowledge, definitions);
-    let mut used: BTreeMap<ObjectId, (String, ObjectId)> = BTreeMap::new();
+    let mut used: BTreeMap<ObjectId, (SmolStr, ObjectId)> = BTreeMap::new();
     for captured in objects {
         for Reference { target, rule, .. } in references.find(&captured.object) {
-            if target.namespace.is_none()
-                && CLASSES.contains(&(target.group.as_str(), target.kind.as_str()))
-                && surface
-                    .find(&target.group, &target.kind, &target.name)
-                    .is_some()
-            {
+            if classes.contains(&target) {
                 used.entry(target)
                     .or_insert_with(|| (rule, captured.object.id()));
             }
@@ -169,7 +171,7 @@ pub(super) fn classes(
     used.into_iter()
         .map(|(id, (rule, user))| Dropped {
             id,
-            rule,
+            rule: rule.into(),
             reason: format!("B has classes of its own; {user} names it"),
             class: DropClass::Mapped,
             produced_by: None,
@@ -182,8 +184,14 @@ pub(super) fn definitions<'a>(
     objects: impl Iterator<Item = &'a Object>,
     surface: &Surface,
 ) -> Vec<Dropped> {
-    let mut used: BTreeMap<String, String> = BTreeMap::new();
+    let mut first: BTreeMap<(&str, &str), &Object> = BTreeMap::new();
     for object in objects {
+        first
+            .entry((object.group(), object.kind()))
+            .or_insert(object);
+    }
+    let mut used: BTreeMap<String, String> = BTreeMap::new();
+    for object in first.into_values() {
         let Some(resource) = surface.resource(&object.group_kind(), None) else {
             continue;
         };

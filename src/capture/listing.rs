@@ -1,6 +1,6 @@
 //! Everything in some namespaces, by discovery: no list of kinds can know what a cluster serves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::stream::{self, StreamExt};
 
@@ -8,7 +8,7 @@ use crate::cluster::rights::Right;
 use crate::cluster::{Cluster, ClusterError, ListOptions};
 use crate::event::{Event, Events};
 use crate::knowledge::sanitize::Sanitize;
-use crate::object::{GroupKind, Object};
+use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::{ApiResource, Surface};
 
 /// Lists in flight at once: more do not make an API server faster, and each may hold a page.
@@ -132,23 +132,30 @@ fn silent(surface: &Surface, table: &Sanitize) -> BTreeSet<String> {
     surface.silent.iter().filter(missed).cloned().collect()
 }
 
-/// Two resources may show the same object under two groups; its UID tells.
-pub(super) fn once(objects: Vec<Object>) -> Vec<Object> {
-    let mut unique: BTreeMap<String, Object> = BTreeMap::new();
-    for object in objects {
-        let uid = object
+/// Two resources may show the same object under two groups; its UID tells. Sorted by id.
+pub(super) fn once(mut objects: Vec<Object>) -> Vec<Object> {
+    let mut views: HashMap<Same<'_>, usize> = HashMap::with_capacity(objects.len());
+    for (position, object) in objects.iter().enumerate() {
+        let same = object
             .uid()
-            .map_or_else(|| object.id().to_string(), Into::into);
-        match unique.get(&uid) {
-            Some(other) if strangeness(other) <= strangeness(&object) => {}
-            _ => {
-                unique.insert(uid, object);
-            }
+            .map_or_else(|| Same::Id(object.id()), Same::Uid);
+        let kept = views.entry(same).or_insert(position);
+        if strangeness(object) < strangeness(&objects[*kept]) {
+            *kept = position;
         }
     }
-    let mut objects: Vec<Object> = unique.into_values().collect();
-    objects.sort_by_cached_key(Object::id);
+    let kept: HashSet<usize> = views.into_values().collect();
+    let mut position = 0..;
+    objects.retain(|_| position.next().is_some_and(|at| kept.contains(&at)));
+    objects.sort_by_cached_key(|object| (object.id(), object.uid().map(str::to_owned)));
     objects
+}
+
+/// By what an object is known again.
+#[derive(PartialEq, Eq, Hash)]
+enum Same<'o> {
+    Uid(&'o str),
+    Id(ObjectId),
 }
 
 /// Of two views of one object, the one that more clusters know is kept.

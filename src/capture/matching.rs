@@ -76,7 +76,8 @@ fn owners(object: &Object) -> impl Iterator<Item = &Value> {
     owners.and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Whether all conditions hold. `cleaned` is the object after its fields were dropped, where known.
+/// Whether all conditions but that on kinds hold. `cleaned` is the object after its fields were dropped,
+/// where known.
 pub(super) fn fits(
     when: &Match,
     object: &Object,
@@ -84,7 +85,7 @@ pub(super) fn fits(
     scene: &Scene<'_>,
 ) -> bool {
     let Match {
-        kinds,
+        kinds: _,
         names,
         labels,
         annotations,
@@ -94,13 +95,9 @@ pub(super) fn fits(
         namesake,
         bare,
     } = when;
-    (kinds.is_empty()
-        || kinds
-            .iter()
-            .any(|glob| glob.names(object.group(), object.kind())))
-        && (names.is_empty() || names.iter().any(|name| like(name, object.name(), object)))
-        && (labels.is_empty() || any_pair(labels, &object.labels()))
-        && (annotations.is_empty() || any_pair(annotations, &object.annotations()))
+    (names.is_empty() || names.iter().any(|name| like(name, object.name(), object)))
+        && (labels.is_empty() || any_pair(labels, object, "/metadata/labels"))
+        && (annotations.is_empty() || any_pair(annotations, object, "/metadata/annotations"))
         && r#where.iter().all(|test| test.passes(object))
         && controller.as_ref().is_none_or(|wanted| {
             scene
@@ -135,12 +132,17 @@ pub(super) fn like(pattern: &str, text: &str, object: &Object) -> bool {
     like(&format!("{start}{value}{end}"), text, object)
 }
 
-fn any_pair(globs: &[String], pairs: &BTreeMap<&str, &str>) -> bool {
-    pairs.iter().any(|(key, value)| {
-        let pair = format!("{key}={value}");
-        globs
-            .iter()
-            .any(|pattern| glob(pattern, key) || glob(pattern, &pair))
+/// Whether a key of a map of texts, or `key=value`, fits a glob.
+fn any_pair(globs: &[String], object: &Object, at: &str) -> bool {
+    let map = object.pointer(at).and_then(Value::as_object);
+    let pairs = map.into_iter().flatten();
+    let mut texts = pairs.filter_map(|(key, value)| Some((key, value.as_str()?)));
+    texts.any(|(key, value)| {
+        globs.iter().any(|pattern| {
+            glob(pattern, key)
+                // Without a star, only what is written as a pair can be one.
+                || (pattern.contains(['*', '=']) && glob(pattern, &format!("{key}={value}")))
+        })
     })
 }
 

@@ -14,9 +14,14 @@ use crate::object::{Object, pointer};
 
 /// Gives the object as it travels.
 pub fn sanitise(raw: &Object, table: &Sanitize) -> Object {
+    sanitise_by(raw, &table.of_kind(&raw.group_kind()).fields)
+}
+
+/// As [`sanitise`], by the rows about the object's kind.
+pub(super) fn sanitise_by(raw: &Object, rows: &[&DropFields]) -> Object {
     let nothing = Scene::default();
     let mut object = raw.clone();
-    for row in &table.fields {
+    for row in rows {
         if fits(&row.when, raw, None, &nothing) {
             apply(row, raw, &mut object);
         }

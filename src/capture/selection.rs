@@ -190,8 +190,11 @@ impl<'s> Chooser<'s> {
             exclude,
             ..
         } = self.selection;
-        let (id, kind) = (object.id(), object.group_kind());
-        let plural = self.plural(&kind);
+        if exclude.is_empty() && include.is_empty() && labels.is_none() {
+            return None;
+        }
+        let id = object.id();
+        let plural = self.plural(&id.group_kind());
         if let Some(pattern) = exclude.iter().find(|pattern| pattern.fits(&id, plural)) {
             return Some(format!("--exclude {pattern} leaves it out"));
         }

@@ -20,6 +20,33 @@ pub struct Sanitize {
     pub fields: Vec<DropFields>,
 }
 
+/// The rows about one kind: a row is asked for its kinds once, and not for every object.
+#[derive(Clone, Debug)]
+pub struct KindRows<'t> {
+    /// Why the kind is never listed.
+    pub skip: Option<&'t Skip>,
+    /// As [`Sanitize::drop`].
+    pub drop: Vec<&'t DropObject>,
+    /// As [`Sanitize::fields`].
+    pub fields: Vec<&'t DropFields>,
+}
+
+impl Sanitize {
+    /// The rows about a kind, in their order.
+    pub fn of_kind(&self, kind: &GroupKind) -> KindRows<'_> {
+        let about = |when: &Match| any_fits(&when.kinds, kind) || when.kinds.is_empty();
+        KindRows {
+            skip: self.skip.iter().find(|row| any_fits(&row.kinds, kind)),
+            drop: self.drop.iter().filter(|row| about(&row.when)).collect(),
+            fields: self.fields.iter().filter(|row| about(&row.when)).collect(),
+        }
+    }
+}
+
+fn any_fits(globs: &[KindGlob], kind: &GroupKind) -> bool {
+    globs.iter().any(|glob| glob.fits(kind))
+}
+
 /// Resources that are never listed. Their objects stay when they are given all the same.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -158,14 +159,14 @@ fn limited(reader: impl Read, path: &Path) -> Result<String, ArchiveError> {
 }
 
 /// The objects of a text, each with its place.
-fn documents(name: &str, text: &str) -> Result<Vec<(Object, String)>, ArchiveError> {
+fn documents(name: &str, text: &str) -> Result<Vec<(Object, Arc<str>)>, ArchiveError> {
     let mut objects = Vec::new();
     if text.trim_start().starts_with('{') {
         let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
         for (position, value) in values.enumerate() {
             let place = place(name, position);
             let value = value.map_err(|source| ArchiveError::Json {
-                place: place.clone(),
+                place: place.to_string(),
                 source,
             })?;
             expand(value, &place, &mut objects)?;
@@ -176,7 +177,7 @@ fn documents(name: &str, text: &str) -> Result<Vec<(Object, String)>, ArchiveErr
     for (position, document) in split(text).enumerate() {
         let place = place(name, position);
         let values = yaml::parse_all(document).map_err(|source| ArchiveError::Yaml {
-            place: place.clone(),
+            place: place.to_string(),
             source,
         })?;
         for value in values {
@@ -186,8 +187,8 @@ fn documents(name: &str, text: &str) -> Result<Vec<(Object, String)>, ArchiveErr
     Ok(objects)
 }
 
-fn place(name: &str, position: usize) -> String {
-    format!("{name}, document {}", position + 1)
+fn place(name: &str, position: usize) -> Arc<str> {
+    format!("{name}, document {}", position + 1).into()
 }
 
 /// The documents of a stream. A line that begins with `---` separates wherever it stands.
@@ -217,8 +218,8 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 /// An object, or those of a list of them.
 fn expand(
     value: Value,
-    place: &str,
-    objects: &mut Vec<(Object, String)>,
+    place: &Arc<str>,
+    objects: &mut Vec<(Object, Arc<str>)>,
 ) -> Result<(), ArchiveError> {
     let is_list = value["kind"]
         .as_str()
@@ -229,12 +230,10 @@ fn expand(
             let kind = kind.strip_suffix("List").unwrap_or_default().to_owned();
             let version = map.get("apiVersion").cloned().unwrap_or_default();
             let items = map.get_mut("items").map(Value::take);
-            for mut item in items
-                .iter()
-                .flat_map(|items| items.as_array())
-                .flatten()
-                .cloned()
-            {
+            let Some(Value::Array(items)) = items else {
+                return Ok(());
+            };
+            for mut item in items {
                 // `kubectl get -o json` writes a plain List, API servers lists of one kind.
                 if let (Value::Object(item), false) = (&mut item, kind.is_empty()) {
                     item.entry("kind").or_insert_with(|| kind.clone().into());
@@ -246,10 +245,10 @@ fn expand(
         }
         value => {
             let object = Object::new(value).map_err(|source| ArchiveError::NoObject {
-                place: place.to_owned(),
+                place: place.to_string(),
                 source,
             })?;
-            objects.push((object, place.to_owned()));
+            objects.push((object, Arc::clone(place)));
             Ok(())
         }
     }

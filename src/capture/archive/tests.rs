@@ -8,7 +8,7 @@ fn archive(values: Vec<Value>) -> Archive {
     let place = |(position, value)| {
         (
             Object::new(value).unwrap(),
-            format!("x.yaml, document {}", position + 1),
+            format!("x.yaml, document {}", position + 1).into(),
         )
     };
     Archive {

@@ -205,7 +205,7 @@ impl Reader {
             objects: self
                 .objects
                 .into_values()
-                .map(|found| (found.object, found.place))
+                .map(|found| (found.object, found.place.into()))
                 .collect(),
             resources,
         })
