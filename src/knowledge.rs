@@ -62,7 +62,7 @@ pub struct Knowledge {
     /// What storage drivers can do (C-40).
     pub provisioners: Vec<provisioners::Provisioner>,
     /// Where transforms rewrite names (rule book §3).
-    pub targets: Vec<targets::Target>,
+    pub targets: targets::Targets,
     /// Annotations that only one cloud reads (T-6).
     pub clouds: Vec<clouds::Cloud>,
     /// What a copy of production must not do (T-13).
@@ -128,10 +128,10 @@ impl Knowledge {
                 "provisioners.yaml",
                 include_str!("../transforms/builtin/provisioners.yaml"),
             )?,
-            targets: table(
+            targets: targets::Targets::new(table(
                 "targets.yaml",
                 include_str!("../transforms/builtin/targets.yaml"),
-            )?,
+            )?),
             clouds: table(
                 "clouds.yaml",
                 include_str!("../transforms/builtin/clouds.yaml"),

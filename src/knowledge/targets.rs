@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::kinds::KindPattern;
 use crate::object::Object;
-use crate::object::path::PathPattern;
+use crate::object::path::{PathPattern, Vocabulary, Wanted};
 
 /// Which transform a place belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -119,6 +119,33 @@ pub struct Target {
     pub form: Form,
     /// Why the place means such a name.
     pub why: String,
+    /// The keys without which nothing stands there.
+    #[serde(skip)]
+    pub wanted: Wanted,
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    rows: Vec<Target>,
+    /// The keys of all rows' paths.
+    pub vocabulary: Vocabulary,
+}
+
+impl Targets {
+    /// Takes rows.
+    pub fn new(mut rows: Vec<Target>) -> Self {
+        let vocabulary = Vocabulary::new(rows.iter().map(|row| &row.path));
+        for row in &mut rows {
+            row.wanted = vocabulary.wanted(&row.path);
+        }
+        Self { rows, vocabulary }
+    }
+
+    /// All rows, in file order.
+    pub fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.rows.iter()
+    }
 }
 
 impl Target {

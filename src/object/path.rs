@@ -13,7 +13,11 @@
 //!
 //! A pattern finds places that exist, as RFC 6901 pointers in document order. It never makes one.
 
-use std::fmt;
+mod vocabulary;
+
+pub use vocabulary::{Keys, Vocabulary, Wanted};
+
+use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -154,11 +158,7 @@ fn walk<'v>(
         return visit(pointer, value);
     };
     match (step, value) {
-        (Step::Key(key), Value::Object(map)) => {
-            if let Some(child) = map.get(key) {
-                descend(key, rest, child, pointer, visit);
-            }
-        }
+        (Step::Key(_), _) => keys(steps, value, pointer, visit),
         (Step::Either(keys), Value::Object(map)) => {
             for key in keys {
                 if let Some(child) = map.get(key) {
@@ -173,19 +173,67 @@ fn walk<'v>(
         }
         (Step::Elements, Value::Array(items)) => {
             for (index, child) in items.iter().enumerate() {
-                descend(&index.to_string(), rest, child, pointer, visit);
+                element(index, rest, child, pointer, visit);
             }
         }
         (Step::Where(key, wanted), Value::Array(items)) => {
             for (index, child) in items.iter().enumerate() {
                 if child.get(key).is_some_and(|found| reads_as(found, wanted)) {
-                    descend(&index.to_string(), rest, child, pointer, visit);
+                    element(index, rest, child, pointer, visit);
                 }
             }
         }
         (Step::AnyDepth, _) => any_depth(rest, value, DEPTH, pointer, visit),
         _ => {}
     }
+}
+
+/// Keys one below the other. Most patterns lead nowhere in most objects: the pointer is only written
+/// once they do.
+fn keys<'v>(
+    steps: &[Step],
+    value: &'v Value,
+    pointer: &mut String,
+    visit: &mut dyn FnMut(&str, &'v Value),
+) {
+    let (mut child, mut rest) = (value, steps);
+    while let Some((Step::Key(key), after)) = rest.split_first() {
+        let Some(below) = child.as_object().and_then(|map| map.get(key)) else {
+            return;
+        };
+        (child, rest) = (below, after);
+    }
+    let length = pointer.len();
+    for step in &steps[..steps.len() - rest.len()] {
+        if let Step::Key(key) = step {
+            push(pointer, key);
+        }
+    }
+    walk(rest, child, pointer, visit);
+    pointer.truncate(length);
+}
+
+fn push(pointer: &mut String, key: &str) {
+    pointer.push('/');
+    pointer.push_str(&escape(key));
+}
+
+fn element<'v>(
+    index: usize,
+    rest: &[Step],
+    child: &'v Value,
+    pointer: &mut String,
+    visit: &mut dyn FnMut(&str, &'v Value),
+) {
+    let length = pointer.len();
+    push_index(pointer, index);
+    walk(rest, child, pointer, visit);
+    pointer.truncate(length);
+}
+
+fn push_index(pointer: &mut String, index: usize) {
+    // Writing to a string cannot fail.
+    let _ = write!(pointer, "/{index}");
 }
 
 fn descend<'v>(
@@ -196,8 +244,7 @@ fn descend<'v>(
     visit: &mut dyn FnMut(&str, &'v Value),
 ) {
     let length = pointer.len();
-    pointer.push('/');
-    pointer.push_str(&escape(key));
+    push(pointer, key);
     walk(rest, child, pointer, visit);
     pointer.truncate(length);
 }
@@ -213,23 +260,24 @@ fn any_depth<'v>(
     if depth == 0 {
         return;
     }
-    let mut enter = |key: &str, child: &'v Value, pointer: &mut String| {
-        let length = pointer.len();
-        pointer.push('/');
-        pointer.push_str(&escape(key));
-        if pointer != "/status" {
-            any_depth(rest, child, depth - 1, pointer, visit);
-        }
-        pointer.truncate(length);
-    };
+    let length = pointer.len();
     match value {
-        Value::Object(map) => map
-            .iter()
-            .for_each(|(key, child)| enter(key, child, pointer)),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .for_each(|(index, child)| enter(&index.to_string(), child, pointer)),
+        Value::Object(map) => {
+            for (key, child) in map {
+                push(pointer, key);
+                if pointer != "/status" {
+                    any_depth(rest, child, depth - 1, pointer, visit);
+                }
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            for (index, child) in items.iter().enumerate() {
+                push_index(pointer, index);
+                any_depth(rest, child, depth - 1, pointer, visit);
+                pointer.truncate(length);
+            }
+        }
         _ => {}
     }
 }

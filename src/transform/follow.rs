@@ -100,15 +100,14 @@ fn write(work: &mut Work<'_>, index: usize, edits: Vec<Edit>, done: &mut BTreeSe
         work.used(edit.part);
         places.entry(&edit.spot.pointer).or_insert(edit);
     }
-    let before = work.objects[index].value().clone();
+    let before: Vec<Value> = read(&work.objects[index], &places);
     let spots: Vec<(Spot, String)> = edits
         .iter()
         .map(|edit| (edit.spot.clone(), edit.new.clone()))
         .collect();
     rewrite(work.objects[index].value_mut(), &spots);
-    for (place, edit) in places {
-        let read = |object: &Value| object.pointer(place).cloned().unwrap_or_default();
-        let (before, after) = (read(&before), read(work.objects[index].value()));
+    let after = read(&work.objects[index], &places);
+    for (((place, edit), before), after) in places.into_iter().zip(before).zip(after) {
         let path = place.to_owned();
         done.insert(path.clone());
         if before != after {
@@ -120,4 +119,10 @@ fn write(work: &mut Work<'_>, index: usize, edits: Vec<Edit>, done: &mut BTreeSe
             work.record(index, difference, edit.rule, edit.part);
         }
     }
+}
+
+/// The values at some places; null where there is none.
+fn read(object: &Object, places: &BTreeMap<&str, &Edit>) -> Vec<Value> {
+    let value = |place: &&str| object.pointer(place).cloned().unwrap_or_default();
+    places.keys().map(value).collect()
 }

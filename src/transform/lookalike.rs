@@ -4,6 +4,7 @@
 //! listed: a text a rule of `targets.yaml` should have covered, or a word that happens to be equal.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -106,31 +107,39 @@ fn addresses(work: &Work<'_>) -> BTreeMap<String, ObjectId> {
 /// Every text of an object that could name something: all strings but the object's own identity.
 fn texts(object: &Object, look: &mut dyn FnMut(&str, &str, bool)) {
     let secret = object.is("", "Secret");
-    let mut open = vec![(String::new(), object.value())];
-    while let Some((path, value)) = open.pop() {
-        match value {
-            Value::String(text) if secret && path.starts_with("/data/") => {
-                let decoded = STANDARD.decode(text).ok();
-                if let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
-                    look(&path, &text, true);
-                }
+    walk(object.value(), &mut String::new(), secret, look);
+}
+
+/// `path` is where the value stands; it is always put back.
+fn walk(value: &Value, path: &mut String, secret: bool, look: &mut dyn FnMut(&str, &str, bool)) {
+    let length = path.len();
+    match value {
+        Value::String(text) if secret && path.starts_with("/data/") => {
+            let decoded = STANDARD.decode(text).ok();
+            if let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                look(path, &text, true);
             }
-            Value::String(text) => look(&path, text, secret),
-            Value::Object(map) => {
-                for (key, child) in map.iter().rev() {
-                    let path = pointer::join(&path, key);
-                    if !identity(&path) {
-                        open.push((path, child));
-                    }
-                }
-            }
-            Value::Array(items) => {
-                for (index, child) in items.iter().enumerate().rev() {
-                    open.push((format!("{path}/{index}"), child));
-                }
-            }
-            _ => {}
         }
+        Value::String(text) => look(path, text, secret),
+        Value::Object(map) => {
+            for (key, child) in map {
+                path.push('/');
+                path.push_str(&pointer::escape(key));
+                if !identity(path) {
+                    walk(child, path, secret, look);
+                }
+                path.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            for (index, child) in items.iter().enumerate() {
+                // Writing to a string cannot fail.
+                let _ = write!(path, "/{index}");
+                walk(child, path, secret, look);
+                path.truncate(length);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -181,6 +190,9 @@ fn free(path: &str) -> bool {
 
 /// The prefix as text, with an end on both sides.
 fn image(text: &str, prefix: &Prefix) -> Option<usize> {
+    if !text.contains(&prefix.registry) {
+        return None;
+    }
     let wanted = prefix.to_string();
     let ends = |letter: Option<char>| {
         letter.is_none_or(|letter| !(letter.is_alphanumeric() || "-_.".contains(letter)))
@@ -192,6 +204,12 @@ fn image(text: &str, prefix: &Prefix) -> Option<usize> {
 
 /// A word that is the host or below it.
 fn named(text: &str, host: &HostPattern) -> Option<usize> {
+    // Most texts are told apart without a look at their words.
+    let (bytes, wanted) = (text.as_bytes(), host.name.as_bytes());
+    let mut places = bytes.windows(wanted.len());
+    if !places.any(|place| place.eq_ignore_ascii_case(wanted)) {
+        return None;
+    }
     let place = words(text).into_iter().find(|place| {
         let word = text[place.clone()].to_ascii_lowercase();
         word.strip_suffix(&host.name)

@@ -42,7 +42,7 @@ fn mark_pods(
     part: Part,
 ) {
     let mut places = Vec::new();
-    for row in &knowledge.targets {
+    for row in knowledge.targets.iter() {
         if row.rewrites == Rewrites::PodMetadata && row.applies(&work.before[index]) {
             places.extend(row.path.find(work.objects[index].value()));
         }

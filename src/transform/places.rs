@@ -30,11 +30,8 @@ pub(super) fn rewrite_all(
     written: &Done,
     find: &mut Finder<'_>,
 ) {
-    let rows: Vec<&Target> = knowledge
-        .targets
-        .iter()
-        .filter(|row| row.rewrites == rewrites)
-        .collect();
+    let rows = knowledge.targets.iter();
+    let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
     let before = work.before;
     let mut by_kind: BTreeMap<(&str, &str), Vec<&Target>> = BTreeMap::new();
     for (index, object) in before.iter().enumerate() {
@@ -50,9 +47,10 @@ pub(super) fn rewrite_all(
         if fitting.is_empty() {
             continue;
         }
+        let keys = work.keys(index, &knowledge.targets.vocabulary);
         // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
         let mut done = written.get(index).cloned().unwrap_or_default();
-        for row in fitting {
+        for row in fitting.into_iter().filter(|row| row.wanted.within(keys)) {
             rewrite_row(work, index, row, find, &mut done);
         }
     }
@@ -69,8 +67,10 @@ pub(super) fn rewrite_each(
     let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
     for index in 0..work.objects.len() {
         let before = &work.before[index];
+        let keys = work.keys(index, &knowledge.targets.vocabulary);
+        let within = rows.iter().filter(|row| row.wanted.within(keys));
         let mut done = BTreeSet::new();
-        for row in rows.iter().filter(|row| row.applies(before)) {
+        for row in within.filter(|row| row.applies(before)) {
             rewrite_row(
                 work,
                 index,
@@ -88,7 +88,9 @@ pub(super) fn image_parts(work: &mut Work<'_>, knowledge: &Knowledge, images: &m
     let rows = rows.filter(|row| row.rewrites == Rewrites::Image && row.form == Form::Repository);
     let rows: Vec<&Target> = rows.collect();
     for index in 0..work.objects.len() {
-        for row in rows.iter().filter(|row| row.applies(&work.before[index])) {
+        let keys = work.keys(index, &knowledge.targets.vocabulary);
+        let within = rows.iter().filter(|row| row.wanted.within(keys));
+        for row in within.filter(|row| row.applies(&work.before[index])) {
             let mut edits = Vec::new();
             row.path
                 .visit(work.objects[index].value(), &mut |path, node| {

@@ -1,5 +1,6 @@
 //! The objects while they are being changed, and the record of every change.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::recipe::{Entry, Recipe};
 use super::source::Source;
 use super::{Change, Lookalike};
 use crate::finding::Finding;
+use crate::object::path::{Keys, Vocabulary};
 use crate::object::{Object, ObjectId, pointer};
 
 /// The part of a recipe that asked for a change: one line of a `map`, or the whole entry.
@@ -42,6 +44,8 @@ pub(super) struct Work<'a> {
     /// Being changed, in the same order.
     pub(super) objects: Vec<Object>,
     ids: Vec<ObjectId>,
+    /// The keys of each object as it is on A, gathered when first asked for.
+    keys: OnceCell<Vec<Keys>>,
     pub(super) changes: Vec<Change>,
     /// Which part asked for each change, in step with `changes`.
     pub(super) origins: Vec<Part>,
@@ -68,6 +72,7 @@ impl<'a> Work<'a> {
             before: objects,
             objects: objects.to_vec(),
             ids: objects.iter().map(Object::id).collect(),
+            keys: OnceCell::new(),
             added: Vec::new(),
             left: BTreeSet::new(),
             findings: Vec::new(),
@@ -127,6 +132,19 @@ impl<'a> Work<'a> {
     /// The object's name on A.
     pub(super) fn id(&self, index: usize) -> &ObjectId {
         &self.ids[index]
+    }
+
+    /// The keys an object holds by now.
+    pub(super) fn keys(&self, index: usize, vocabulary: &Vocabulary) -> Keys {
+        let (before, now) = (&self.before[index], &self.objects[index]);
+        if !now.shares(before) {
+            return vocabulary.of(now.value());
+        }
+        let all = || {
+            let objects = self.before.iter();
+            objects.map(|one| vocabulary.of(one.value())).collect()
+        };
+        self.keys.get_or_init(all)[index]
     }
 
     /// Remembers that a part of a recipe found something, even if it is as wanted already.
