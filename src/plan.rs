@@ -20,6 +20,7 @@ mod build;
 mod classify;
 pub mod file;
 mod hold;
+mod items;
 mod order;
 pub mod stamp;
 mod sync;

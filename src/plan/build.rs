@@ -10,21 +10,22 @@
 //! edge for its end, well or not (W-4). Needs never close a circle: whatever the data itself waits
 //! for is neither held nor made to wait for data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::classify::{Verdict, classify};
+use super::items::{Items, Number, Tie};
 use super::order::{Draft, Drafts, Role};
 use super::volumes::Moves;
 use super::{
     Action, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, digest, hold, stamp, sync,
 };
-use crate::capture::{Capture, Captured, Consistency, Owner};
+use crate::capture::{Capture, Consistency, Owner};
 use crate::finding::Finding;
-use crate::graph::{Edge, Graph, Phase, Strength};
+use crate::graph::{Graph, Phase, Strength};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::surface::Surface;
-use crate::target::{DryRun, NamespaceState, SOURCE_ANNOTATION, TargetState};
+use crate::target::{DryRun, SOURCE_ANNOTATION, TargetState};
 use crate::transform::Transformed;
 
 /// Everything a plan follows from.
@@ -87,185 +88,89 @@ fn late_binding(surface: &Surface) -> BTreeSet<String> {
 
 struct Builder<'a> {
     input: &'a PlanInput<'a>,
-    /// Objects after transforms by their names on B, missing namespaces added.
-    objects: BTreeMap<ObjectId, Object>,
-    /// Names on A to names on B.
-    names: BTreeMap<ObjectId, ObjectId>,
-    captured: BTreeMap<ObjectId, &'a Captured>,
-    verdicts: BTreeMap<ObjectId, Verdict>,
-    phases: BTreeMap<ObjectId, Phase>,
-    /// Edges that order.
-    edges: Vec<&'a Edge>,
-    moves: BTreeMap<ObjectId, VolumeMove>,
+    items: Items<'a>,
+    /// What becomes of each object; none for what only is referred to.
+    verdicts: Vec<Option<Verdict>>,
+    ties: Vec<Tie>,
+    /// By the claim on B.
+    moves: BTreeMap<Number, VolumeMove>,
     /// Whatever must be on B before data can arrive: never held, never waiting for data.
-    beneath_data: BTreeSet<ObjectId>,
+    beneath_data: Vec<bool>,
 }
 
 impl<'a> Builder<'a> {
     fn new(input: &'a PlanInput<'a>) -> Self {
-        let mut builder = Self {
+        let items = Items::new(input);
+        let ties = items.ties(input.graph);
+        let blocked = blocked(input, &items, &ties);
+        let verdict = |number: Number| {
+            let object = items.object(number)?;
+            Some(classify(object, input.target, blocked[number as usize]))
+        };
+        let verdicts: Vec<Option<Verdict>> = items.numbers().map(verdict).collect();
+        let moves = moves(input, &items, &verdicts);
+        let needs = ties.iter().map(|tie| (tie.from, tie.to));
+        let beneath_data = reached(items.len(), moves.keys().copied(), needs);
+        Self {
             input,
-            objects: BTreeMap::new(),
-            names: BTreeMap::new(),
-            captured: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            phases: input
-                .graph
-                .nodes
-                .iter()
-                .map(|node| (node.id.clone(), node.phase))
-                .collect(),
-            edges: ordering(input.graph),
-            moves: BTreeMap::new(),
-            beneath_data: BTreeSet::new(),
-        };
-        for (captured, object) in input.transformed.from(&input.capture.objects) {
-            builder.names.insert(captured.object.id(), object.id());
-            builder.captured.insert(object.id(), captured);
-        }
-        for object in &input.transformed.objects {
-            builder.objects.insert(object.id(), object.clone());
-        }
-        builder.add_namespaces();
-        let blocked = builder.blocked();
-        for (id, object) in &builder.objects {
-            builder
-                .verdicts
-                .insert(id.clone(), classify(object, input.target, &blocked));
-        }
-        builder.moves = builder.moves();
-        builder.beneath_data = builder.closure(builder.moves.keys().cloned().collect());
-        builder
-    }
-
-    /// Namespaces that are not on B and did not travel are made plain.
-    fn add_namespaces(&mut self) {
-        for (name, state) in &self.input.target.namespaces {
-            let id = ObjectId::cluster("", "Namespace", name);
-            let absent = *state == NamespaceState::Absent;
-            if absent && !self.objects.contains_key(&id) {
-                let value = serde_json::json!({"apiVersion": "v1", "kind": "Namespace",
-                    "metadata": {"name": name}});
-                if let Ok(object) = Object::new(value) {
-                    self.phases.insert(id.clone(), Phase::Skeleton);
-                    self.objects.insert(id, object);
-                }
-            }
+            items,
+            verdicts,
+            ties,
+            moves,
+            beneath_data,
         }
     }
 
-    /// Objects a finding blocks, and whatever cannot be made without them (H edges).
-    fn blocked(&self) -> BTreeSet<ObjectId> {
-        let mut blocked: BTreeSet<ObjectId> = self
-            .input
-            .findings
-            .iter()
-            .filter(|finding| finding.verdict.blocks())
-            .filter_map(|finding| finding.object.as_ref())
-            .map(|id| self.names.get(id).unwrap_or(id).clone())
-            .collect();
-        let mut dependents: BTreeMap<&ObjectId, Vec<&ObjectId>> = BTreeMap::new();
-        for edge in self
-            .edges
-            .iter()
-            .filter(|edge| edge.strength == Strength::H)
-        {
-            dependents.entry(&edge.to).or_default().push(&edge.from);
-        }
-        let mut work: Vec<ObjectId> = blocked.iter().cloned().collect();
-        while let Some(target) = work.pop() {
-            for from in dependents.get(&target).into_iter().flatten() {
-                if blocked.insert((*from).clone()) {
-                    work.push((*from).clone());
-                }
-            }
-        }
-        blocked
-    }
-
-    /// Data moves by the claim on B: into claims that are made now, or whose data never arrived.
-    fn moves(&self) -> BTreeMap<ObjectId, VolumeMove> {
-        let moves = Moves {
-            capture: self.input.capture,
-            users: users_of_claims(self.input.graph),
-            objects: &self.objects,
-            names: &self.names,
-            live: &self.input.target.live,
-            purpose: self.input.purpose,
-        };
-        self.input
-            .capture
-            .volumes
-            .iter()
-            .filter_map(|volume| moves.of(volume))
-            .filter(|volume| {
-                self.verdicts
-                    .get(&volume.target)
-                    .is_some_and(|verdict| matches!(verdict.class, Class::Create | Class::Same))
-            })
-            .map(|volume| (volume.target.clone(), volume))
-            .collect()
-    }
-
-    /// The given objects and everything they need, over every ordering edge.
-    fn closure(&self, roots: BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
-        let mut needs: BTreeMap<&ObjectId, Vec<&ObjectId>> = BTreeMap::new();
-        for edge in &self.edges {
-            needs.entry(&edge.from).or_default().push(&edge.to);
-        }
-        let mut work: Vec<ObjectId> = roots.iter().cloned().collect();
-        let mut seen = roots;
-        while let Some(id) = work.pop() {
-            for to in needs.get(&id).into_iter().flatten() {
-                if seen.insert((*to).clone()) {
-                    work.push((*to).clone());
-                }
-            }
-        }
-        seen
+    /// The objects that are written, with what becomes of each.
+    fn verdicts(&self) -> impl Iterator<Item = (Number, &Verdict)> {
+        let all = self.items.numbers().zip(&self.verdicts);
+        all.filter_map(|(number, verdict)| Some((number, verdict.as_ref()?)))
     }
 
     /// Captured objects before transforms, in the order of the graph's nodes.
     fn before(&self) -> Vec<Object> {
-        self.captured
-            .values()
-            .map(|captured| captured.object.clone())
-            .collect()
+        let captured = self
+            .items
+            .numbers()
+            .filter_map(|at| self.items.captured(at));
+        captured.map(|captured| captured.object.clone()).collect()
     }
 
     fn steps(&self) -> Vec<super::Step> {
-        let mounts_moved: BTreeSet<&ObjectId> = self
-            .edges
-            .iter()
-            .filter(|edge| self.moves.contains_key(&edge.to))
-            .map(|edge| &edge.from)
-            .collect();
-        let holds: BTreeMap<&ObjectId, Hold> = self
-            .verdicts
-            .iter()
-            .filter_map(|(id, verdict)| Some((id, self.hold(id, verdict, &mounts_moved)?)))
-            .collect();
-        let mut drafts = Drafts::default();
-        for (id, verdict) in &self.verdicts {
-            self.draft_object(&mut drafts, id, verdict, holds.get(id));
+        let moved = |tie: &&Tie| self.moves.contains_key(&tie.to);
+        let mounts_moved: BTreeSet<Number> =
+            self.ties.iter().filter(moved).map(|tie| tie.from).collect();
+        let mut holds: Vec<Option<Hold>> = vec![None; self.items.len()];
+        for (number, verdict) in self.verdicts() {
+            holds[number as usize] = self.hold(number, verdict, &mounts_moved);
         }
-        for volume in self.moves.values() {
-            self.draft_move(&mut drafts, volume);
+        let mut drafts = Drafts::default();
+        for (number, verdict) in self.verdicts() {
+            self.draft_object(
+                &mut drafts,
+                number,
+                verdict,
+                holds[number as usize].as_ref(),
+            );
+        }
+        for (claim, volume) in &self.moves {
+            self.draft_move(&mut drafts, *claim, volume);
         }
         self.connect(&mut drafts, &holds);
-        drafts.steps()
+        drafts.steps(self.items.ids())
     }
 
     /// The hold of one object, if it needs one while data is under way.
     fn hold(
         &self,
-        id: &ObjectId,
+        number: Number,
         verdict: &Verdict,
-        mounts_moved: &BTreeSet<&ObjectId>,
+        mounts_moved: &BTreeSet<Number>,
     ) -> Option<Hold> {
-        if self.moves.is_empty() || self.beneath_data.contains(id) {
+        if self.moves.is_empty() || self.beneath_data[number as usize] {
             return None;
         }
+        let id = self.items.id(number);
         let row = hold::row(&self.input.knowledge.holds, id)?;
         let wanted = match verdict.class {
             Class::Create => true,
@@ -276,7 +181,7 @@ impl<'a> Builder<'a> {
                     .live
                     .get(id)
                     .is_some_and(|live| hold::is_held(row, live))
-                    || mounts_moved.contains(id)
+                    || mounts_moved.contains(&number)
             }
             Class::Same | Class::Keep | Class::Blocked => false,
         };
@@ -290,15 +195,15 @@ impl<'a> Builder<'a> {
     fn draft_object(
         &self,
         drafts: &mut Drafts,
-        id: &ObjectId,
+        number: Number,
         verdict: &Verdict,
         held: Option<&Hold>,
     ) {
-        let phase = self.phases.get(id).copied().unwrap_or(Phase::Workload);
+        let phase = self.items.phase(number).unwrap_or(Phase::Workload);
         let mut body = verdict.body.clone();
         if verdict.class == Class::Create {
-            stamp::annotate(&mut body, SOURCE_ANNOTATION, &self.source(id));
-            if self.moves.contains_key(id) {
+            stamp::annotate(&mut body, SOURCE_ANNOTATION, &self.source(number));
+            if self.moves.contains_key(&number) {
                 stamp::annotate(&mut body, stamp::DATA_ANNOTATION, stamp::DATA_PENDING);
                 if self.input.purpose != Purpose::Move {
                     stamp::annotate(&mut body, stamp::SYNC_ANNOTATION, "");
@@ -310,10 +215,7 @@ impl<'a> Builder<'a> {
                 holds: vec![held.clone()],
                 body: hold::released(&body, held),
             };
-            drafts.insert(
-                (id.clone(), Role::Release),
-                Draft::new(Phase::Release, release),
-            );
+            drafts.insert((number, Role::Release), Draft::new(Phase::Release, release));
             body = hold::held(&body, held);
         }
         let apply = Action::Apply {
@@ -321,20 +223,19 @@ impl<'a> Builder<'a> {
             class: verdict.class,
             expect: verdict.expect.clone(),
             holds: held.into_iter().cloned().collect(),
-            owners: self.owners(id),
+            owners: self.owners(number),
         };
-        drafts.insert((id.clone(), Role::Apply), Draft::new(phase, apply));
+        drafts.insert((number, Role::Apply), Draft::new(phase, apply));
     }
 
     /// What the updates change on B.
     fn drift(&self) -> Vec<Drift> {
         let target = self.input.target;
-        let updates = self
-            .verdicts
-            .iter()
-            .filter(|(_, verdict)| verdict.class == Class::Update);
+        let all = self.verdicts();
+        let updates = all.filter(|(_, verdict)| verdict.class == Class::Update);
         updates
-            .filter_map(|(id, verdict)| {
+            .filter_map(|(number, verdict)| {
+                let id = self.items.id(number);
                 let live = target.live.get(id)?.clone();
                 let applied = match target.dry_run.get(id) {
                     Some(DryRun::Accepted { object }) => object.clone(),
@@ -350,9 +251,9 @@ impl<'a> Builder<'a> {
     }
 
     /// `<cluster A>/<namespace on A>`, for the stamp.
-    fn source(&self, id: &ObjectId) -> String {
+    fn source(&self, number: Number) -> String {
         let cluster = &self.input.capture.surface.cluster.name;
-        let captured = self.captured.get(id);
+        let captured = self.items.captured(number);
         match captured.and_then(|captured| captured.object.namespace()) {
             Some(namespace) => format!("{cluster}/{namespace}"),
             None => cluster.clone(),
@@ -360,52 +261,48 @@ impl<'a> Builder<'a> {
     }
 
     /// Owners by their names on B, of those that travel.
-    fn owners(&self, id: &ObjectId) -> Vec<Owner> {
-        self.captured
-            .get(id)
-            .into_iter()
+    fn owners(&self, number: Number) -> Vec<Owner> {
+        let captured = self.items.captured(number).into_iter();
+        captured
             .flat_map(|captured| &captured.owners)
             .filter_map(|owner| {
-                let id = self.names.get(&owner.id)?.clone();
+                let on_b = self.items.from_a(&owner.id)?;
                 Some(Owner {
-                    id,
+                    id: self.items.id(on_b).clone(),
                     ..owner.clone()
                 })
             })
             .collect()
     }
 
-    fn draft_move(&self, drafts: &mut Drafts, volume: &VolumeMove) {
+    fn draft_move(&self, drafts: &mut Drafts, claim: Number, volume: &VolumeMove) {
         let draft = |action| Draft::new(Phase::Storage, action);
-        let claim = &volume.target;
+        let on_a = |volume: &VolumeMove| self.items.number(&volume.source);
         let mut load = draft(Action::Load(volume.clone()));
-        load.need((claim.clone(), Role::Apply), Gate::Done);
-        if volume.saved.is_none() {
-            let source = &volume.source;
+        load.need((claim, Role::Apply), Gate::Done);
+        if let (None, Some(source)) = (&volume.saved, on_a(volume)) {
             let mut save = draft(Action::Save(volume.clone()));
             // All data shows one time: nothing is read before every snapshot was tried.
-            for other in self.moves.values() {
-                save.need((other.source.clone(), Role::Snapshot), Gate::Settled);
+            for other in self.moves.values().filter_map(on_a) {
+                save.need((other, Role::Snapshot), Gate::Settled);
             }
-            save.need((source.clone(), Role::Snapshot), Gate::Done);
-            load.need((source.clone(), Role::Save), Gate::Done);
-            drafts.insert((source.clone(), Role::Save), save);
+            save.need((source, Role::Snapshot), Gate::Done);
+            load.need((source, Role::Save), Gate::Done);
+            drafts.insert((source, Role::Save), save);
             if volume.consistency == Consistency::Snapshot {
                 let snapshot = draft(Action::Snapshot(volume.clone()));
-                drafts.insert((source.clone(), Role::Snapshot), snapshot);
+                drafts.insert((source, Role::Snapshot), snapshot);
             }
         }
-        drafts.insert((claim.clone(), Role::Load), load);
+        drafts.insert((claim, Role::Load), load);
     }
 
     /// Turns edges into needs.
-    fn connect(&self, drafts: &mut Drafts, holds: &BTreeMap<&ObjectId, Hold>) {
-        let key = |id: &ObjectId, role| (id.clone(), role);
-        let mut need = |from, to, gate| drafts.need(&from, to, gate);
-        for edge in &self.edges {
-            let (from, to) = (&edge.from, &edge.to);
-            let held = holds.contains_key(to);
-            let (create, run) = match edge.strength {
+    fn connect(&self, drafts: &mut Drafts, holds: &[Option<Hold>]) {
+        let is_held = |number: Number| holds[number as usize].is_some();
+        for Tie { from, to, strength } in self.ties.iter().copied() {
+            let held = is_held(to);
+            let (create, run) = match strength {
                 Strength::H => (Gate::Ready, Gate::Ready),
                 Strength::R => (Gate::Done, Gate::Ready),
                 Strength::S | Strength::N | Strength::P => (Gate::Settled, Gate::Settled),
@@ -416,67 +313,113 @@ impl<'a> Builder<'a> {
             } else {
                 Role::Apply
             };
-            need(key(from, Role::Apply), key(to, create_role), create);
-            if holds.contains_key(from) {
+            drafts.need(&(from, Role::Apply), (to, create_role), create);
+            if is_held(from) {
                 let run_role = if held { Role::Release } else { Role::Apply };
-                need(key(from, Role::Release), key(to, run_role), run);
+                drafts.need(&(from, Role::Release), (to, run_role), run);
             }
         }
-        for id in self.verdicts.keys() {
-            if let Some(namespace) = &id.namespace {
-                let namespace = ObjectId::cluster("", "Namespace", namespace);
-                need(
-                    key(id, Role::Apply),
-                    key(&namespace, Role::Apply),
-                    Gate::Ready,
-                );
+        let mut namespaces: HashMap<&str, Option<Number>> = HashMap::new();
+        for (number, _) in self.verdicts() {
+            if let Some(name) = self.items.id(number).namespace.as_deref() {
+                let find = || self.items.number(&ObjectId::cluster("", "Namespace", name));
+                if let Some(namespace) = *namespaces.entry(name).or_insert_with(find) {
+                    drafts.need(
+                        &(number, Role::Apply),
+                        (namespace, Role::Apply),
+                        Gate::Ready,
+                    );
+                }
             }
-            if holds.contains_key(id) {
-                need(key(id, Role::Release), key(id, Role::Apply), Gate::Done);
+            let held = is_held(number);
+            if held {
+                drafts.need(&(number, Role::Release), (number, Role::Apply), Gate::Done);
             }
-            let waiting = if holds.contains_key(id) {
-                Role::Release
-            } else {
-                Role::Apply
-            };
-            if holds.contains_key(id) || self.runs_unheld(id) {
+            let waiting = if held { Role::Release } else { Role::Apply };
+            if held || self.runs_unheld(number) {
                 for claim in self.moves.keys() {
-                    need(key(id, waiting), key(claim, Role::Load), Gate::Done);
+                    drafts.need(&(number, waiting), (*claim, Role::Load), Gate::Done);
                 }
             }
         }
     }
 
     /// Whether an object of the workload phase can neither be held nor is quiet: it waits for data.
-    fn runs_unheld(&self, id: &ObjectId) -> bool {
-        self.phases.get(id) == Some(&Phase::Workload)
-            && !self.beneath_data.contains(id)
-            && hold::row(&self.input.knowledge.holds, id).is_none()
-            && self
-                .verdicts
-                .get(id)
-                .is_some_and(|verdict| verdict.class == Class::Create)
+    fn runs_unheld(&self, number: Number) -> bool {
+        let verdict = self.verdicts[number as usize].as_ref();
+        self.items.phase(number) == Some(Phase::Workload)
+            && !self.beneath_data[number as usize]
+            && hold::row(&self.input.knowledge.holds, self.items.id(number)).is_none()
+            && verdict.is_some_and(|verdict| verdict.class == Class::Create)
     }
 }
 
+/// Objects a finding blocks, and whatever cannot be made without them (H edges).
+fn blocked(input: &PlanInput<'_>, items: &Items<'_>, ties: &[Tie]) -> Vec<bool> {
+    let findings = input.findings.iter();
+    let named = findings
+        .filter(|finding| finding.verdict.blocks())
+        .filter_map(|finding| finding.object.as_ref())
+        .filter_map(|id| items.from_a(id).or_else(|| items.number(id)));
+    let hard = ties.iter().filter(|tie| tie.strength == Strength::H);
+    reached(items.len(), named, hard.map(|tie| (tie.to, tie.from)))
+}
+
+/// The given objects and everything reached from them.
+fn reached(
+    count: usize,
+    from: impl Iterator<Item = Number>,
+    steps: impl Iterator<Item = (Number, Number)>,
+) -> Vec<bool> {
+    let mut reached = vec![false; count];
+    let mut work: Vec<Number> = from.collect();
+    if work.is_empty() {
+        return reached;
+    }
+    let mut next: HashMap<Number, Vec<Number>> = HashMap::new();
+    for (from, to) in steps {
+        next.entry(from).or_default().push(to);
+    }
+    while let Some(number) = work.pop() {
+        if !std::mem::replace(&mut reached[number as usize], true) {
+            work.extend(next.get(&number).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+/// Data moves by the claim on B: into claims that are made now, or whose data never arrived.
+fn moves(
+    input: &PlanInput<'_>,
+    items: &Items<'_>,
+    verdicts: &[Option<Verdict>],
+) -> BTreeMap<Number, VolumeMove> {
+    let moves = Moves {
+        capture: input.capture,
+        users: users_of_claims(input.graph),
+        items,
+        live: &input.target.live,
+        purpose: input.purpose,
+    };
+    let made_now = |claim: Number| {
+        let verdict = verdicts[claim as usize].as_ref();
+        verdict.is_some_and(|verdict| matches!(verdict.class, Class::Create | Class::Same))
+    };
+    let volumes = input.capture.volumes.iter();
+    volumes
+        .filter_map(|volume| Some((items.from_a(&volume.claim)?, volume)))
+        .filter(|(claim, _)| made_now(*claim))
+        .map(|(claim, volume)| (claim, moves.of(volume, items.id(claim))))
+        .collect()
+}
+
 /// Who refers to each claim, in order of name.
-fn users_of_claims(graph: &Graph) -> BTreeMap<&ObjectId, Vec<&ObjectId>> {
-    let mut users: BTreeMap<_, Vec<_>> = BTreeMap::new();
+fn users_of_claims(graph: &Graph) -> HashMap<&ObjectId, Vec<&ObjectId>> {
+    let mut users: HashMap<_, Vec<_>> = HashMap::new();
     for edge in &graph.edges {
         if edge.to.is("", "PersistentVolumeClaim") {
             users.entry(&edge.to).or_default().push(&edge.from);
         }
     }
     users
-}
-
-/// The edges that order: N and P edges and those left out to avoid circles do not.
-fn ordering(graph: &Graph) -> Vec<&Edge> {
-    let dropped: BTreeSet<&Edge> = graph.dropped.iter().map(|dropped| &dropped.edge).collect();
-    graph
-        .edges
-        .iter()
-        .filter(|edge| matches!(edge.strength, Strength::H | Strength::R | Strength::S))
-        .filter(|edge| !dropped.contains(edge))
-        .collect()
 }

@@ -3,7 +3,6 @@
 //! The server's own answer decides where there is one: the dry run of the apply is compared with the
 //! live object. Where B refuses or cannot tell, the object is compared offline.
 
-use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -11,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Class, Expect, stamp};
-use crate::object::{Object, ObjectId, pointer};
+use crate::object::Object;
 use crate::target::{DryRun, TargetState};
 
 /// The verdict on one object.
@@ -23,11 +22,7 @@ pub(super) struct Verdict {
 }
 
 /// Compares one wanted object with B.
-pub(super) fn classify(
-    wanted: &Object,
-    target: &TargetState,
-    blocked: &BTreeSet<ObjectId>,
-) -> Verdict {
+pub(super) fn classify(wanted: &Object, target: &TargetState, blocked: bool) -> Verdict {
     let id = wanted.id();
     let mut body = payload(wanted);
     let live = target.live.get(&id);
@@ -37,7 +32,7 @@ pub(super) fn classify(
         yield_scale(&mut body, live);
     }
     let class = match live {
-        _ if blocked.contains(&id) => Class::Blocked,
+        _ if blocked => Class::Blocked,
         None => Class::Create,
         Some(live) if id.is("", "PersistentVolumeClaim") => claim(live),
         Some(live) if same(&body, live, target.dry_run.get(&id)) => Class::Same,
@@ -164,24 +159,27 @@ fn empty(value: &Value) -> bool {
 /// there when it holds an identity, which is written beside the apply (S-70).
 fn payload(object: &Object) -> Object {
     let mut object = object.clone();
-    for place in SERVER_OWNED {
-        // Most objects have none of them, and then stay shared.
-        if object.pointer(place).is_some() {
-            pointer::remove(object.value_mut(), place);
-        }
+    let owned = |key: &String| SERVER_OWNED.contains(&key.as_str());
+    let metadata = object.pointer("/metadata").and_then(Value::as_object);
+    // Most objects have none of them, and then stay shared.
+    if metadata.is_some_and(|metadata| metadata.keys().any(owned))
+        && let Some(Value::Object(metadata)) = object.value_mut().get_mut("metadata")
+    {
+        metadata.retain(|key, _| !owned(key));
     }
     object
 }
 
+/// Fields of `metadata`.
 const SERVER_OWNED: [&str; 8] = [
-    "/metadata/managedFields",
-    "/metadata/resourceVersion",
-    "/metadata/uid",
-    "/metadata/generation",
-    "/metadata/creationTimestamp",
-    "/metadata/deletionTimestamp",
-    "/metadata/deletionGracePeriodSeconds",
-    "/metadata/selfLink",
+    "managedFields",
+    "resourceVersion",
+    "uid",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
 ];
 
 /// SHA-256 over a value's JSON text, as hex. Maps are sorted, so equal values give equal digests. The
@@ -231,7 +229,7 @@ mod tests {
         let mut target = TargetState::default();
         target.dry_run.insert(wanted.id(), dry_run);
         target.live.insert(wanted.id(), live);
-        classify(wanted, &target, &BTreeSet::new())
+        classify(wanted, &target, false)
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::items::Number;
 use super::{Action, Gate, Need, Step};
 use crate::graph::Phase;
 use crate::object::ObjectId;
@@ -21,7 +22,7 @@ pub(super) enum Role {
 }
 
 /// Names a draft: one object has at most one of each role.
-pub(super) type Key = (ObjectId, Role);
+pub(super) type Key = (Number, Role);
 
 /// A step without a number.
 pub(super) struct Draft {
@@ -61,10 +62,11 @@ impl Drafts {
         }
     }
 
-    /// Numbers the drafts. Needs on drafts that do not exist are dropped.
-    pub(super) fn steps(self) -> Vec<Step> {
+    /// Numbers the drafts; `ids` are the objects' names by number. Needs on drafts that do not exist are
+    /// dropped.
+    pub(super) fn steps(self, ids: &[ObjectId]) -> Vec<Step> {
         let mut drafts: Vec<(Key, Draft)> = self.0.into_iter().collect();
-        drafts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        drafts.sort_by_key(|(key, _)| *key);
         let mut links = Links::new(&drafts);
         links.pull_forward();
         let waves = links.waves();
@@ -88,7 +90,7 @@ impl Drafts {
                 number: numbers[at],
                 wave: waves[at],
                 phase: links.phases[at],
-                object,
+                object: ids[object as usize].clone(),
                 action: draft.action,
                 needs,
             })

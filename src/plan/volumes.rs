@@ -1,9 +1,10 @@
 //! Which claims' data travels, and how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::items::Items;
 use super::{Purpose, VolumeMove, stamp};
 use crate::capture::{Capture, Consistency, Volume};
 use crate::object::{Object, ObjectId};
@@ -13,30 +14,26 @@ use crate::surface::Surface;
 pub(super) struct Moves<'a> {
     pub(super) capture: &'a Capture,
     /// Who refers to each claim of B.
-    pub(super) users: BTreeMap<&'a ObjectId, Vec<&'a ObjectId>>,
-    /// Objects after transforms, by their names on B.
-    pub(super) objects: &'a BTreeMap<ObjectId, Object>,
-    /// Names on A to names on B.
-    pub(super) names: &'a BTreeMap<ObjectId, ObjectId>,
+    pub(super) users: HashMap<&'a ObjectId, Vec<&'a ObjectId>>,
+    pub(super) items: &'a Items<'a>,
     /// What is on B.
     pub(super) live: &'a BTreeMap<ObjectId, Object>,
     pub(super) purpose: Purpose,
 }
 
 impl Moves<'_> {
-    /// The move of one captured volume; none when its claim does not travel.
-    pub(super) fn of(&self, volume: &Volume) -> Option<VolumeMove> {
-        let target = self.names.get(&volume.claim)?.clone();
-        Some(VolumeMove {
+    /// The move of one captured volume into its claim on B.
+    pub(super) fn of(&self, volume: &Volume, target: &ObjectId) -> VolumeMove {
+        VolumeMove {
             source: volume.claim.clone(),
             mode: volume.mode,
             capacity: volume.capacity,
             consistency: consistency(volume, &self.capture.surface),
             saved: volume.saved.clone(),
-            placement: self.placement(volume, &target),
-            synced: self.synced(&target),
-            target,
-        })
+            placement: self.placement(volume, target),
+            synced: self.synced(target),
+            target: target.clone(),
+        }
     }
 
     /// A claim a sync made, or one this very plan makes for syncs.
@@ -49,11 +46,13 @@ impl Moves<'_> {
 
     /// Where the workload that uses the claim may run (W-5): the first one in order of name decides.
     fn placement(&self, volume: &Volume, target: &ObjectId) -> Value {
-        let by_graph = self.users.get(target).into_iter().flatten().copied();
-        let by_mount = volume.mounted_by.iter().filter_map(|id| self.names.get(id));
+        let users = self.users.get(target).into_iter().flatten();
+        let by_graph = users.filter_map(|id| self.items.number(id));
+        let by_mount = volume.mounted_by.iter();
+        let by_mount = by_mount.filter_map(|id| self.items.from_a(id));
         by_graph
             .chain(by_mount)
-            .filter_map(|id| pod_spec(self.objects.get(id)?))
+            .filter_map(|number| pod_spec(self.items.object(number)?))
             .map(constraints)
             .next()
             .unwrap_or_default()
