@@ -1,6 +1,6 @@
 //! References to objects that neither travel nor are on B (rule book §0, missing targets).
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::{CheckInput, classes};
 use crate::finding::{Finding, Verdict};
@@ -9,7 +9,7 @@ use crate::object::ObjectId;
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     let nodes = input.graph.nodes.iter();
-    let missing: BTreeSet<&ObjectId> = nodes
+    let missing: HashSet<&ObjectId> = nodes
         .filter(|node| node.presence == Presence::Missing)
         .map(|node| &node.id)
         .collect();
