@@ -44,30 +44,38 @@ impl Random {
     }
 }
 
-/// Exactly `count` objects, namespace by namespace.
-pub(crate) fn objects(count: usize) -> Vec<Value> {
+/// Exactly `count` objects, one namespace after the other: a million at once would not fit in memory.
+pub(crate) fn namespaces(count: usize) -> impl Iterator<Item = Vec<Value>> {
     let mut random = Random(42);
-    let mut all = Vec::with_capacity(count + 32);
-    let mut number = 0;
-    while all.len() < count {
-        let namespace = format!("team-{number:05}");
-        number += 1;
-        all.push(json!({"apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": namespace, "labels": {"team": namespace, "stage": "prod"}}}));
-        for app in 0..APPS {
-            let kind = random.pick(&["api", "web", "worker", "cache", "billing", "search", "mail"]);
-            let app = App {
-                namespace: &namespace,
-                name: format!("{kind}-{app:02}"),
-                before: format!(
-                    "http://svc-{:02}.{namespace}.svc:8080",
-                    app.saturating_sub(1)
-                ),
-            };
-            app.objects(&mut random, &mut all);
+    let (mut number, mut left) = (0, count);
+    std::iter::from_fn(move || {
+        if left == 0 {
+            return None;
         }
+        let mut all = namespace(number, &mut random);
+        number += 1;
+        all.truncate(left);
+        left -= all.len();
+        Some(all)
+    })
+}
+
+fn namespace(number: usize, random: &mut Random) -> Vec<Value> {
+    let namespace = format!("team-{number:05}");
+    let mut all = vec![json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {"team": namespace, "stage": "prod"}}})];
+    for app in 0..APPS {
+        let kind = random.pick(&["api", "web", "worker", "cache", "billing", "search", "mail"]);
+        let app = App {
+            namespace: &namespace,
+            name: format!("{kind}-{app:02}"),
+            before: format!(
+                "http://svc-{:02}.{namespace}.svc:8080",
+                app.saturating_sub(1)
+            ),
+        };
+        app.objects(random, &mut all);
     }
-    all.truncate(count);
     all
 }
 
