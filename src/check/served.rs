@@ -11,9 +11,11 @@ use crate::surface::ApiResource;
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     let travelling = travelling_kinds(input);
+    let mut by_kind: BTreeMap<(&str, &str), Vec<&ApiResource>> = BTreeMap::new();
     for object in input.objects() {
         let kind = object.group_kind();
-        let served = versions(input, &kind);
+        let served = by_kind.entry((object.group(), object.kind()));
+        let served = served.or_insert_with(|| versions(input, &kind));
         if served.is_empty() {
             match travelling.get(&kind) {
                 Some(versions) if versions.iter().any(|version| version == object.version()) => {}
@@ -26,7 +28,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
             .iter()
             .any(|resource| resource.version == object.version())
         {
-            findings.push(other_version(input, object, &kind, &served));
+            findings.push(other_version(input, object, &kind, served));
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::object::{Object, pointer};
 
 const WAVE: &str = "argocd.argoproj.io/sync-wave";
@@ -101,8 +103,10 @@ fn marked<'o>(object: &'o Object, name: &str) -> Vec<(&'o str, &'o str)> {
         let rest = key.strip_prefix(name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let all = object.annotations().into_iter();
-    all.filter(|(key, _)| named(key)).collect()
+    let all = object.pointer("/metadata/annotations");
+    let all = all.and_then(Value::as_object).into_iter().flatten();
+    let texts = all.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+    texts.filter(|(key, _)| named(key)).collect()
 }
 
 /// kapp's placeholders for what an object is.

@@ -1,6 +1,6 @@
 //! What must hold after all transforms, whatever the recipes said.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::fault::{Fault, Faults};
 use super::work::{Part, Work};
@@ -55,7 +55,7 @@ fn unselected(object: &Object) -> Option<(String, String)> {
 
 /// Two objects must not become one.
 pub(super) fn names(work: &Work<'_>) -> Vec<Fault> {
-    let mut seen = BTreeMap::new();
+    let mut seen = HashMap::with_capacity(work.objects.len());
     let mut faults = Vec::new();
     for (index, object) in work.objects.iter().enumerate() {
         let Some(other) = seen.insert(object.id(), index) else {

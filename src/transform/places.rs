@@ -36,13 +36,13 @@ pub(super) fn rewrite_all(
     let mut by_kind: BTreeMap<(&str, &str), Vec<&Target>> = BTreeMap::new();
     for (index, object) in before.iter().enumerate() {
         let now = &work.objects[index];
-        let fitting = if now.is(object.group(), object.kind()) {
+        let other;
+        let fitting: &[&Target] = if now.is(object.group(), object.kind()) {
             let fitting = by_kind.entry((object.group(), object.kind()));
-            fitting
-                .or_insert_with(|| applying(&rows, object, object))
-                .clone()
+            fitting.or_insert_with(|| applying(&rows, object, object))
         } else {
-            applying(&rows, object, now)
+            other = applying(&rows, object, now);
+            &other
         };
         if fitting.is_empty() {
             continue;
@@ -50,7 +50,7 @@ pub(super) fn rewrite_all(
         let keys = work.keys(index, &knowledge.targets.vocabulary);
         // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
         let mut done = written.get(index).cloned().unwrap_or_default();
-        for row in fitting.into_iter().filter(|row| row.wanted.within(keys)) {
+        for row in fitting.iter().filter(|row| row.wanted.within(keys)) {
             rewrite_row(work, index, row, find, &mut done);
         }
     }

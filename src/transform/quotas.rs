@@ -93,7 +93,7 @@ pub(super) fn follow(work: &mut Work<'_>, roots: &Roots<'_>, index: usize, part:
 pub(super) fn tell(work: &mut Work<'_>, roots: &Roots<'_>) {
     let changed = work.changes.iter().filter(|change| change.rule == "T-7");
     let homes: BTreeSet<String> = changed
-        .filter_map(|change| change.object.namespace.clone())
+        .filter_map(|change| change.object.namespace.as_deref().map(str::to_owned))
         .collect();
     let bounded = |object: &&Object| object.is("", "ResourceQuota") || object.is("", "LimitRange");
     let bounded: BTreeSet<&str> = work
