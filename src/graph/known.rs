@@ -147,7 +147,7 @@ pub(super) fn products(object: &Object, knowledge: &Knowledge) -> Vec<(ObjectId,
             None => continue,
         };
         for name in names(row, object) {
-            let id = ObjectId::new(&makes.group, &makes.kind, namespace, &name);
+            let id = ObjectId::new(makes.group.clone(), makes.kind.clone(), namespace, &name);
             let maker = Maker {
                 id: object.id(),
                 rule: row.id.clone(),

@@ -62,7 +62,7 @@ impl<'a> Source<'a> {
             .chain(made)
             .chain(stays)
             .filter(|id| id.is("", "Service"))
-            .filter_map(|id| Some((id.name.clone(), id.namespace.clone()?)))
+            .filter_map(|id| Some((id.name.to_string(), id.namespace.as_deref()?.to_owned())))
             .collect()
     }
 

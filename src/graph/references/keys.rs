@@ -61,7 +61,7 @@ impl References<'_> {
                 path.visit_from(node, pointer, &mut |at, value| {
                     if let Some(key) = value.as_str().filter(|key| !key.is_empty()) {
                         found.push(KeyUse {
-                            rule: reference.rule.clone(),
+                            rule: reference.rule.to_string(),
                             pointer: at.to_owned(),
                             target: reference.target.clone(),
                             key: key.to_owned(),

@@ -380,5 +380,7 @@ fn refused(plan: &Plan) -> impl Iterator<Item = &ObjectId> {
 
 /// The names of what a plan does not apply.
 fn blocked(plan: &Plan) -> BTreeSet<String> {
-    refused(plan).map(|object| object.name.to_string()).collect()
+    refused(plan)
+        .map(|object| object.name.to_string())
+        .collect()
 }
