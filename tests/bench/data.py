@@ -132,8 +132,15 @@ def measure(command, environment):
     """Wall, processor seconds and peak memory in MiB of a command and all it starts."""
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
-        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        _, status, usage = os.wait4(child.pid, 0)
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        child = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            # Stopped: what it started must not go on writing to what is about to be removed.
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise
         wall = time.monotonic() - started
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
