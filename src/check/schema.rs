@@ -444,11 +444,6 @@ mod tests {
             ),
             (json!(5), json!({"type": "integer", "multipleOf": 2})),
             (
-                json!([{"n": 1}, {"n": 1}]),
-                json!({"type": "array", "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["n"], "items": {"type": "object", "properties": {"n": {"type": "integer"}}}}),
-            ),
-            (
                 json!({"a": 1, "b": 1}),
                 json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
                 "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),

@@ -506,8 +506,8 @@ fn a_sync_brings_data_and_nothing_that_runs() {
     assert_eq!(
         words(&plan),
         [
-            "save PersistentVolumeClaim shop/data",
             "create Namespace shop",
+            "save PersistentVolumeClaim shop/data",
             "create PersistentVolumeClaim shop/data",
             "load PersistentVolumeClaim shop/data",
         ]
