@@ -17,7 +17,9 @@ out=${FERRY_OUT:-$PWD/ferry-quickstart}
 
 down() {
 	"$testbed" down
-	rm -rf "$out"
+	# Only what this script makes: the folder may be somebody's own.
+	rm -f "$out"/{ferry,env,plan.txt,diff.patch,graph.svg}
+	[ ! -d "$out" ] || rmdir --ignore-fail-on-non-empty "$out"
 	say "nothing is left but the compiled programs in $FERRY_CACHE (remove them with: $testbed purge)"
 }
 

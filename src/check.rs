@@ -24,7 +24,7 @@ mod storage;
 mod volumes;
 
 use crate::capture::Capture;
-use crate::cluster::rights::Right;
+use crate::cluster::rights::Lacking;
 use crate::finding::{Finding, Verdict};
 use crate::graph::Graph;
 use crate::knowledge::Knowledge;
@@ -48,8 +48,8 @@ pub struct CheckInput<'a> {
     pub target: &'a TargetState,
     /// The rules as data.
     pub knowledge: &'a Knowledge,
-    /// Rights on B the plan needs and the user lacks (`cluster::rights::missing`).
-    pub missing_rights: &'a [Right],
+    /// What the user lacks of the rights a run needs on A and B (`cluster::rights::lacking`).
+    pub lacking: &'a [Lacking],
 }
 
 impl CheckInput<'_> {

@@ -95,7 +95,7 @@ mod tests {
             is_send(survey(&cluster, &Events::silent()));
             is_send(cluster.list(resource, None, &ListOptions::default()));
             is_send(cluster.watch(resource, None, &ListOptions::default(), ""));
-            is_send(rights::missing(&cluster, &[]));
+            is_send(rights::lacking(&cluster, &[]));
             let surface = survey(&cluster, &Events::silent()).await.unwrap();
             is_send(probe(&cluster, &surface, &[], &Events::silent()));
             let selection = crate::capture::Selection::default();

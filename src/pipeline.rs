@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::{self, Capture, Captured, Dropped, Owner};
 use crate::check::{self, CheckInput};
-use crate::cluster::rights;
+use crate::cluster::rights::{self, Lacking};
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
 use crate::event::{Events, Stage};
 use crate::exit::Exit;
@@ -62,12 +62,14 @@ pub struct Prepared {
     pub plan: Plan,
 }
 
-/// From a capture to a plan for a cluster. Reads the cluster and writes nothing.
+/// From a capture to a plan for a cluster. Reads the cluster and writes nothing. With a source, whose
+/// volumes are still to be saved, what the user may do there counts too.
 ///
 /// # Errors
 /// When the cluster does not answer, a recipe does not fit, or objects need each other in a circle.
 pub async fn prepare(
     mut capture: Capture,
+    source: Option<&Cluster>,
     target: &Cluster,
     recipes: &[Recipe],
     choices: Choices,
@@ -81,8 +83,7 @@ pub async fn prepare(
     let transformed = transformed(&capture, recipes, knowledge, events)?;
     events.started(Stage::Check);
     let state = probe(target, &surface, &transformed.objects, events).await?;
-    let missing_rights =
-        rights::missing(target, &rights::to_apply(&transformed.objects, &surface)).await?;
+    let lacking = lacking(&capture, source, target, &transformed.objects, &surface).await?;
     let mut on_b: BTreeSet<ObjectId> = surface.objects.iter().map(Object::id).collect();
     on_b.extend(state.live.keys().cloned());
     let mut graph = draw(&capture, &transformed, &on_b, knowledge)?;
@@ -98,7 +99,7 @@ pub async fn prepare(
         surface: &surface,
         target: &state,
         knowledge,
-        missing_rights: &missing_rights,
+        lacking: &lacking,
     });
     let blocking = findings
         .iter()
@@ -140,6 +141,27 @@ pub async fn prepare(
         transformed,
         plan,
     })
+}
+
+/// What the user lacks on either cluster (C-61): the objects' rights on B, the movers' on both.
+async fn lacking(
+    capture: &Capture,
+    source: Option<&Cluster>,
+    target: &Cluster,
+    objects: &[Object],
+    surface: &Surface,
+) -> Result<Vec<Lacking>, ClusterError> {
+    let mut on_b = rights::to_apply(objects, surface);
+    let mut lacking = Vec::new();
+    if !capture.volumes.is_empty() {
+        on_b.extend(rights::to_move(false));
+        if let Some(source) = source {
+            let freezes = capture.volumes.iter().any(|volume| volume.driver.is_some());
+            lacking.extend(rights::lacking(source, &rights::to_move(freezes)).await?);
+        }
+    }
+    lacking.extend(rights::lacking(target, &on_b).await?);
+    Ok(lacking)
 }
 
 /// The graph of a capture by itself, after recipes. Without a B, what A offers is what can be relied

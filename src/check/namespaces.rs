@@ -7,11 +7,27 @@ use crate::target::NamespaceState;
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     for (from, to) in &input.transformed.namespaces {
-        let stamp = format!("{}/{from}", input.capture.surface.cluster.name);
+        let source = &input.capture.surface.cluster;
+        if from == to && source.uid == input.surface.cluster.uid {
+            findings.push(same_place(from));
+            continue;
+        }
+        let stamp = format!("{}/{from}", source.name);
         if let Some(state) = input.target.namespaces.get(to) {
             findings.extend(occupied(to, &stamp, state));
         }
     }
+}
+
+/// Clusters are told apart by the UID of `kube-system`, not by the name of a context.
+fn same_place(name: &str) -> Finding {
+    let message = format!("namespace {name} would be moved onto itself");
+    Finding::new(Verdict::Block, "C-52", message)
+        .on(ObjectId::cluster("", "Namespace", name))
+        .because(
+            "source and target are the same cluster, and no recipe gives it another name there",
+        )
+        .remedy("name another cluster with --to, or give the copy a name: `namespace: {map: …}`")
 }
 
 fn occupied(name: &str, stamp: &str, state: &NamespaceState) -> Option<Finding> {
@@ -51,10 +67,15 @@ fn occupied(name: &str, stamp: &str, state: &NamespaceState) -> Option<Finding> 
                     foreign.len(),
                     list(foreign)
                 ))
-                .remedy(
-                    "choose another name in a recipe (`namespace: {map: …}`), or delete these \
-                         objects",
-                )
+                .remedy(match name {
+                    "default" | "kube-system" | "kube-public" | "kube-node-lease" => {
+                        "the cluster's own: choose another name in a recipe (`namespace: {map: …}`)"
+                    }
+                    _ => {
+                        "choose another name in a recipe (`namespace: {map: …}`), or delete these \
+                         objects if nobody needs them"
+                    }
+                })
             })
         }
     }

@@ -1,20 +1,24 @@
-//! C-61: what the user may not do on B.
+//! C-61: what the user may not do on A and B.
 
 use super::CheckInput;
+use crate::cluster::rights::grant;
 use crate::finding::{Finding, Verdict};
 
 /// Without these rights a run would stop half-way, so it does not start.
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
-    let cluster = &input.surface.cluster.name;
-    for right in input.missing_rights {
+    for lacking in input.lacking {
+        let message = format!(
+            "you may not do on cluster {} what this needs: {}",
+            lacking.cluster,
+            lacking.summary().join("; ")
+        );
+        let commands = grant(&lacking.rights, lacking.user.as_deref());
         findings.push(
-            Finding::new(
-                Verdict::Abort,
-                "C-61",
-                format!("you may not {right} on cluster {cluster}"),
-            )
-            .because("the cluster answered the question (SelfSubjectAccessReview) with no")
-            .remedy("ask its administrator for a Role with this right, or use another context"),
+            Finding::new(Verdict::Abort, "C-61", message)
+                .because("the cluster answered the question (SelfSubjectAccessReview) with no")
+                .remedy(format!(
+                    "use another context, or let an administrator run\n{commands}"
+                )),
         );
     }
 }
@@ -22,12 +26,26 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Case;
-    use crate::cluster::rights::Right;
+    use crate::cluster::rights::{Lacking, Right};
 
     #[test]
-    fn c_61_a_missing_right_aborts_before_anything_is_written() {
+    fn c_61_missing_rights_abort_before_anything_is_written_with_the_commands_that_grant_them() {
         let mut case = Case::new(vec![]);
-        case.missing_rights = vec![Right::new("create", "", "secrets", Some("shop"))];
-        case.expect(&["abort C-61 -: you may not create secrets in namespace shop on cluster b"]);
+        let right = |verb, resource| Right::new(verb, "", resource, Some("shop"));
+        case.lacking = vec![Lacking {
+            cluster: "b".into(),
+            user: Some("jane".into()),
+            rights: vec![
+                right("create", "secrets"),
+                right("create", "services"),
+                right("patch", "secrets"),
+                right("patch", "services"),
+                Right::new("create", "", "namespaces", None),
+            ],
+        }];
+        case.expect(&[
+            "abort C-61 -: you may not do on cluster b what this needs: create namespaces in every \
+             namespace; create, patch secrets, services in namespace shop",
+        ]);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{CheckInput, run};
 use crate::capture::{Capture, Captured, Volume, VolumeMode};
-use crate::cluster::rights::Right;
+use crate::cluster::rights::Lacking;
 use crate::finding::Finding;
 use crate::graph::{Edge, Graph, Node, Phase, Presence, Strength};
 use crate::knowledge::Knowledge;
@@ -32,7 +32,7 @@ pub(super) struct Case {
     pub(super) graph: Graph,
     pub(super) surface: Surface,
     pub(super) target: TargetState,
-    pub(super) missing_rights: Vec<Right>,
+    pub(super) lacking: Vec<Lacking>,
 }
 
 /// An object by `apiVersion`, kind, `[namespace/]name` and the JSON of its spec.
@@ -109,7 +109,7 @@ impl Case {
             graph: Graph::default(),
             surface: surface("b"),
             target: TargetState::default(),
-            missing_rights: Vec::new(),
+            lacking: Vec::new(),
         }
     }
 
@@ -179,7 +179,7 @@ impl Case {
             surface: &self.surface,
             target: &self.target,
             knowledge,
-            missing_rights: &self.missing_rights,
+            lacking: &self.lacking,
         });
         let shown: Vec<String> = found.iter().map(line).collect();
         assert_eq!(shown, lines);

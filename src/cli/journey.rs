@@ -101,8 +101,9 @@ impl JourneyArgs {
             install_crds,
             purpose,
         };
+        let events = &context.events;
         let prepared =
-            pipeline::prepare(capture, &target, &recipes, choices, &context.events).await?;
+            pipeline::prepare(capture, Some(&source), &target, &recipes, choices, events).await?;
         let Prepared {
             capture,
             transformed,

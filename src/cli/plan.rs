@@ -69,7 +69,7 @@ impl PlanInputArgs {
             install_crds: self.install_crds,
             ..Choices::default()
         };
-        Ok(pipeline::prepare(capture, &target, &recipes, choices, &context.events).await?)
+        Ok(pipeline::prepare(capture, None, &target, &recipes, choices, &context.events).await?)
     }
 }
 

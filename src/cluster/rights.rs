@@ -1,6 +1,6 @@
 //! What the user may do (rule C-61), asked before anything is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -98,11 +98,107 @@ pub fn to_apply<'a>(
     rights.into_iter().collect()
 }
 
+/// What the movers do in the namespace Ferry makes for them, and with the volumes: it is not there yet,
+/// so these are asked for every namespace.
+const MOVER: &[(&str, &str, &[&str])] = &[
+    ("", "events", &["list"]),
+    ("", "namespaces", &["create", "delete", "get"]),
+    ("", "persistentvolumeclaims", &["create", "delete", "get"]),
+    (
+        "",
+        "persistentvolumes",
+        &["create", "delete", "get", "list", "patch"],
+    ),
+    ("", "pods", &["create", "delete", "get"]),
+    ("", "pods/log", &["get"]),
+    ("", "secrets", &["create", "patch"]),
+];
+
+/// What freezing a claim needs in addition.
+const FREEZE: &[(&str, &[&str])] = &[
+    (
+        "volumesnapshotcontents",
+        &["create", "delete", "get", "patch"],
+    ),
+    ("volumesnapshots", &["create", "delete", "get", "list"]),
+];
+
+/// The rights movers need on a cluster to read or write volumes, sorted.
+pub fn to_move(freezes: bool) -> Vec<Right> {
+    let freeze = FREEZE
+        .iter()
+        .filter(|_| freezes)
+        .map(|(resource, verbs)| ("snapshot.storage.k8s.io", *resource, *verbs));
+    let rights: BTreeSet<Right> = MOVER
+        .iter()
+        .copied()
+        .chain(freeze)
+        .flat_map(|(group, resource, verbs)| {
+            verbs
+                .iter()
+                .map(move |verb| Right::new(verb, group, resource, None))
+        })
+        .collect();
+    rights.into_iter().collect()
+}
+
+/// What the user lacks on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// The cluster's name.
+    pub cluster: String,
+    /// By what name it knows the user.
+    pub user: Option<String>,
+    /// What it would refuse; never empty.
+    pub rights: Vec<Right>,
+}
+
+impl Lacking {
+    /// `create, patch secrets, services in namespace shop`, a line for each place and set of verbs.
+    pub fn summary(&self) -> Vec<String> {
+        let mut verbs: BTreeMap<(Option<&str>, String), BTreeSet<&str>> = BTreeMap::new();
+        for right in &self.rights {
+            let place = (right.namespace.as_deref(), right.kubectl());
+            verbs.entry(place).or_default().insert(&right.verb);
+        }
+        let mut resources: BTreeMap<(Option<&str>, BTreeSet<&str>), Vec<String>> = BTreeMap::new();
+        for ((namespace, resource), verbs) in verbs {
+            let group = resources.entry((namespace, verbs)).or_default();
+            group.push(resource);
+        }
+        let line = |((namespace, verbs), resources): ((Option<&str>, BTreeSet<&str>), Vec<_>)| {
+            let verbs = verbs.into_iter().collect::<Vec<_>>().join(", ");
+            let place = match namespace {
+                Some(namespace) => format!("in namespace {namespace}"),
+                None => "in every namespace".into(),
+            };
+            format!("{verbs} {} {place}", resources.join(", "))
+        };
+        resources.into_iter().map(line).collect()
+    }
+}
+
+/// What the user lacks of these rights; `None` when nothing.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub async fn lacking(cluster: &Cluster, rights: &[Right]) -> Result<Option<Lacking>, ClusterError> {
+    let rights = missing(cluster, rights).await?;
+    if rights.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Lacking {
+        cluster: cluster.name().into(),
+        user: whoami(cluster).await?,
+        rights,
+    }))
+}
+
 /// Which of the rights the user lacks, in the order given.
 ///
 /// # Errors
 /// When the cluster does not answer. Clusters answer this question to every user.
-pub async fn missing(cluster: &Cluster, rights: &[Right]) -> Result<Vec<Right>, ClusterError> {
+async fn missing(cluster: &Cluster, rights: &[Right]) -> Result<Vec<Right>, ClusterError> {
     // Owned items: a stream of borrowed ones would keep this future from being spawned.
     let answers: Vec<(Right, bool)> = stream::iter(rights.to_vec())
         .map(|right| async move {
@@ -170,7 +266,6 @@ pub async fn whoami(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
 
 /// The `kubectl` commands with which an administrator grants rights, one pair per scope.
 pub fn grant(rights: &[Right], user: Option<&str>) -> String {
-    use std::collections::BTreeMap;
     let mut scopes: BTreeMap<Option<&str>, (BTreeSet<&str>, BTreeSet<String>)> = BTreeMap::new();
     for right in rights {
         let (verbs, resources) = scopes.entry(right.namespace.as_deref()).or_default();

@@ -145,7 +145,11 @@ fn finding(finding: &Finding) -> String {
     }
     out.push_str(&finding.message);
     out.push('\n');
-    let mut detail = |label: &str, text: &str| out.push_str(&format!("        {label} {text}\n"));
+    // What runs over several lines, as commands do, stays in its column.
+    let mut detail = |label: &str, text: &str| {
+        let text = text.replace('\n', "\n           ");
+        out.push_str(&format!("        {label} {text}\n"));
+    };
     if let Some(path) = &finding.path {
         detail("at", path);
     }

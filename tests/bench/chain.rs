@@ -71,7 +71,7 @@ pub(crate) fn check(
         surface,
         target: &TargetState::default(),
         knowledge: Knowledge::builtin(),
-        missing_rights: &[],
+        lacking: &[],
     })
 }
 

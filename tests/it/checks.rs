@@ -64,7 +64,7 @@ async fn findings(namespace: &str, transforms: &str) -> Vec<Finding> {
         surface: &surface,
         target: &target,
         knowledge,
-        missing_rights: &[],
+        lacking: &[],
     })
 }
 

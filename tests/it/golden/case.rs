@@ -96,7 +96,7 @@ impl Case {
         let cluster = server::serve("b", all.into_iter().map(served).collect()).await;
         let recipes = std::slice::from_ref(&self.recipe);
         let (choices, events) = (Choices::default(), Events::silent());
-        match pipeline::prepare(capture, &cluster, recipes, choices, &events).await {
+        match pipeline::prepare(capture, None, &cluster, recipes, choices, &events).await {
             Ok(prepared) => prepared,
             Err(error) => panic!("{error:#?}"),
         }

@@ -255,7 +255,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         surface,
         target: &target,
         knowledge,
-        missing_rights: &[],
+        lacking: &[],
     });
     plan::build(&PlanInput {
         capture: &capture,
