@@ -266,7 +266,7 @@ impl<'a> Builder<'a> {
         captured
             .flat_map(|captured| &captured.owners)
             .filter_map(|owner| {
-                let on_b = self.items.from_a(&owner.id)?;
+                let on_b = self.items.by_source(&owner.id)?;
                 Some(Owner {
                     id: self.items.id(on_b).clone(),
                     ..owner.clone()
@@ -360,7 +360,7 @@ fn blocked(input: &PlanInput<'_>, items: &Items<'_>, ties: &[Tie]) -> Vec<bool> 
     let named = findings
         .filter(|finding| finding.verdict.blocks())
         .filter_map(|finding| finding.object.as_ref())
-        .filter_map(|id| items.from_a(id).or_else(|| items.number(id)));
+        .filter_map(|id| items.by_source(id).or_else(|| items.number(id)));
     let hard = ties.iter().filter(|tie| tie.strength == Strength::H);
     reached(items.len(), named, hard.map(|tie| (tie.to, tie.from)))
 }
@@ -407,7 +407,7 @@ fn moves(
     };
     let volumes = input.capture.volumes.iter();
     volumes
-        .filter_map(|volume| Some((items.from_a(&volume.claim)?, volume)))
+        .filter_map(|volume| Some((items.by_source(&volume.claim)?, volume)))
         .filter(|(claim, _)| made_now(*claim))
         .map(|(claim, volume)| (claim, moves.of(volume, items.id(claim))))
         .collect()

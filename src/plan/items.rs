@@ -24,7 +24,7 @@ pub(super) struct Items<'a> {
     captured: Vec<Option<&'a Captured>>,
     phases: Vec<Option<Phase>>,
     /// Names on A to numbers.
-    from_a: HashMap<ObjectId, Number>,
+    by_source: HashMap<ObjectId, Number>,
 }
 
 /// An edge that orders.
@@ -54,7 +54,7 @@ impl<'a> Items<'a> {
             objects: vec![None; ids.len()],
             captured: vec![None; ids.len()],
             phases: vec![None; ids.len()],
-            from_a: HashMap::with_capacity(input.transformed.objects.len()),
+            by_source: HashMap::with_capacity(input.transformed.objects.len()),
             ids,
         };
         for node in &input.graph.nodes {
@@ -64,7 +64,7 @@ impl<'a> Items<'a> {
         for (captured, object) in input.transformed.from(&input.capture.objects) {
             let at = items.at(&object.id());
             items.captured[at] = Some(captured);
-            items.from_a.insert(captured.object.id(), at as Number);
+            items.by_source.insert(captured.object.id(), at as Number);
         }
         for object in &input.transformed.objects {
             let at = items.at(&object.id());
@@ -100,8 +100,8 @@ impl<'a> Items<'a> {
     }
 
     /// The number of an object by its name on A, if it travels.
-    pub(super) fn from_a(&self, id: &ObjectId) -> Option<Number> {
-        self.from_a.get(id).copied()
+    pub(super) fn by_source(&self, id: &ObjectId) -> Option<Number> {
+        self.by_source.get(id).copied()
     }
 
     pub(super) fn id(&self, number: Number) -> &ObjectId {

@@ -49,7 +49,7 @@ impl Moves<'_> {
         let users = self.users.get(target).into_iter().flatten();
         let by_graph = users.filter_map(|id| self.items.number(id));
         let by_mount = volume.mounted_by.iter();
-        let by_mount = by_mount.filter_map(|id| self.items.from_a(id));
+        let by_mount = by_mount.filter_map(|id| self.items.by_source(id));
         by_graph
             .chain(by_mount)
             .filter_map(|number| pod_spec(self.items.object(number)?))
