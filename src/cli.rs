@@ -20,6 +20,7 @@ mod run;
 mod runs;
 mod select;
 mod show;
+mod standing;
 mod store;
 mod sync;
 mod watch;

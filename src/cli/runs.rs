@@ -7,6 +7,7 @@ use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
 use super::run::{self, Parts};
 use super::show::Review;
+use super::standing::{self, Standing, find};
 use crate::exit::Exit;
 use crate::journal::{self, Entry, Record};
 use crate::report::palette::{Role, paint};
@@ -46,6 +47,8 @@ pub(super) enum RunsCommand {
     },
     /// Finish a run that was stopped, killed, or ended with failures
     ///
+    /// `latest` is the newest run that is unfinished, which need not be the newest run.
+    ///
     /// Example: `ferry runs resume latest`
     Resume(ResumeArgs),
     /// Take back what a run wrote, in reverse order
@@ -76,7 +79,7 @@ pub(super) enum RunsCommand {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct ResumeArgs {
-    /// The run's id, or `latest`
+    /// The run's id, or `latest`: the newest run, to resume the newest that is unfinished
     run: String,
     /// Context of the cluster moved from; the plan's own name of it when not given
     #[arg(long, value_name = "CONTEXT")]
@@ -100,7 +103,8 @@ struct Listed {
     source: String,
     target: String,
     namespaces: Vec<(String, String)>,
-    state: String,
+    #[serde(flatten)]
+    standing: Standing,
 }
 
 impl RunsCommand {
@@ -141,13 +145,9 @@ impl RunsCommand {
 
 impl ResumeArgs {
     /// The run's name, its clusters and its store. The source is only connected when the plan still
-    /// reads from it; where it is not needed, one that does not answer is only a warning: it may be
-    /// gone by now.
-    async fn parts(
-        self,
-        context: &Context,
-        needs_source: bool,
-    ) -> Result<(String, Parts), Failure> {
+    /// reads from it; where the run is not gone on with, one that does not answer is only a warning: it
+    /// may be gone by now.
+    async fn parts(self, context: &Context, resumes: bool) -> Result<(String, Parts), Failure> {
         let Self {
             run,
             from,
@@ -157,7 +157,10 @@ impl ResumeArgs {
             mover,
         } = self;
         let store = store.open().await?;
-        let run = find(&store, &run).await?;
+        let run = match resumes {
+            true => standing::resumable(context, &store, &run).await?,
+            false => find(&store, &run).await?,
+        };
         let plan = restore::plan_of(&store, &run).await?;
         let target = context
             .cluster(to.as_deref().unwrap_or(&plan.target.name))
@@ -167,7 +170,7 @@ impl ResumeArgs {
                 let name = from.as_deref().unwrap_or(&plan.source.name);
                 match context.cluster(name).await {
                     Ok(source) => Some(source),
-                    Err(_) if !needs_source => {
+                    Err(_) if !resumes => {
                         context.events.warning(format!(
                             "cluster {name} does not answer: what the run may have left there, such as \
                              snapshots, is not removed"
@@ -196,39 +199,17 @@ impl ResumeArgs {
     }
 }
 
-/// A run by its name, or the newest.
-async fn find(store: &Store, wanted: &str) -> Result<String, Failure> {
-    let mut runs = store.list_runs().await?;
-    runs.sort();
-    let found = match wanted {
-        "latest" => runs.pop(),
-        wanted => runs.into_iter().find(|run| run == wanted),
-    };
-    found.ok_or_else(|| {
-        Failure::input(
-            format!("the store has no run {wanted:?}"),
-            "`ferry runs list` shows those it has",
-        )
-    })
-}
-
 async fn list(context: &Context, store: &Store) -> Result<Exit, Failure> {
-    let mut names = store.list_runs().await?;
-    names.sort();
     let mut listed = Vec::new();
-    for run in names.into_iter().rev() {
+    for run in standing::names(store).await? {
         let plan = restore::plan_of(store, &run).await?;
-        let state = state(
-            &journal::read(store, &run)
-                .await
-                .map_err(restore::RestoreError::from)?,
-        );
+        let standing = Standing::read(store, &run).await?;
         listed.push(Listed {
             run,
             source: plan.source.name,
             target: plan.target.name,
             namespaces: plan.namespaces,
-            state,
+            standing,
         });
     }
     context.report.data(&listed, || {
@@ -242,25 +223,13 @@ async fn list(context: &Context, store: &Store) -> Result<Exit, Failure> {
                 Cell::new(Role::Name, &one.run),
                 format!("{} → {}", one.source, one.target).into(),
                 names.join(", ").into(),
-                one.state.clone().into(),
+                one.standing.text().into(),
             ]
         };
         let rows: Vec<_> = listed.iter().map(row).collect();
         render(&["RUN", "CLUSTERS", "NAMESPACES", "STATE"], &rows)
     });
     Ok(Exit::Done)
-}
-
-/// Where a run stands, by the last entry that speaks of the whole.
-fn state(records: &[Record]) -> String {
-    let whole = records.iter().rev().find_map(|record| match &record.entry {
-        Entry::Undone => Some("undone".to_owned()),
-        Entry::Closed { open: 0, .. } => Some("complete".to_owned()),
-        Entry::Closed { open, .. } => Some(format!("{} open", plural(*open as usize, "step"))),
-        Entry::Opened { .. } => Some("running, or killed".to_owned()),
-        _ => None,
-    });
-    whole.unwrap_or_else(|| "not begun".to_owned())
 }
 
 async fn logs(context: &Context, store: &Store, run: &str) -> Result<Exit, Failure> {

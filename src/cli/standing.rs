@@ -1,0 +1,230 @@
+//! Where the runs of a store stand, and which of them `latest` means.
+//!
+//! A run that was killed stays open while newer ones come and go, so what is resumed is the newest that is
+//! unfinished, and not the newest. Whether a process is at work on an open run cannot be read from the
+//! store: it is shown as running, or killed.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+
+use super::Failure;
+use super::context::Context;
+use crate::journal::{self, Entry, Record};
+use crate::report::units::plural;
+use crate::restore::RestoreError;
+use crate::store::Store;
+
+/// What stands for a run's name.
+const LATEST: &str = "latest";
+
+/// Journals read at once.
+const PARALLEL: usize = 8;
+
+/// Where a run stands, in a word for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// A process opened it and has not closed it: it works on it still, or was killed.
+    Running,
+    /// It was closed with open steps, or has no entry yet.
+    Unfinished,
+    Complete,
+    Undone,
+}
+
+/// Where a run stands, by the last entry that speaks of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Standing {
+    state: State,
+    /// Steps that failed or were not reached when the run was last closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<u64>,
+}
+
+impl Standing {
+    pub(super) fn of(records: &[Record]) -> Self {
+        let whole = records.iter().rev().find_map(|record| match &record.entry {
+            Entry::Undone => Some((State::Undone, None)),
+            Entry::Closed { open: 0, .. } => Some((State::Complete, Some(0))),
+            Entry::Closed { open, .. } => Some((State::Unfinished, Some(*open))),
+            Entry::Opened { .. } => Some((State::Running, None)),
+            _ => None,
+        });
+        let (state, open) = whole.unwrap_or((State::Unfinished, None));
+        Self { state, open }
+    }
+
+    pub(super) async fn read(store: &Store, run: &str) -> Result<Self, Failure> {
+        let records = journal::read(store, run).await;
+        Ok(Self::of(&records.map_err(RestoreError::from)?))
+    }
+
+    /// Whether `ferry runs resume` has something to go on with.
+    pub(super) fn unfinished(self) -> bool {
+        matches!(self.state, State::Running | State::Unfinished)
+    }
+
+    pub(super) fn text(self) -> String {
+        match (self.state, self.open) {
+            (State::Running, _) => "running, or killed".into(),
+            (State::Unfinished, Some(open)) => format!("{} open", plural(open as usize, "step")),
+            (State::Unfinished, None) => "not begun".into(),
+            (State::Complete, _) => "complete".into(),
+            (State::Undone, _) => "undone".into(),
+        }
+    }
+}
+
+/// The names of the runs in the store, newest first.
+pub(super) async fn names(store: &Store) -> Result<Vec<String>, Failure> {
+    let mut runs = store.list_runs().await?;
+    runs.sort();
+    runs.reverse();
+    Ok(runs)
+}
+
+/// A run by its name, or the newest.
+pub(super) async fn find(store: &Store, wanted: &str) -> Result<String, Failure> {
+    choose(names(store).await?, wanted)
+}
+
+/// A run to go on with: by its name, or the newest that is unfinished.
+pub(super) async fn resumable(
+    context: &Context,
+    store: &Store,
+    wanted: &str,
+) -> Result<String, Failure> {
+    let names = names(store).await?;
+    if wanted != LATEST || names.is_empty() {
+        return choose(names, wanted);
+    }
+    let runs: Vec<(String, Standing)> = stream::iter(names)
+        .map(|run| async move { Standing::read(store, &run).await.map(|found| (run, found)) })
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    let (run, others) = newest_open(&runs)?;
+    if !others.is_empty() {
+        context.events.notice(format!(
+            "run {run} is gone on with; unfinished as well, and resumed by name: {}",
+            others.join(", ")
+        ));
+    }
+    Ok(run.to_owned())
+}
+
+/// The one wanted of the runs, newest first.
+fn choose(names: Vec<String>, wanted: &str) -> Result<String, Failure> {
+    if names.is_empty() {
+        return Err(Failure::input(
+            "the store holds no runs",
+            "`ferry migrate` begins one; `--store` or FERRY_STORE name another store",
+        ));
+    }
+    let found = names
+        .into_iter()
+        .find(|run| wanted == LATEST || run == wanted);
+    found.ok_or_else(|| {
+        Failure::input(
+            format!("the store has no run {wanted:?}"),
+            "`ferry runs list` shows those it has",
+        )
+    })
+}
+
+/// The newest unfinished run, and the others that are.
+fn newest_open(runs: &[(String, Standing)]) -> Result<(&str, Vec<&str>), Failure> {
+    let mut open = runs
+        .iter()
+        .filter(|(_, standing)| standing.unfinished())
+        .map(|(run, _)| run.as_str());
+    let newest = open.next().ok_or_else(|| {
+        Failure::input(
+            "no run in the store is unfinished",
+            "`ferry runs list` shows how each ended; a run named by its id is gone over again",
+        )
+    })?;
+    Ok((newest, open.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(entries: Vec<Entry>) -> Standing {
+        let records: Vec<Record> = entries.into_iter().map(Record::of_run).collect();
+        Standing::of(&records)
+    }
+
+    fn opened() -> Entry {
+        Entry::Opened { ferry: "1".into() }
+    }
+
+    fn closed(open: u64) -> Entry {
+        Entry::Closed { done: 1, open }
+    }
+
+    #[test]
+    fn the_state_is_a_word_for_machines_and_a_text_for_people() {
+        let cases = [
+            (vec![], r#"{"state":"unfinished"}"#, "not begun"),
+            (
+                vec![closed(3), opened()],
+                r#"{"state":"running"}"#,
+                "running, or killed",
+            ),
+            (
+                vec![opened(), closed(3)],
+                r#"{"state":"unfinished","open":3}"#,
+                "3 steps open",
+            ),
+            (
+                vec![opened(), closed(0)],
+                r#"{"state":"complete","open":0}"#,
+                "complete",
+            ),
+            (
+                vec![closed(0), Entry::Undone],
+                r#"{"state":"undone"}"#,
+                "undone",
+            ),
+        ];
+        for (entries, json, text) in cases {
+            let standing = standing(entries);
+            assert_eq!(serde_json::to_string(&standing).unwrap(), json);
+            assert_eq!(standing.text(), text);
+        }
+    }
+
+    #[test]
+    fn latest_to_resume_is_the_newest_unfinished_run_and_names_the_others() {
+        let run = |name: &str, entries| (name.to_owned(), standing(entries));
+        let mut runs = vec![
+            run("4", vec![closed(0)]),
+            run("3", vec![opened()]),
+            run("2", vec![closed(0), Entry::Undone]),
+            run("1", vec![closed(2)]),
+        ];
+        let (newest, others) = newest_open(&runs).ok().unwrap();
+        assert_eq!((newest, others), ("3", vec!["1"]));
+        runs.retain(|(_, standing)| !standing.unfinished());
+        let error = newest_open(&runs).err().unwrap();
+        assert!(
+            error.error.to_string().contains("is unfinished"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_store_without_runs_is_told_as_such() {
+        let error = choose(vec![], LATEST).err().unwrap();
+        assert!(
+            error.error.to_string().contains("holds no runs"),
+            "{error:?}"
+        );
+        let names = || vec!["2".to_owned(), "1".to_owned()];
+        assert_eq!(choose(names(), LATEST).ok().unwrap(), "2");
+        assert_eq!(choose(names(), "1").ok().unwrap(), "1");
+        assert!(choose(names(), "3").is_err());
+    }
+}
