@@ -139,7 +139,7 @@ pub enum Event {
         /// The action in a word: `create`, `update`, `load`, `release` …
         action: String,
     },
-    /// A step of a run ended.
+    /// A step of a run ended; or it had ended well and its object did not become ready.
     StepFinished {
         /// Number of the step in its plan.
         step: u32,

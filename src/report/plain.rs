@@ -111,10 +111,11 @@ pub(super) fn describe(event: &Event) -> Option<String> {
         Event::StepFinished {
             object,
             action,
-            error: Some(error),
+            error: Some(_),
             ..
         } => {
-            format!("{} {action} {object}: {error}", paint(Role::Bad, "✗"))
+            // The reason stands in what the run ends with, and only there.
+            format!("{} {action} {object} failed", paint(Role::Bad, "✗"))
         }
         Event::Waiting { object, message } => {
             format!(
@@ -203,6 +204,18 @@ mod tests {
             describe(&event).unwrap(),
             "  saved shop/files: 1\u{202f}200 files, 10.0 MiB in 2.0 s (5.00 MiB/s)"
         );
+    }
+
+    #[test]
+    fn a_failed_step_is_told_at_once_and_its_reason_once_at_the_end() {
+        let event = Event::StepFinished {
+            step: 1,
+            object: crate::object::ObjectId::namespaced("", "ConfigMap", "shop", "env"),
+            action: "create".into(),
+            error: Some("a long story".into()),
+        };
+        let line = describe(&event).unwrap();
+        assert!(line.ends_with("create ConfigMap shop/env failed"), "{line}");
     }
 
     #[test]

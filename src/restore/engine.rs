@@ -292,7 +292,12 @@ impl<'a, M: Movers> Engine<'a, M> {
             }
             Gated::Stopped => {}
             Gated::Failed(reason) => {
-                self.events().warning(format!("{}: {reason}", step.object));
+                self.events().send(Event::StepFinished {
+                    step: step.number,
+                    object: step.object.clone(),
+                    action: step.action.word().into(),
+                    error: Some(reason.clone()),
+                });
                 self.fail(running, index, reason);
             }
         }

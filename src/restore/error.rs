@@ -75,9 +75,9 @@ impl RestoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// B is not as the plan expects.
-    #[error("the plan is stale: {reason}; make a new plan")]
+    #[error("{reason}; make a new plan")]
     Stale {
-        /// What changed.
+        /// What changed, as a sentence.
         reason: String,
     },
     /// Other managers own fields that the step would change.

@@ -83,7 +83,7 @@ impl<M: Movers> Engine<'_, M> {
             }
             tried = true;
         }
-        Err(stale("it changes faster than it can be written"))
+        Err(stale("the object changes faster than it can be written"))
     }
 
     /// S-70: writes the identity that a custom resource keeps in its status, before its controller is
@@ -148,7 +148,7 @@ impl<M: Movers> Engine<'_, M> {
         for _ in 0..ATTEMPTS {
             let live = self.target().get(Place::of(resource, body)).await?;
             let Some(live) = live else {
-                return Err(stale("it was deleted while it was held"));
+                return Err(stale("the object was deleted on the target while it was held"));
             };
             let is_held = |hold: &Hold| live.pointer(&hold.path) == Some(&hold.held);
             if !holds.iter().any(is_held)
@@ -169,7 +169,7 @@ impl<M: Movers> Engine<'_, M> {
                 return Ok(Executed::of(live));
             }
         }
-        Err(stale("it changes faster than it can be written"))
+        Err(stale("the object changes faster than it can be written"))
     }
 
     /// Sets the count through the scale sub-resource; where a kind has none, by our own apply.
@@ -212,7 +212,7 @@ impl<M: Movers> Engine<'_, M> {
     /// Refuses what is not as the plan expects.
     fn check(&self, step: &Step, expect: &Expect, live: Option<&Object>) -> Result<(), StepError> {
         if live.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_some()) {
-            return Err(stale("it is being deleted"));
+            return Err(stale("the object is being deleted on the target"));
         }
         let ours = self.past.intended(step.number);
         match (expect, live) {
@@ -223,10 +223,10 @@ impl<M: Movers> Engine<'_, M> {
                 if marked || self.made_namespace_of(&step.object) {
                     Ok(())
                 } else {
-                    Err(stale("it was made after the plan"))
+                    Err(stale("the object was made on the target after this plan"))
                 }
             }
-            (Expect::Live { .. }, None) => Err(stale("it was deleted after the plan")),
+            (Expect::Live { .. }, None) => Err(stale("the object was deleted on the target after this plan")),
             (
                 Expect::Live {
                     uid,
@@ -236,10 +236,10 @@ impl<M: Movers> Engine<'_, M> {
                 Some(live),
             ) => {
                 if live.uid() != Some(uid.as_str()) {
-                    return Err(stale("it was made anew after the plan"));
+                    return Err(stale("the object was made anew on the target after this plan"));
                 }
                 if !ours && digest(&content(live)) != *planned {
-                    return Err(stale("it was changed after the plan"));
+                    return Err(stale("the object was changed on the target after this plan"));
                 }
                 Ok(())
             }

@@ -140,11 +140,11 @@ async fn what_changed_after_the_plan_is_not_written() {
         .collect();
     assert_eq!(reasons.len(), 2, "{report:?}");
     assert!(
-        reasons["appeared"].contains("made after the plan"),
+        reasons["appeared"].contains("made on the target after this plan; make a new plan"),
         "{reasons:?}"
     );
     assert!(
-        reasons["changed"].contains("changed after the plan"),
+        reasons["changed"].contains("changed on the target after this plan"),
         "{reasons:?}"
     );
     assert_eq!(bench.live("configmap", "touched")["data"]["key"], "value");
