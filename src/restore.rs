@@ -44,7 +44,7 @@ mod write;
 pub use error::{RestoreError, StepError};
 pub use report::{Failure, RunReport, Skipped};
 pub use undo::{Left, UndoOptions, UndoReport, undo};
-pub use verify::{VerifyReport, verify};
+pub use verify::{Proven, VerifyReport, verify};
 
 /// The field manager that gives held replica counts back (W-8).
 pub const SCALE_MANAGER: &str = "ferry-scale";

@@ -260,8 +260,15 @@ fn tell(report: &RunReport) -> String {
             skipped.because
         ));
     }
-    for proof in &report.proofs {
-        out.push_str(&proven(proof));
+    // What an earlier process proved is not proven again by going over it.
+    if !report.nothing_done() {
+        for (claim, proof) in &report.proofs {
+            out.push_str(&format!(
+                "{} proven {} equal on both sides\n",
+                paint(Role::Good, "✓"),
+                found(claim, proof)
+            ));
+        }
     }
     match report.next() {
         None => out.push_str(&format!(
@@ -282,16 +289,15 @@ fn tell(report: &RunReport) -> String {
     out
 }
 
-/// The line that says what arrived: entries, bytes, and the digest both sides agree on.
-pub(super) fn proven((claim, proof): &(ObjectId, Proof)) -> String {
+/// What arrived in a claim: entries, bytes, and the digest both sides agree on.
+pub(super) fn found(claim: &ObjectId, proof: &Proof) -> String {
     let Proof {
         files,
         bytes: size,
         digest,
     } = proof;
     format!(
-        "{} proven {}/{}: {} entries, {} ({} bytes), digest {} equal on both sides\n",
-        paint(Role::Good, "✓"),
+        "{}/{}: {} entries, {} ({} bytes), digest {}",
         claim.namespace.as_deref().unwrap_or_default(),
         claim.name,
         count(*files),

@@ -73,6 +73,9 @@ pub(super) enum RunsCommand {
     },
     /// Look again at what a run made: is it there, as planned, and ready?
     ///
+    /// Objects are compared with the cluster as it is now. Data is not read again: what is told of it is what was
+    /// proven when it was loaded.
+    ///
     /// Example: `ferry runs verify latest`
     Verify(ResumeArgs),
 }
@@ -345,7 +348,7 @@ async fn verify(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
             .iter()
             .map(|(object, reason)| format!("{} {object}: {reason}\n", paint(Role::Bad, "✗")))
             .collect();
-        let proofs: String = verified.proofs.iter().map(run::proven).collect();
+        let proofs: String = verified.proofs.iter().map(proven).collect();
         format!(
             "{wrong}{proofs}{} as planned, {} not\n",
             plural(verified.good as usize, "object"),
@@ -357,4 +360,42 @@ async fn verify(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
     } else {
         Exit::Incomplete
     })
+}
+
+/// A claim's line: what was proven when, for a look at objects reads no data.
+fn proven(proven: &restore::Proven) -> String {
+    format!(
+        "{} proven at {}, and not read again: {} was equal on both sides\n",
+        paint(Role::Good, "✓"),
+        proven.at.strftime("%F %T UTC"),
+        run::found(&proven.claim, &proven.proof),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_proven_is_told_in_the_past_tense_with_its_time() {
+        let line = proven(&restore::Proven {
+            claim: crate::object::ObjectId::namespaced("", "PersistentVolumeClaim", "shop", "db"),
+            at: "2026-03-01T10:20:30Z".parse().unwrap(),
+            proof: crate::capture::Proof {
+                files: 3,
+                bytes: 10,
+                digest: "0123456789abcdef0".into(),
+            },
+        });
+        assert!(
+            line.contains(
+                "proven at 2026-03-01 10:20:30 UTC, and not read again: shop/db: 3 entries"
+            ),
+            "{line}"
+        );
+        assert!(
+            line.ends_with("digest 0123456789abcdef was equal on both sides\n"),
+            "{line}"
+        );
+    }
 }

@@ -81,6 +81,8 @@ struct Running<'b> {
     volumes: usize,
     reasons: BTreeMap<usize, String>,
     proofs: BTreeMap<ObjectId, Proof>,
+    /// Steps this process executed.
+    executed: u64,
 }
 
 impl<'a, M: Movers> Engine<'a, M> {
@@ -124,6 +126,7 @@ impl<'a, M: Movers> Engine<'a, M> {
             volumes: 0,
             reasons: BTreeMap::new(),
             proofs: BTreeMap::new(),
+            executed: 0,
         };
         loop {
             self.start(&mut running);
@@ -243,7 +246,10 @@ impl<'a, M: Movers> Engine<'a, M> {
         }
         match result {
             Ok(executed) => {
-                self.note_done(step, &executed);
+                if !executed.found && step.action.pending() {
+                    self.note_done(step, &executed);
+                    running.executed += 1;
+                }
                 if let Some(proof) = executed.proof {
                     running.proofs.insert(step.object.clone(), proof);
                 }
@@ -265,9 +271,6 @@ impl<'a, M: Movers> Engine<'a, M> {
     }
 
     fn note_done(&self, step: &Step, executed: &Executed) {
-        if executed.found || !step.action.pending() {
-            return;
-        }
         let after = executed.live.as_ref().map(|live| After {
             uid: live.uid().unwrap_or_default().into(),
             resource_version: live.resource_version().unwrap_or_default().into(),
@@ -316,6 +319,7 @@ impl<'a, M: Movers> Engine<'a, M> {
     fn report(&self, mut running: Running<'_>, seconds: f64) -> RunReport {
         let mut report = RunReport {
             run: self.context.run.into(),
+            already: self.past.complete && running.executed == 0,
             proofs: running.proofs.into_iter().collect(),
             seconds,
             ..RunReport::default()

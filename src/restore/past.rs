@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::capture::{Proof, SavedVolume};
 use crate::journal::{After, Entry, Record};
 use crate::object::Object;
 use crate::target::RUN_LABEL;
 
 /// How a step ended in an earlier process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) after: Option<After>,
     pub(super) saved: Option<SavedVolume>,
     pub(super) proof: Option<Proof>,
+    /// When.
+    pub(super) time: Timestamp,
 }
 
 /// What the journal says of the steps, by number.
@@ -22,12 +26,17 @@ pub(super) struct Past {
     pub(super) before: BTreeMap<u32, Option<Object>>,
     /// The last execution.
     pub(super) ended: BTreeMap<u32, Ended>,
+    /// Whether the last process that closed the run had nothing left open.
+    pub(super) complete: bool,
 }
 
 impl Past {
     pub(super) fn new(records: &[Record], run: &str) -> Self {
         let mut past = Self::default();
         for record in records {
+            if let Entry::Closed { open, .. } = record.entry {
+                past.complete = open == 0;
+            }
             let Some(step) = record.step else { continue };
             match &record.entry {
                 Entry::Intent { before, .. } => {
@@ -49,6 +58,7 @@ impl Past {
                         after: after.clone(),
                         saved: saved.clone(),
                         proof: proof.clone(),
+                        time: record.time,
                     };
                     past.ended.insert(step, ended);
                 }
@@ -65,5 +75,28 @@ impl Past {
     /// Whether the run began to write this step before.
     pub(super) fn intended(&self, step: u32) -> bool {
         self.before.contains_key(&step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_complete_as_its_last_close_says() {
+        let complete = |open: &[u64]| {
+            let closed = |open: &u64| {
+                Record::of_run(Entry::Closed {
+                    done: 1,
+                    open: *open,
+                })
+            };
+            let mut records: Vec<Record> = open.iter().map(closed).collect();
+            records.push(Record::of_run(Entry::Opened { ferry: "1".into() }));
+            Past::new(&records, "r").complete
+        };
+        assert!(complete(&[2, 0]));
+        assert!(!complete(&[0, 2]));
+        assert!(!complete(&[]));
     }
 }

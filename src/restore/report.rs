@@ -39,6 +39,8 @@ pub struct RunReport {
     pub run: String,
     /// Steps that ended well, by their action in a word.
     pub counts: BTreeMap<String, u64>,
+    /// Whether an earlier process had completed the run and this one found every step done.
+    pub already: bool,
     /// Steps that failed, in order.
     pub failed: Vec<Failure>,
     /// Steps behind those.
@@ -57,6 +59,11 @@ impl RunReport {
     /// Whether every step ended well.
     pub fn complete(&self) -> bool {
         self.open() == 0
+    }
+
+    /// Whether every step had ended well before this process began, and still stands.
+    pub fn nothing_done(&self) -> bool {
+        self.complete() && self.already
     }
 
     /// Steps that ended well.
@@ -81,6 +88,9 @@ impl RunReport {
 
     /// `12 created, 3 released, 1 volume loaded in 4.2 s`.
     pub fn summary(&self) -> String {
+        if self.nothing_done() {
+            return "already complete, nothing to do".into();
+        }
         let words = [
             ("create", "created"),
             ("update", "updated"),
@@ -103,5 +113,24 @@ impl RunReport {
             }
         }
         format!("{} in {:.1} s", parts.join(", "), self.seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_complete_claims_no_work() {
+        let mut report = RunReport {
+            counts: BTreeMap::from([("create".into(), 7), ("load".into(), 1)]),
+            ..RunReport::default()
+        };
+        assert_eq!(report.summary(), "7 created, 1 loaded in 0.0 s");
+        report.already = true;
+        assert_eq!(report.summary(), "already complete, nothing to do");
+        // What was stopped while it was gone over is not said to be complete.
+        report.unfinished = 1;
+        assert!(report.summary().contains("1 not finished"));
     }
 }

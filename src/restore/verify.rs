@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::past::Past;
@@ -28,8 +29,21 @@ pub struct VerifyReport {
     pub good: u64,
     /// Objects that are not, each with what is wrong.
     pub wrong: BTreeMap<String, String>,
-    /// Claims whose mark says that exactly the saved data arrived, with what was found then.
-    pub proofs: Vec<(ObjectId, Proof)>,
+    /// Claims whose mark says that exactly the saved data arrived, with what was found then. Their data is
+    /// not read again.
+    pub proofs: Vec<Proven>,
+}
+
+/// What a run's load found in a claim, equal to what was saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// The claim on B.
+    pub claim: ObjectId,
+    /// When the load ended, as the journal has it.
+    pub at: Timestamp,
+    /// What was found.
+    #[serde(flatten)]
+    pub proof: Proof,
 }
 
 /// Compares B with what a run was to make.
@@ -137,14 +151,15 @@ impl<M: Movers> Verify<'_, M> {
         let proof = past
             .ended
             .get(&step.number)
-            .and_then(|ended| ended.proof.clone());
+            .and_then(|ended| Some((ended.proof.clone()?, ended.time)));
         let mark = match self.bodies.get(claim) {
             Some(body) => self.mark(body).await,
             None => None,
         };
         match proof {
-            Some(proof) if mark.as_deref() == Some(proof.digest.as_str()) => {
-                report.proofs.push((claim.clone(), proof));
+            Some((proof, at)) if mark.as_deref() == Some(proof.digest.as_str()) => {
+                let claim = claim.clone();
+                report.proofs.push(Proven { claim, at, proof });
             }
             _ => {
                 let wrong = "its data has not arrived in full".to_owned();

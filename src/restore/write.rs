@@ -148,7 +148,9 @@ impl<M: Movers> Engine<'_, M> {
         for _ in 0..ATTEMPTS {
             let live = self.target().get(Place::of(resource, body)).await?;
             let Some(live) = live else {
-                return Err(stale("the object was deleted on the target while it was held"));
+                return Err(stale(
+                    "the object was deleted on the target while it was held",
+                ));
             };
             let is_held = |hold: &Hold| live.pointer(&hold.path) == Some(&hold.held);
             if !holds.iter().any(is_held)
@@ -226,7 +228,9 @@ impl<M: Movers> Engine<'_, M> {
                     Err(stale("the object was made on the target after this plan"))
                 }
             }
-            (Expect::Live { .. }, None) => Err(stale("the object was deleted on the target after this plan")),
+            (Expect::Live { .. }, None) => Err(stale(
+                "the object was deleted on the target after this plan",
+            )),
             (
                 Expect::Live {
                     uid,
@@ -236,10 +240,14 @@ impl<M: Movers> Engine<'_, M> {
                 Some(live),
             ) => {
                 if live.uid() != Some(uid.as_str()) {
-                    return Err(stale("the object was made anew on the target after this plan"));
+                    return Err(stale(
+                        "the object was made anew on the target after this plan",
+                    ));
                 }
                 if !ours && digest(&content(live)) != *planned {
-                    return Err(stale("the object was changed on the target after this plan"));
+                    return Err(stale(
+                        "the object was changed on the target after this plan",
+                    ));
                 }
                 Ok(())
             }
