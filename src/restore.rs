@@ -179,7 +179,9 @@ async fn take_all(plan: &Plan, leases: &lease::Leases<'_>) -> Result<(), Restore
         Action::Snapshot(_) | Action::Save(_) => None,
         _ => step.object.namespace.as_deref(),
     });
-    for namespace in targets.collect::<BTreeSet<&str>>() {
+    let targets = targets.collect::<BTreeSet<&str>>();
+    leases.look(&targets).await;
+    for namespace in targets {
         leases.take(namespace).await.map_err(RestoreError::Busy)?;
     }
     Ok(())
@@ -215,6 +217,11 @@ async fn run<M: Movers>(
     let leases = lease::Leases::new(context.target, context.run, context.events, &served);
     let taken = tokio::select! {
         taken = take_all(plan, &leases) => taken,
+        // While one namespace is waited for, those already taken are kept.
+        lost = leases.keep() => {
+            let Err(error) = lost;
+            Err(RestoreError::Busy(error))
+        }
         // The engine then starts nothing, and says so.
         () = context.cancel.cancelled() => Ok(()),
     };

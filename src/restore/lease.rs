@@ -5,7 +5,7 @@
 //! read it: a holder counts as gone when its renewal stands still for the whole duration by *our* clock,
 //! so that clocks need not agree. Who may not write Leases gets a warning and no protection.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::StepError;
 use crate::cluster::{Cluster, ClusterError, Delete, MANAGER, Patch, Place};
-use crate::event::{Event, Events};
-use crate::object::{Object, ObjectId};
+use crate::event::Events;
+use crate::object::Object;
 use crate::surface::ApiResource;
 
 /// The name of the Lease.
@@ -34,6 +34,8 @@ pub(super) struct Leases<'a> {
     events: &'a Events,
     resource: Option<&'a ApiResource>,
     held: Mutex<BTreeSet<String>>,
+    /// Renewals of other runs, and since when they stand still.
+    seen: Mutex<BTreeMap<String, (Value, Instant)>>,
 }
 
 /// What one attempt came to.
@@ -66,6 +68,25 @@ impl<'a> Leases<'a> {
             events,
             resource,
             held: Mutex::default(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Looks whose the namespaces are before they are taken one after the other, so that holders that are
+    /// gone are waited for all at once. Who cannot be asked is met by [`take`](Self::take).
+    pub(super) async fn look(&self, namespaces: &BTreeSet<&str>) {
+        let Some(resource) = self.resource else {
+            return;
+        };
+        for namespace in namespaces {
+            if let Ok(Some(live)) = self.target.get(place(resource, namespace)).await
+                && let Some((holder, renewed)) = theirs(&live, self.run)
+            {
+                self.events.notice(waits(namespace, &holder));
+                if let Ok(mut seen) = self.seen.lock() {
+                    seen.insert((*namespace).to_owned(), (renewed, Instant::now()));
+                }
+            }
         }
     }
 
@@ -77,7 +98,11 @@ impl<'a> Leases<'a> {
         let Some(resource) = self.resource else {
             return Ok(());
         };
-        let mut seen: Option<(Value, Instant)> = None;
+        let mut seen = self
+            .seen
+            .lock()
+            .ok()
+            .and_then(|mut all| all.remove(namespace));
         loop {
             let dead = seen
                 .as_ref()
@@ -97,7 +122,7 @@ impl<'a> Leases<'a> {
                     }
                     Some(_) => {}
                     None => {
-                        self.wait(namespace, &holder);
+                        self.events.notice(waits(namespace, &holder));
                         seen = Some((renewed, Instant::now()));
                     }
                 },
@@ -113,16 +138,6 @@ impl<'a> Leases<'a> {
         }
     }
 
-    fn wait(&self, namespace: &str, holder: &str) {
-        self.events.send(Event::Waiting {
-            object: ObjectId::namespaced("coordination.k8s.io", "Lease", namespace, NAME),
-            message: format!(
-                "run {holder} held the namespace; looking for {} s whether it still goes on",
-                DURATION.as_secs()
-            ),
-        });
-    }
-
     /// One look and, where it is free, one write; `dead` is the renewal of a holder that is gone.
     async fn attempt(
         &self,
@@ -134,10 +149,9 @@ impl<'a> Leases<'a> {
         let Some(live) = self.target.get(place).await? else {
             return self.create(resource, namespace).await;
         };
-        let holder = live.text("/spec/holderIdentity").unwrap_or_default();
-        let renewed = live.pointer("/spec/renewTime").cloned().unwrap_or_default();
-        if !holder.is_empty() && holder != self.run && dead != Some(&renewed) {
-            let holder = holder.to_owned();
+        if let Some((holder, renewed)) = theirs(&live, self.run)
+            && dead != Some(&renewed)
+        {
             return Ok(Attempt::Theirs { holder, renewed });
         }
         let patch =
@@ -238,5 +252,49 @@ fn place<'a>(resource: &'a ApiResource, namespace: &'a str) -> Place<'a> {
         resource,
         namespace: Some(namespace),
         name: NAME,
+    }
+}
+
+/// Another run that holds a Lease, and when it renewed it. One's own, from an earlier process of the same run,
+/// is taken over at once: the journal keeps two processes off one run.
+fn theirs(lease: &Object, run: &str) -> Option<(String, Value)> {
+    let holder = lease.text("/spec/holderIdentity").unwrap_or_default();
+    let renewed = lease.pointer("/spec/renewTime").cloned();
+    (!holder.is_empty() && holder != run).then(|| (holder.to_owned(), renewed.unwrap_or_default()))
+}
+
+/// What is said while another run's Lease stands.
+fn waits(namespace: &str, holder: &str) -> String {
+    format!(
+        "waiting for the lease of run {holder} on namespace {namespace}, which frees in about {} s unless \
+         that run is alive",
+        DURATION.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_waits_for_others_and_not_for_its_own_killed_process() {
+        let lease = |holder: &str| {
+            Object::new(
+                json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": NAME, "namespace": "shop"},
+                "spec": {"holderIdentity": holder, "renewTime": "t"}}),
+            )
+            .unwrap()
+        };
+        assert_eq!(theirs(&lease("mine"), "mine"), None);
+        assert_eq!(theirs(&lease(""), "mine"), None);
+        let other = theirs(&lease("other"), "mine").unwrap();
+        assert_eq!(other, ("other".to_owned(), json!("t")));
+        let said = waits("shop", &other.0);
+        assert!(
+            said.contains("lease of run other on namespace shop"),
+            "{said}"
+        );
+        assert!(said.contains("about 30 s"), "{said}");
     }
 }
