@@ -57,7 +57,7 @@ impl ApplyArgs {
             return Ok(Exit::Blocked);
         }
         mover.suffice(&plan)?;
-        if !run::confirmed(context, &plan, yes)? {
+        if !run::confirmed(context, &store, &plan, yes).await? {
             return Ok(Exit::Changes);
         }
         let capture = store.load_capture(&plan.capture).await?;

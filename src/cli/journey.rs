@@ -132,7 +132,7 @@ impl JourneyArgs {
         if !dry_run {
             mover.suffice(&plan)?;
         }
-        if dry_run || !run::confirmed(context, &plan, yes)? {
+        if dry_run || !run::confirmed(context, &store, &plan, yes).await? {
             return Ok(Exit::Changes);
         }
         let options = RunOptions {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, MoverArgs};
+use super::standing;
 use crate::capture::{Capture, Proof};
 use crate::cluster::Cluster;
 use crate::data::ClusterMovers;
@@ -34,8 +35,14 @@ pub(super) struct Parts {
     pub(super) options: RunOptions,
 }
 
-/// Whether the user wants the plan executed.
-pub(super) fn confirmed(context: &Context, plan: &Plan, yes: bool) -> Result<bool, Failure> {
+/// Whether the user wants the plan executed, knowing what is unfinished in its place.
+pub(super) async fn confirmed(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+    yes: bool,
+) -> Result<bool, Failure> {
+    standing::tell_unfinished(context, store, plan).await?;
     let question = format!(
         "{} on cluster {}. Go ahead?",
         plural(plan.pending(), "step"),

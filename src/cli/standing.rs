@@ -4,14 +4,17 @@
 //! unfinished, and not the newest. Whether a process is at work on an open run cannot be read from the
 //! store: it is shown as running, or killed.
 
+use std::collections::BTreeSet;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::Failure;
 use super::context::Context;
 use crate::journal::{self, Entry, Record};
+use crate::plan::Plan;
 use crate::report::units::plural;
-use crate::restore::RestoreError;
+use crate::restore::{self, RestoreError};
 use crate::store::Store;
 
 /// What stands for a run's name.
@@ -64,6 +67,19 @@ impl Standing {
         matches!(self.state, State::Running | State::Unfinished)
     }
 
+    fn warns(self, run: &str, namespaces: &[&str], reads_source: bool) -> String {
+        let leftovers = match reads_source {
+            true => "; its snapshots and movers stay on the source until then",
+            false => "",
+        };
+        format!(
+            "run {run} on namespaces {} is unfinished ({}): `ferry runs resume {run}` finishes it, \
+             `ferry runs undo {run}` takes it back{leftovers}",
+            namespaces.join(", "),
+            self.text(),
+        )
+    }
+
     pub(super) fn text(self) -> String {
         match (self.state, self.open) {
             (State::Running, _) => "running, or killed".into(),
@@ -111,6 +127,60 @@ pub(super) async fn resumable(
         ));
     }
     Ok(run.to_owned())
+}
+
+/// Warns of unfinished runs that write to the same namespaces of the same cluster. Neither their leftovers on A
+/// nor what they hold back on B is seen to by a new run.
+pub(super) async fn tell_unfinished(
+    context: &Context,
+    store: &Store,
+    plan: &Plan,
+) -> Result<(), Failure> {
+    let names = names(store).await?;
+    let mut beside = stream::iter(names)
+        .map(|run| async move { (beside(store, &run, plan).await, run) })
+        .buffered(PARALLEL);
+    while let Some((found, run)) = beside.next().await {
+        match found {
+            Ok(Some(text)) => context.events.warning(text),
+            Ok(None) => {}
+            // A new run must not fail because an old one is damaged.
+            Err(error) => context.events.warning(format!(
+                "run {run} cannot be read, and may be unfinished: {}",
+                error.error
+            )),
+        }
+    }
+    Ok(())
+}
+
+/// What is to be said of one run before another plan is executed.
+async fn beside(store: &Store, run: &str, plan: &Plan) -> Result<Option<String>, Failure> {
+    let other = restore::plan_of(store, run).await?;
+    let shared = shared(plan, &other);
+    if shared.is_empty() {
+        return Ok(None);
+    }
+    let standing = Standing::read(store, run).await?;
+    Ok(standing
+        .unfinished()
+        .then(|| standing.warns(run, &shared, other.reads_source())))
+}
+
+/// Namespaces of the same cluster B that both plans write to.
+fn shared<'a>(plan: &'a Plan, other: &Plan) -> Vec<&'a str> {
+    let (ours, theirs) = (&plan.target, &other.target);
+    let same = match ours.uid.is_empty() || theirs.uid.is_empty() {
+        true => ours.name == theirs.name,
+        false => ours.uid == theirs.uid,
+    };
+    let on_b: BTreeSet<&str> = other
+        .namespaces
+        .iter()
+        .map(|(_, on_b)| on_b.as_str())
+        .collect();
+    let ours = plan.namespaces.iter().map(|(_, on_b)| on_b.as_str());
+    ours.filter(|name| same && on_b.contains(name)).collect()
 }
 
 /// The one wanted of the runs, newest first.
@@ -213,6 +283,18 @@ mod tests {
             error.error.to_string().contains("is unfinished"),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn an_unfinished_run_is_warned_of_with_both_ways_out() {
+        let text = standing(vec![opened()]).warns("7", &["shop", "web"], true);
+        assert_eq!(
+            text,
+            "run 7 on namespaces shop, web is unfinished (running, or killed): `ferry runs resume 7` finishes \
+             it, `ferry runs undo 7` takes it back; its snapshots and movers stay on the source until then"
+        );
+        let text = standing(vec![closed(2)]).warns("7", &["shop"], false);
+        assert!(text.ends_with("takes it back"), "{text}");
     }
 
     #[test]
