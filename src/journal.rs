@@ -124,8 +124,12 @@ pub enum Entry {
         /// Steps that failed or were not reached.
         open: u64,
     },
-    /// The run was undone.
-    Undone,
+    /// The run is being undone, or was.
+    Undone {
+        /// Objects left, once the undo came to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<u64>,
+    },
 }
 
 /// An object as the server had it after a write.

@@ -114,11 +114,7 @@ pub async fn resume<M: Movers>(context: &RunContext<'_, M>) -> Result<RunReport,
     let mut tries = 0;
     let (journal, records) = loop {
         let records = journal::read(&*context.files, context.run).await?;
-        if records.iter().any(|record| record.entry == Entry::Undone) {
-            return Err(RestoreError::Undone {
-                run: context.run.into(),
-            });
-        }
+        not_undone(&records, context.run)?;
         match open(context, &records).await {
             Ok(journal) => break (journal, records),
             // The last write of a killed process may land after its successor has read the journal.
@@ -127,6 +123,15 @@ pub async fn resume<M: Movers>(context: &RunContext<'_, M>) -> Result<RunReport,
         }
     };
     run(&plan, context, journal, &records).await
+}
+
+/// A run that was undone is not gone on with, nor is there anything of it to look at.
+fn not_undone(records: &[Record], run: &str) -> Result<(), RestoreError> {
+    let undone = |record: &Record| matches!(record.entry, Entry::Undone { .. });
+    match records.iter().any(undone) {
+        true => Err(RestoreError::Undone { run: run.into() }),
+        false => Ok(()),
+    }
 }
 
 /// Begins this process's part of the journal. Nothing is written on B before it succeeds.

@@ -1,6 +1,6 @@
 //! Claims whose data does not travel, and data with traps (W-7, T-8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CheckInput, list};
 use crate::capture::Volume;
@@ -8,6 +8,7 @@ use crate::finding::{Finding, Verdict};
 use crate::object::ObjectId;
 use crate::object::quantity::Quantity;
 use crate::plan::stamp::{DATA_ANNOTATION, DATA_PENDING};
+use crate::target::RUN_LABEL;
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     let volumes = input.capture.volumes.iter();
@@ -58,23 +59,21 @@ fn kept(
     volumes: &BTreeMap<&ObjectId, &Volume>,
     findings: &mut Vec<Finding>,
 ) {
-    let claims: Vec<ObjectId> = input
+    let claims: Vec<(ObjectId, Option<&str>)> = input
         .capture
         .objects
         .iter()
         .zip(input.objects())
         .filter_map(|(captured, object)| {
             let volume = volumes.get(&captured.object.id())?;
-            let held = input
-                .target
-                .live
-                .get(&object.id())?
-                .annotation(DATA_ANNOTATION)?;
+            let live = input.target.live.get(&object.id())?;
+            let held = live.annotation(DATA_ANNOTATION)?;
             let wanted = volume
                 .saved
                 .as_ref()
                 .map(|saved| saved.proof.digest.as_str());
-            (held != DATA_PENDING && Some(held) != wanted).then(|| object.id())
+            let stale = held != DATA_PENDING && Some(held) != wanted;
+            stale.then(|| (object.id(), live.label(RUN_LABEL)))
         })
         .collect();
     if claims.is_empty() {
@@ -86,12 +85,25 @@ fn kept(
             "W-13",
             "claims on the target keep the data an earlier run brought; the source's data of now is not brought",
         )
-        .because(list(claims))
-        .remedy(
-            "to bring it, take the earlier run back with `ferry runs undo RUN --delete-data` \
-             (`ferry runs list` names it), or delete these claims and what mounts them on the target, and migrate again",
-        ),
+        .because(list(claims.iter().map(|(id, _)| id)))
+        .remedy(format!(
+            "to bring it, take the earlier run back with {}, or delete these claims and what mounts them on the \
+             target, and migrate again",
+            undo(claims.iter().map(|(_, run)| *run).collect()),
+        )),
     );
+}
+
+/// How the runs that made the claims are taken back; one without a label is not named.
+fn undo(runs: BTreeSet<Option<&str>>) -> String {
+    let known = runs.iter().flatten();
+    let mut ways: Vec<String> = known
+        .map(|run| format!("`ferry runs undo {run} --delete-data`"))
+        .collect();
+    if runs.contains(&None) {
+        ways.push("`ferry runs undo RUN --delete-data` (`ferry runs list` names it)".into());
+    }
+    ways.join(" and ")
 }
 
 #[cfg(test)]
@@ -107,6 +119,15 @@ mod tests {
         class.value_mut()["provisioner"] = "csi.example.com".into();
         case.surface.objects.push(class);
         case
+    }
+
+    #[test]
+    fn w_13_the_way_back_names_the_runs_that_made_the_claims() {
+        assert_eq!(
+            super::undo([Some("r1"), Some("r2"), Some("r1")].into()),
+            "`ferry runs undo r1 --delete-data` and `ferry runs undo r2 --delete-data`"
+        );
+        assert!(super::undo([None].into()).contains("`ferry runs list` names it"));
     }
 
     #[test]

@@ -272,7 +272,8 @@ fn line(record: &Record) -> String {
         Entry::Ready => "ready".into(),
         Entry::Failed { reason } => paint(Role::Bad, format!("failed: {reason}")),
         Entry::Closed { done, open } => format!("ended: {done} done, {open} open"),
-        Entry::Undone => "taken back".into(),
+        Entry::Undone { left: None } => "about to be taken back".into(),
+        Entry::Undone { left: Some(left) } => format!("taken back, {left} left"),
     };
     let time = time.strftime("%F %T%.3f");
     match object {

@@ -42,19 +42,22 @@ pub(super) struct Standing {
     /// Steps that failed or were not reached when the run was last closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<u64>,
+    /// Objects an undo left on the cluster, once it came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
 }
 
 impl Standing {
     pub(super) fn of(records: &[Record]) -> Self {
         let whole = records.iter().rev().find_map(|record| match &record.entry {
-            Entry::Undone => Some((State::Undone, None)),
-            Entry::Closed { open: 0, .. } => Some((State::Complete, Some(0))),
-            Entry::Closed { open, .. } => Some((State::Unfinished, Some(*open))),
-            Entry::Opened { .. } => Some((State::Running, None)),
+            Entry::Undone { left } => Some((State::Undone, None, *left)),
+            Entry::Closed { open: 0, .. } => Some((State::Complete, Some(0), None)),
+            Entry::Closed { open, .. } => Some((State::Unfinished, Some(*open), None)),
+            Entry::Opened { .. } => Some((State::Running, None, None)),
             _ => None,
         });
-        let (state, open) = whole.unwrap_or((State::Unfinished, None));
-        Self { state, open }
+        let (state, open, left) = whole.unwrap_or((State::Unfinished, None, None));
+        Self { state, open, left }
     }
 
     pub(super) async fn read(store: &Store, run: &str) -> Result<Self, Failure> {
@@ -86,7 +89,11 @@ impl Standing {
             (State::Unfinished, Some(open)) => format!("{} open", plural(open as usize, "step")),
             (State::Unfinished, None) => "not begun".into(),
             (State::Complete, _) => "complete".into(),
-            (State::Undone, _) => "undone".into(),
+            (State::Undone, _) => match self.left {
+                Some(0) => "undone".into(),
+                Some(left) => format!("undone, {left} left"),
+                None => "undone, but not to the end".into(),
+            },
         }
     }
 }
@@ -234,6 +241,10 @@ mod tests {
         Entry::Closed { done: 1, open }
     }
 
+    fn undone(left: Option<u64>) -> Entry {
+        Entry::Undone { left }
+    }
+
     #[test]
     fn the_state_is_a_word_for_machines_and_a_text_for_people() {
         let cases = [
@@ -254,8 +265,18 @@ mod tests {
                 "complete",
             ),
             (
-                vec![closed(0), Entry::Undone],
+                vec![closed(0), undone(None)],
                 r#"{"state":"undone"}"#,
+                "undone, but not to the end",
+            ),
+            (
+                vec![closed(0), undone(None), undone(Some(3))],
+                r#"{"state":"undone","left":3}"#,
+                "undone, 3 left",
+            ),
+            (
+                vec![undone(Some(3)), undone(Some(0))],
+                r#"{"state":"undone","left":0}"#,
                 "undone",
             ),
         ];
@@ -272,7 +293,7 @@ mod tests {
         let mut runs = vec![
             run("4", vec![closed(0)]),
             run("3", vec![opened()]),
-            run("2", vec![closed(0), Entry::Undone]),
+            run("2", vec![closed(0), undone(Some(0))]),
             run("1", vec![closed(2)]),
         ];
         let (newest, others) = newest_open(&runs).ok().unwrap();

@@ -66,7 +66,7 @@ impl Past {
                 | Entry::Ready
                 | Entry::Failed { .. }
                 | Entry::Closed { .. }
-                | Entry::Undone => {}
+                | Entry::Undone { .. } => {}
             }
         }
         past

@@ -78,7 +78,9 @@ pub async fn undo<M: Movers>(
     let last = records.last().map_or(0, |record| record.seq);
     let journal = Journal::open(context.files.clone(), context.run, last);
     // From here on the run must not be resumed: half of it may be gone.
-    journal.intend(Record::of_run(Entry::Undone)).await?;
+    journal
+        .intend(Record::of_run(Entry::Undone { left: None }))
+        .await?;
     let undo = Undo {
         context,
         options,
@@ -88,6 +90,9 @@ pub async fn undo<M: Movers>(
         plan: &plan,
     };
     let report = undo.run().await;
+    journal.note(Record::of_run(Entry::Undone {
+        left: Some(report.left.len() as u64),
+    }));
     journal.close().await?;
     if let Err(error) = context.movers.clean().await {
         context.events.warning(error.to_string());
@@ -145,7 +150,34 @@ impl<M: Movers> Undo<'_, M> {
             }
         }
         self.wait_until_gone(&mut report).await;
+        self.note_claims_of_others(&mut report).await;
         report
+    }
+
+    /// Lists the plan's claims that an earlier run made and this one only found: who takes a run back expects
+    /// to see where the data is.
+    async fn note_claims_of_others(&self, report: &mut UndoReport) {
+        for step in &self.plan.steps {
+            let Action::Apply { body, .. } = &step.action else {
+                continue;
+            };
+            if !body.is("", "PersistentVolumeClaim") || self.past.intended(step.number) {
+                continue;
+            }
+            let Ok((resource, _)) = self.resources.of(body) else {
+                continue;
+            };
+            // Nothing is to be done to it, so one that cannot be read is no failure.
+            if let Ok(Some(live)) = self.context.target.get(Place::of(resource, body)).await
+                && let Some(reason) = made_by_another(&live, self.context.run)
+            {
+                report.left.push(Left {
+                    object: step.object.clone(),
+                    reason,
+                    failed: false,
+                });
+            }
+        }
     }
 
     async fn take_back(&self, step: &Step) -> Result<Taken, StepError> {
@@ -365,6 +397,14 @@ fn is_leaving(object: &Object) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
+/// Why a claim that another run made stays.
+fn made_by_another(live: &Object, run: &str) -> Option<String> {
+    let owner = live.label(RUN_LABEL).filter(|owner| *owner != run)?;
+    Some(format!(
+        "run {owner} made it; `ferry runs undo {owner} --delete-data` takes it back"
+    ))
+}
+
 /// A patch that changes what users own back, and fails when the object changed in between.
 fn back(live: &Object, before: &Object) -> Patch {
     let mut wanted = live.value().clone();
@@ -406,6 +446,25 @@ const KEPT: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claim_of_an_earlier_run_is_left_with_that_runs_name() {
+        let claim = |labels: Value| {
+            Object::new(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "db", "namespace": "shop", "labels": labels}}))
+            .unwrap()
+        };
+        let reason = made_by_another(&claim(json!({"ferry.dev/run": "r1"})), "r2").unwrap();
+        assert!(
+            reason.contains("ferry runs undo r1 --delete-data"),
+            "{reason}"
+        );
+        assert_eq!(
+            made_by_another(&claim(json!({"ferry.dev/run": "r2"})), "r2"),
+            None
+        );
+        assert_eq!(made_by_another(&claim(json!({})), "r2"), None);
+    }
 
     #[test]
     fn giving_back_changes_what_users_own_and_nothing_else() {

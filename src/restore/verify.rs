@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::past::Past;
 use super::resource::Resources;
-use super::{RestoreError, RunContext, StepError, plan_of};
+use super::{RestoreError, RunContext, StepError, not_undone, plan_of};
 use crate::capture::Proof;
 use crate::cluster::{ApplyOptions, MANAGER, Place};
 use crate::data::Movers;
@@ -49,10 +49,11 @@ pub struct Proven {
 /// Compares B with what a run was to make.
 ///
 /// # Errors
-/// When the store has no such run, or cluster B does not answer at all.
+/// When the store has no such run, it was undone, or cluster B does not answer at all.
 pub async fn verify<M: Movers>(context: &RunContext<'_, M>) -> Result<VerifyReport, RestoreError> {
     let plan = plan_of(&*context.files, context.run).await?;
     let records = journal::read(&*context.files, context.run).await?;
+    not_undone(&records, context.run)?;
     let past = Past::new(&records, context.run);
     let verify = Verify {
         context,
