@@ -8,29 +8,16 @@ use crate::target::NamespaceState;
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     for (from, to) in &input.transformed.namespaces {
         let source = &input.capture.surface.cluster;
-        if from == to && source.uid == input.surface.cluster.uid {
-            findings.push(same_place(from));
-            continue;
-        }
         let stamp = format!("{}/{from}", source.name);
         if let Some(state) = input.target.namespaces.get(to) {
-            findings.extend(occupied(to, &stamp, state));
+            // Clusters are told apart by the UID of `kube-system`, not by the name of a context.
+            let itself = from == to && source.uid == input.surface.cluster.uid;
+            findings.extend(occupied(to, &stamp, state, itself));
         }
     }
 }
 
-/// Clusters are told apart by the UID of `kube-system`, not by the name of a context.
-fn same_place(name: &str) -> Finding {
-    let message = format!("namespace {name} would be moved onto itself");
-    Finding::new(Verdict::Block, "C-52", message)
-        .on(ObjectId::cluster("", "Namespace", name))
-        .because(
-            "source and target are the same cluster, and no recipe gives it another name there",
-        )
-        .remedy("name another cluster with --to, or give the copy a name: `namespace: {map: …}`")
-}
-
-fn occupied(name: &str, stamp: &str, state: &NamespaceState) -> Option<Finding> {
+fn occupied(name: &str, stamp: &str, state: &NamespaceState, itself: bool) -> Option<Finding> {
     let finding = |message: String| {
         Finding::new(Verdict::Block, "C-52", message).on(ObjectId::cluster("", "Namespace", name))
     };
@@ -56,6 +43,16 @@ fn occupied(name: &str, stamp: &str, state: &NamespaceState) -> Option<Finding> 
                     ))
                     .because(format!("it came from {}; this one comes from {stamp}", list(others)))
                     .remedy("choose another name in a recipe (`namespace: {map: …}`)"),
+                );
+            }
+            if itself && !foreign.is_empty() {
+                let same = finding(format!("namespace {name} is where this application runs"));
+                return Some(
+                    same.because("the capture is of this namespace of this very cluster")
+                        .remedy(
+                            "name another cluster with --to, or give the copy a name in a recipe \
+                             (`namespace: {map: …}`)",
+                        ),
                 );
             }
             (!foreign.is_empty()).then(|| {
@@ -117,6 +114,21 @@ mod tests {
             stamped_by: ["a/shop".to_owned()].into(),
         })
         .expect(&["block C-52 Namespace shop: namespace shop on the target cluster is not empty"]);
+    }
+
+    #[test]
+    fn c_52_the_source_itself_is_not_advised_to_be_emptied() {
+        let mut case = with(NamespaceState::Occupied {
+            objects: 3,
+            foreign: vec![ObjectId::namespaced("", "Secret", "shop", "x")],
+            stamped_by: [].into(),
+        });
+        case.surface.cluster = case.capture.surface.cluster.clone();
+        case.expect(&["block C-52 Namespace shop: namespace shop is where this application runs"]);
+        case.target
+            .namespaces
+            .insert("shop".into(), NamespaceState::Absent);
+        case.expect(&[]);
     }
 
     #[test]
