@@ -21,6 +21,16 @@ pub struct ClusterIdentity {
     pub version: String,
 }
 
+impl ClusterIdentity {
+    /// Whether both are one cluster: by UID, and by name where either user may not read that.
+    pub fn is(&self, other: &Self) -> bool {
+        match self.uid.is_empty() || other.uid.is_empty() {
+            true => self.name == other.name,
+            false => self.uid == other.uid,
+        }
+    }
+}
+
 /// One API resource the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ApiResource {

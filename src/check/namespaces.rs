@@ -10,8 +10,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
         let source = &input.capture.surface.cluster;
         let stamp = format!("{}/{from}", source.name);
         if let Some(state) = input.target.namespaces.get(to) {
-            // Clusters are told apart by the UID of `kube-system`, not by the name of a context.
-            let itself = from == to && source.uid == input.surface.cluster.uid;
+            let itself = from == to && source.is(&input.surface.cluster);
             findings.extend(occupied(to, &stamp, state, itself));
         }
     }

@@ -176,11 +176,7 @@ async fn beside(store: &Store, run: &str, plan: &Plan) -> Result<Option<String>,
 
 /// Namespaces of the same cluster B that both plans write to.
 fn shared<'a>(plan: &'a Plan, other: &Plan) -> Vec<&'a str> {
-    let (ours, theirs) = (&plan.target, &other.target);
-    let same = match ours.uid.is_empty() || theirs.uid.is_empty() {
-        true => ours.name == theirs.name,
-        false => ours.uid == theirs.uid,
-    };
+    let same = plan.target.is(&other.target);
     let on_b: BTreeSet<&str> = other
         .namespaces
         .iter()
