@@ -112,7 +112,7 @@ go_command() {
 
 # go_build UNIT OUT [LINKER-FLAGS]
 #
-# Four things halve the price of a cold build: no cgo, no debugging information
+# Four things make a cold build cheaper by a third: no cgo, no debugging information
 # (stripped at the link anyway), no inlining, and a compiler that collects its
 # garbage less often. Peers that Ferry is measured against are built as their own
 # projects build them.
