@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capture::{self, Capture, Captured, Dropped, Owner};
+use crate::capture::{self, Capture, Captured, Consistency, Dropped, Owner};
 use crate::check::{self, CheckInput};
 use crate::cluster::rights::{self, Lacking};
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
@@ -19,7 +19,7 @@ use crate::finding::Verdict;
 use crate::graph::{self, Graph, GraphError, GraphInput};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
-use crate::plan::{self, Plan, PlanInput, Purpose};
+use crate::plan::{self, Plan, PlanInput, Purpose, VolumeMove};
 use crate::report::units::plural;
 use crate::surface::Surface;
 use crate::transform::{self, Recipe, Source, TransformErrors, Transformed};
@@ -156,7 +156,10 @@ async fn lacking(
     if !capture.volumes.is_empty() {
         on_b.extend(rights::to_move(false));
         if let Some(source) = source {
-            let freezes = capture.volumes.iter().any(|volume| volume.driver.is_some());
+            let freezes = capture.volumes.iter().any(|volume| {
+                let saving = VolumeMove::saving(volume, &capture.surface);
+                saving.consistency == Consistency::Snapshot
+            });
             lacking.extend(rights::lacking(source, &rights::to_move(freezes)).await?);
         }
     }

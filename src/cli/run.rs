@@ -227,7 +227,7 @@ fn told(warm: &Warm) -> String {
 }
 
 /// What a cutover would carry, in one line.
-pub(super) fn foretold(forecast: &Forecast) -> String {
+fn foretold(forecast: &Forecast) -> String {
     let rate = match forecast.change_rate {
         Some(rate) => format!("{}/s change on A", bytes(rate as u64)),
         None => "how much changes on A is known after the next sync".to_owned(),

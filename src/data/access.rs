@@ -139,7 +139,7 @@ impl Access<'_> {
     /// Gives a claim that binds at once the time to do so: a pod that is tried before sits in the
     /// scheduler's back-off for longer than the binding takes. Why one is late, its pod tells.
     async fn settle(&self, mut claim: Object) -> Result<Object, DataError> {
-        if self.waits_for_pod(&claim).await? {
+        if waits_for_consumer(self.api, &claim).await? {
             return Ok(claim);
         }
         let started = Instant::now();
@@ -152,20 +152,6 @@ impl Access<'_> {
             claim = found.ok_or_else(|| self.api.unusable("its temporary claim was deleted"))?;
         }
         Ok(claim)
-    }
-
-    async fn waits_for_pod(&self, claim: &Object) -> Result<bool, DataError> {
-        if claim.text("/spec/volumeName").is_some() {
-            return Ok(false);
-        }
-        let Some(name) = claim.text("/spec/storageClassName") else {
-            return Ok(true);
-        };
-        let class = self.api.get(&STORAGE_CLASS, None, name).await?;
-        let mode = class
-            .as_ref()
-            .and_then(|class| class.text("/volumeBindingMode"));
-        Ok(mode != Some("Immediate"))
     }
 
     /// Removes the claim and, if it was one, the twin; waits until both are gone.

@@ -162,24 +162,36 @@ fn walk<'v>(
         (Step::Either(keys), Value::Object(map)) => {
             for key in keys {
                 if let Some(child) = map.get(key) {
-                    descend(key, rest, child, pointer, visit);
+                    descend(|pointer| push(pointer, key), rest, child, pointer, visit);
                 }
             }
         }
         (Step::AnyKey, Value::Object(map)) => {
             for (key, child) in map {
-                descend(key, rest, child, pointer, visit);
+                descend(|pointer| push(pointer, key), rest, child, pointer, visit);
             }
         }
         (Step::Elements, Value::Array(items)) => {
             for (index, child) in items.iter().enumerate() {
-                element(index, rest, child, pointer, visit);
+                descend(
+                    |pointer| push_index(pointer, index),
+                    rest,
+                    child,
+                    pointer,
+                    visit,
+                );
             }
         }
         (Step::Where(key, wanted), Value::Array(items)) => {
             for (index, child) in items.iter().enumerate() {
                 if child.get(key).is_some_and(|found| reads_as(found, wanted)) {
-                    element(index, rest, child, pointer, visit);
+                    descend(
+                        |pointer| push_index(pointer, index),
+                        rest,
+                        child,
+                        pointer,
+                        visit,
+                    );
                 }
             }
         }
@@ -218,33 +230,21 @@ fn push(pointer: &mut String, key: &str) {
     pointer.push_str(&escape(key));
 }
 
-fn element<'v>(
-    index: usize,
-    rest: &[Step],
-    child: &'v Value,
-    pointer: &mut String,
-    visit: &mut dyn FnMut(&str, &'v Value),
-) {
-    let length = pointer.len();
-    push_index(pointer, index);
-    walk(rest, child, pointer, visit);
-    pointer.truncate(length);
-}
-
 fn push_index(pointer: &mut String, index: usize) {
     // Writing to a string cannot fail.
     let _ = write!(pointer, "/{index}");
 }
 
+/// Walks on below a child, whose key or index `push` writes.
 fn descend<'v>(
-    key: &str,
+    push: impl FnOnce(&mut String),
     rest: &[Step],
     child: &'v Value,
     pointer: &mut String,
     visit: &mut dyn FnMut(&str, &'v Value),
 ) {
     let length = pointer.len();
-    push(pointer, key);
+    push(pointer);
     walk(rest, child, pointer, visit);
     pointer.truncate(length);
 }

@@ -126,28 +126,11 @@ fn a_recipe_is_begun_from_a_capture_and_is_sound() {
         text.replace("transforms: []", "transforms: [{scale: {replicas: 1}}]"),
     )
     .unwrap();
-    ferry(&[
-        "recipe",
-        "explain",
-        "latest",
-        "-r",
-        out,
-        "--object",
-        "deployment/web",
-    ])
-    .exits(0)
-    .shows("/spec/replicas");
-    ferry(&[
-        "recipe",
-        "explain",
-        "latest",
-        "-r",
-        out,
-        "--object",
-        "deployment/none",
-    ])
-    .exits(5)
-    .says("the capture has no deployment/none");
+    let explain = |object| ferry(&["recipe", "explain", "latest", "-r", out, "--object", object]);
+    explain("deployment/web").exits(0).shows("/spec/replicas");
+    explain("deployment/none")
+        .exits(5)
+        .says("the capture has no deployment/none");
 }
 
 #[test]

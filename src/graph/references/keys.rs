@@ -3,8 +3,9 @@
 
 use serde_json::Value;
 
-use super::{Place, References, Site};
+use super::References;
 use crate::graph::Strength;
+use crate::knowledge::edges::EdgeRow;
 use crate::object::{Object, ObjectId};
 
 /// One key that an object asks of another.
@@ -38,24 +39,14 @@ impl References<'_> {
 
     fn keys_at(
         &self,
-        row: &crate::knowledge::edges::EdgeRow,
+        row: &EdgeRow,
         object: &Object,
         pointer: &str,
         node: &Value,
         found: &mut Vec<KeyUse>,
     ) {
         let mut references = Vec::new();
-        let place = Place {
-            pointer,
-            inside: None,
-        };
-        let site = Site {
-            row,
-            object,
-            place,
-            node,
-        };
-        self.read(site, &mut references);
+        self.at(row, object, pointer, node, &mut references);
         for reference in references {
             for path in &row.keys {
                 path.visit_from(node, pointer, &mut |at, value| {
