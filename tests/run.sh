@@ -21,6 +21,7 @@ tool cargo-nextest 0.9.151 cargo-nextest --no-default-features --features defaul
 tool cargo-deny 0.20.2 cargo-deny
 lap "tools built"
 
+own_target
 if [ $# -eq 0 ]; then
 	cargo fmt --all --check
 	cargo deny --log-level error check bans licenses sources

@@ -41,11 +41,25 @@ tool() {
 	PATH=$folder/bin:$PATH
 }
 
+host() { rustc -vV | sed -n 's/^host: //p'; }
+
+# Cargo takes what another checkout compiled for this one's, as long as the files here are older:
+# a shared target folder is told whose it is, and forgets the other's Ferry (not its dependencies).
+own_target() {
+	need cargo "install Rust from your distribution or with rustup"
+	local owner=$CARGO_TARGET_DIR/checkout profile
+	if [ -d "$CARGO_TARGET_DIR" ] && [ "$(cat "$owner" 2>/dev/null)" != "$FERRY_ROOT" ]; then
+		for profile in dev release; do
+			(cd "$FERRY_ROOT" && cargo clean --quiet --locked --package ferry --target "$(host)" --profile "$profile") >&2
+		done
+	fi
+	mkdir -p "$CARGO_TARGET_DIR"
+	echo "$FERRY_ROOT" >"$owner"
+}
+
 # ferry_build: compiles the optimised binary and prints its path.
 ferry_build() {
-	need cargo "install Rust from your distribution or with rustup"
+	own_target
 	(cd "$FERRY_ROOT" && cargo build --quiet --release --locked --bin ferry) >&2
-	local host
-	host=$(rustc -vV | sed -n 's/^host: //p')
-	echo "$CARGO_TARGET_DIR/$host/release/ferry"
+	echo "$CARGO_TARGET_DIR/$(host)/release/ferry"
 }
