@@ -66,6 +66,7 @@ box_enter() {
 
 # daemon_start BOX NAME COMMAND...: starts it in the box unless it runs there.
 # Its output goes to logs/NAME, its process id (the box's count) to daemon/NAME.
+# The caller's environment stays outside: a KUBECONFIG or a proxy of theirs is not the cluster's.
 daemon_start() {
     local box=$1 name=$2 dir
     dir=$(box_dir "$box")
@@ -73,7 +74,7 @@ daemon_start() {
     box_enter "$box" bash -euc '
         dir=$1 name=$2; shift 2
         if [ -f "$dir/daemon/$name" ] && kill -0 "$(cat "$dir/daemon/$name")" 2>/dev/null; then exit 0; fi
-        setsid "$@" </dev/null >>"$dir/logs/$name" 2>&1 9>&- &
+        setsid env -i PATH="$PATH" HOME="$HOME" "$@" </dev/null >>"$dir/logs/$name" 2>&1 9>&- &
         echo $! >"$dir/daemon/$name"' daemon "$dir" "$name" "$@"
 }
 

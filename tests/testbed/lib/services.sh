@@ -13,7 +13,7 @@ start_minio() {
     s3_credentials
     # In a file, not on the command line: everybody can read a command line.
     printf 'MINIO_ROOT_USER=%s\nMINIO_ROOT_PASSWORD=%s\nMINIO_BROWSER=off\nMINIO_UPDATE=off\n' "$S3_KEY" "$S3_SECRET" >"$STATE/s/minio.env"
-    MINIO_CONFIG_ENV_FILE=$STATE/s/minio.env daemon_start s minio "$(tool minio)" server --quiet \
+    daemon_start s minio env MINIO_CONFIG_ENV_FILE="$STATE/s/minio.env" "$(tool minio)" server --quiet \
         --address "$HOST_IP:$S3_PORT" "$STATE/s/minio"
 }
 
@@ -24,7 +24,7 @@ log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $STATE/s/registry}, delete: {enabled: true}}
 http: {addr: "$HOST_IP:$REGISTRY_PORT"}
 YAML
-    OTEL_TRACES_EXPORTER=none daemon_start s registry "$(tool registry)" serve "$STATE/s/registry.yaml"
+    daemon_start s registry env OTEL_TRACES_EXPORTER=none "$(tool registry)" serve "$STATE/s/registry.yaml"
 }
 
 s3_ready() { curl -sf --max-time 2 "http://$HOST_IP:$S3_PORT/minio/health/ready"; }
