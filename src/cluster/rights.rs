@@ -103,7 +103,11 @@ pub fn to_apply<'a>(
 const MOVER: &[(&str, &str, &[&str])] = &[
     ("", "events", &["list"]),
     ("", "namespaces", &["create", "delete", "get"]),
-    ("", "persistentvolumeclaims", &["create", "delete", "get"]),
+    (
+        "",
+        "persistentvolumeclaims",
+        &["create", "delete", "get", "patch"],
+    ),
     (
         "",
         "persistentvolumes",

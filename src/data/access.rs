@@ -25,6 +25,8 @@ use crate::object::Object;
 const POLL: Duration = Duration::from_millis(250);
 /// How long a claim that binds at once is waited for before its pod is made.
 const BIND: Duration = Duration::from_secs(30);
+/// Looks at a claim that does not bind, until its controller is made to look again.
+const LOOKS: u32 = 4;
 /// What a provisioner leaves on a volume it made.
 const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.
@@ -143,8 +145,13 @@ impl Access<'_> {
             return Ok(claim);
         }
         let started = Instant::now();
+        let mut looks = 0;
         while claim.text("/status/phase") != Some("Bound") && started.elapsed() < BIND {
             sleep(POLL).await;
+            looks += 1;
+            if looks % LOOKS == 0 {
+                self.nudge(looks).await?;
+            }
             let found = self
                 .api
                 .get(&CLAIM, Some(self.namespace), self.name)
@@ -152,6 +159,17 @@ impl Access<'_> {
             claim = found.ok_or_else(|| self.api.unusable("its temporary claim was deleted"))?;
         }
         Ok(claim)
+    }
+
+    /// Makes the volumes' controller look at the claim again. Its two workers, one for volumes and one
+    /// for claims, disturb each other on a claim whose volume is there already; the claim then waits for
+    /// the controller's resync, up to 15 s, unless it changes.
+    async fn nudge(&self, looks: u32) -> Result<(), DataError> {
+        let patch = json!({"metadata": {"annotations": {names::LOOKS: looks.to_string()}}});
+        self.api
+            .merge(&CLAIM, Some(self.namespace), self.name, patch)
+            .await?;
+        Ok(())
     }
 
     /// Removes the claim and, if it was one, the twin; waits until both are gone.

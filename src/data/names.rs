@@ -17,6 +17,8 @@ pub(super) const STAGE: &str = "stage";
 pub(super) const RECLAIM: &str = "ferry.dev/reclaim-policy";
 /// Annotation on a staged PersistentVolume: the repository's snapshot it was proven to hold.
 pub(super) const HOLDS: &str = "ferry.dev/snapshot";
+/// Annotation on one of Ferry's own claims: how often it was looked at before it bound.
+pub(super) const LOOKS: &str = "ferry.dev/looks";
 /// Annotation of a claim or a VolumeSnapshotClass: the class to take snapshots with.
 pub(super) const SNAPSHOT_CLASS: &str = "ferry.dev/snapshot-class";
 
