@@ -40,6 +40,7 @@ pub mod ready;
 pub mod report;
 pub mod repository;
 pub mod restore;
+mod spread;
 pub mod store;
 pub mod surface;
 pub mod sync;

@@ -17,9 +17,10 @@
 //! use ferry::repository::{Repository, SnapshotInfo};
 //! let snapshots = tokio::task::spawn_blocking(move || {
 //!     let repository = Repository::open(store, "the password")?;
-//!     let files = [("capture.yaml".into(), b"kind: Capture\n".to_vec())];
+//!     let file = ("capture.yaml".into(), b"kind: Capture\n".to_vec());
+//!     let files = [Ok::<_, std::convert::Infallible>(file)];
 //!     let info = SnapshotInfo { hostname: "cluster-a".into(), tags: vec!["capture=1".into()] };
-//!     repository.save_files(files, &info)?;
+//!     let Ok(_snapshot) = repository.save_files(files, &info)?;
 //!     repository.snapshots(&["capture=1"])
 //! })
 //! .await??;

@@ -10,6 +10,7 @@ use super::sanitise::sanitise_by;
 use super::{Captured, DropClass, Dropped, Owner};
 use crate::knowledge::sanitize::{KindRows, Sanitize};
 use crate::object::{GroupKind, Object, ObjectId};
+use crate::spread::spread;
 use crate::surface::Surface;
 
 /// What travels and what stays, both sorted by id.
@@ -24,15 +25,7 @@ pub struct Sorted {
 /// Sorts objects that were listed together.
 pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
     let scene = Scene::new(&listed);
-    let mut by_kind: BTreeMap<(&str, &str), KindRows<'_>> = BTreeMap::new();
-    let verdicts: Vec<Result<Object, Box<Dropped>>> = listed
-        .iter()
-        .map(|object| {
-            let rows = by_kind.entry((object.group(), object.kind()));
-            let rows = rows.or_insert_with(|| table.of_kind(&object.group_kind()));
-            judge(object, rows, &scene)
-        })
-        .collect();
+    let verdicts = spread(&listed, |share| judge_share(share, table, &scene));
     let mut sorted = Sorted {
         captured: Vec::new(),
         dropped: Vec::new(),
@@ -67,7 +60,20 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
 }
 
 /// One object as it travels, or why it stays.
-fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Result<Object, Box<Dropped>> {
+type Verdict = Result<Object, Box<Dropped>>;
+
+/// The verdicts on some of the objects of a scene.
+fn judge_share(share: &[Object], table: &Sanitize, scene: &Scene<'_>) -> Vec<Verdict> {
+    let mut by_kind: BTreeMap<(&str, &str), KindRows<'_>> = BTreeMap::new();
+    let objects = share.iter().map(|object| {
+        let rows = by_kind.entry((object.group(), object.kind()));
+        let rows = rows.or_insert_with(|| table.of_kind(&object.group_kind()));
+        judge(object, rows, scene)
+    });
+    objects.collect()
+}
+
+fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Verdict {
     let stays = |rule: &str, reason: &str, class, produced_by| {
         Err(Box::new(Dropped {
             id: object.id(),

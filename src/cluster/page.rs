@@ -129,7 +129,11 @@ impl<'de> Visitor<'de> for Items<'_> {
         let mut objects = Vec::new();
         while let Some(item) = items.next_element()? {
             let item = Value::Object(self.0.complete(item));
-            objects.push(Object::new(item).map_err(S::Error::custom)?);
+            let object = Object::new(item).map_err(S::Error::custom)?;
+            // Everything after asks for its name; here its values are still in the processor's cache,
+            // and the next page is on its way meanwhile.
+            object.id();
+            objects.push(object);
         }
         Ok(objects)
     }

@@ -18,14 +18,20 @@ pub type FileEntry = (String, Vec<u8>);
 /// Deeper trees are an attack: a tree that contains itself cannot exist, but a long chain can.
 const DEPTH_LIMIT: usize = 4096;
 
+/// A file whose content is in the repository.
+struct Stored {
+    size: u64,
+    content: Vec<Id>,
+}
+
 #[derive(Default)]
 struct Directory {
-    files: BTreeMap<Vec<u8>, Vec<u8>>,
+    files: BTreeMap<Vec<u8>, Stored>,
     directories: BTreeMap<Vec<u8>, Directory>,
 }
 
 impl Directory {
-    fn insert(&mut self, path: &str, content: Vec<u8>) -> Result<()> {
+    fn insert(&mut self, path: &str, file: Stored) -> Result<()> {
         let bad = |what: &str| Error::damaged(path, what);
         let mut parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         if parts.iter().any(|part| !safe_name(part.as_bytes())) {
@@ -45,7 +51,7 @@ impl Directory {
         if directory.directories.contains_key(name.as_bytes()) {
             return Err(bad("it is a directory too"));
         }
-        match directory.files.insert(name.as_bytes().to_vec(), content) {
+        match directory.files.insert(name.as_bytes().to_vec(), file) {
             None => Ok(()),
             Some(_) => Err(bad("it is there twice")),
         }
@@ -70,18 +76,24 @@ impl Saver {
         }
     }
 
+    fn store(&mut self, text: &[u8]) -> Result<Stored> {
+        let mut content = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (blob, after) = rest.split_at(self.chunker.cut(rest));
+            content.push(self.data.store(blob)?.0);
+            rest = after;
+        }
+        let size = text.len() as u64;
+        Ok(Stored { size, content })
+    }
+
     fn save(&mut self, directory: Directory) -> Result<Id> {
         let Directory { files, directories } = directory;
         let mut nodes = BTreeMap::new();
-        for (name, content) in files {
+        for (name, Stored { size, content }) in files {
             let mut node = self.node(name.clone(), NodeKind::File, 0o600);
-            node.size = content.len() as u64;
-            let mut rest = content.as_slice();
-            while !rest.is_empty() {
-                let (blob, after) = rest.split_at(self.chunker.cut(rest));
-                node.content.push(self.data.store(blob)?.0);
-                rest = after;
-            }
+            (node.size, node.content) = (size, content);
             nodes.insert(name, node);
         }
         for (name, directory) in directories {
@@ -98,23 +110,17 @@ impl Saver {
 }
 
 impl Repository {
-    /// Stores `files` as one snapshot. Equal files are stored once, across all snapshots.
+    /// Stores `files` as one snapshot. Equal files are stored once, across all snapshots. One file's content
+    /// is held at a time; the first that cannot be made ends it, and there is no snapshot.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for a path that is empty, climbs, or is given twice; whatever the store refuses.
-    pub fn save_files(
+    /// [`Error::Damaged`] for a path that is empty, climbs, or is given twice; whatever the store refuses. Inside:
+    /// why a file cannot be made.
+    pub fn save_files<E>(
         &self,
-        files: impl IntoIterator<Item = FileEntry>,
+        files: impl IntoIterator<Item = std::result::Result<FileEntry, E>>,
         info: &SnapshotInfo,
-    ) -> Result<Snapshot> {
-        let mut root = Directory::default();
-        for (path, content) in files {
-            root.insert(&path, content)?;
-        }
-        let paths = root.files.keys().chain(root.directories.keys());
-        let paths: Vec<String> = paths
-            .map(|name| format!("/{}", String::from_utf8_lossy(name)))
-            .collect();
+    ) -> Result<std::result::Result<Snapshot, E>> {
         let writing = self.writing();
         self.locked(|lock| {
             self.refresh_index(&writing)?;
@@ -124,17 +130,26 @@ impl Repository {
                 ..WriteOptions::default()
             };
             let writer = Writer::new(self, options);
-            let saved = self.save_root(&writer, root);
+            let saved = self.save_root(&writer, files);
             // An upload's failure is the cause of whatever the saver met after it.
             writer.take_error()?;
-            let tree = saved?;
+            let (tree, paths) = match saved? {
+                Ok(root) => root,
+                Err(unmade) => return Ok(Err(unmade)),
+            };
             writer.finish()?;
             lock.check()?;
-            self.commit(Snapshot::new(tree, paths, info, None))
+            let snapshot = self.commit(Snapshot::new(tree, paths, info, None))?;
+            Ok(Ok(snapshot))
         })
     }
 
-    fn save_root(&self, writer: &Writer, root: Directory) -> Result<Id> {
+    /// The tree of all files, and the paths at its top.
+    fn save_root<E>(
+        &self,
+        writer: &Writer,
+        files: impl IntoIterator<Item = std::result::Result<FileEntry, E>>,
+    ) -> Result<std::result::Result<(Id, Vec<String>), E>> {
         let now = jiff::Timestamp::now();
         let mut saver = Saver {
             data: writer.packer(BlobKind::Data)?,
@@ -145,10 +160,21 @@ impl Repository {
                 nanoseconds: 0,
             },
         };
+        let mut root = Directory::default();
+        for file in files {
+            match file {
+                Ok((path, text)) => root.insert(&path, saver.store(&text)?)?,
+                Err(unmade) => return Ok(Err(unmade)),
+            }
+        }
+        let paths = root.files.keys().chain(root.directories.keys());
+        let paths = paths
+            .map(|name| format!("/{}", String::from_utf8_lossy(name)))
+            .collect();
         let tree = saver.save(root)?;
         saver.data.flush()?;
         saver.trees.flush()?;
-        Ok(tree)
+        Ok(Ok((tree, paths)))
     }
 
     /// The regular files of a snapshot in the order of their paths, read as the iterator is driven.

@@ -51,7 +51,7 @@ impl Store {
         };
         let snapshot = self
             .with(move |repository| repository.save_files(files, &info))
-            .await?;
+            .await??;
         let snapshot = snapshot.id.ok_or_else(|| {
             StoreError::damaged(&self.location, "the new snapshot", "it was given no name")
         })?;

@@ -22,6 +22,7 @@ use crate::capture::{Capture, Captured, Dropped, Owner, Volume};
 use crate::finding::Finding;
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::repository::FileEntry;
+use crate::spread::spread;
 use crate::surface::{ApiResource, ClusterIdentity, Surface};
 use crate::yaml;
 
@@ -59,8 +60,11 @@ struct Served {
     resources: Vec<ApiResource>,
 }
 
-/// The capture as files.
-pub(super) fn write(capture: &Capture) -> Result<Vec<FileEntry>, StoreError> {
+/// The capture as files. Those of the objects that travel are written when they are asked for: all at
+/// once they would be the capture a second time.
+pub(super) fn write(
+    capture: &Capture,
+) -> Result<impl Iterator<Item = Result<FileEntry, StoreError>> + Send + use<>, StoreError> {
     let Capture {
         id,
         created,
@@ -107,18 +111,31 @@ pub(super) fn write(capture: &Capture) -> Result<Vec<FileEntry>, StoreError> {
             class,
         )?);
     }
-    for Captured {
-        object,
-        raw,
-        owners: _,
-    } in objects
-    {
-        let id = object.id();
-        let home = id.namespace.as_deref().unwrap_or("_cluster");
-        files.push(file(&format!("objects/{home}/{}", place(&id)), object)?);
-        files.push(file(&format!("raw/{home}/{}", place(&id)), raw)?);
-    }
-    Ok(files)
+    let pairs = objects
+        .iter()
+        .map(|one| (one.object.clone(), one.raw.clone()));
+    let mut pairs = pairs.collect::<Vec<_>>().into_iter();
+    let some = move || {
+        let some: Vec<(Object, Object)> = pairs.by_ref().take(AT_ONCE).collect();
+        (!some.is_empty())
+            .then(|| spread(&some, |share| share.iter().flat_map(two_files).collect()))
+    };
+    let travelling = std::iter::from_fn(some).flatten();
+    Ok(files.into_iter().map(Ok).chain(travelling))
+}
+
+/// Objects that are made files of at once: enough for several processors, too few to count in memory.
+const AT_ONCE: usize = 2000;
+
+/// An object as it travels and as it was.
+fn two_files((object, raw): &(Object, Object)) -> [Result<FileEntry, StoreError>; 2] {
+    let id = object.id();
+    let home = id.namespace.as_deref().unwrap_or("_cluster");
+    let place = place(&id);
+    [
+        text(format!("objects/{home}/{place}"), object.value()),
+        text(format!("raw/{home}/{place}"), raw.value()),
+    ]
 }
 
 fn owned(objects: &[Captured]) -> Vec<Owned> {
@@ -133,12 +150,15 @@ fn owned(objects: &[Captured]) -> Vec<Owned> {
 }
 
 fn file(name: &str, content: &impl Serialize) -> Result<FileEntry, StoreError> {
-    let emit = || yaml::emit(&serde_json::to_value(content).unwrap_or(Value::Null));
-    let text = emit().map_err(|source| StoreError::Emit {
-        name: name.into(),
-        source,
-    })?;
-    Ok((name.into(), text.into_bytes()))
+    let value = serde_json::to_value(content).unwrap_or(Value::Null);
+    text(name.into(), &value)
+}
+
+fn text(name: String, value: &Value) -> Result<FileEntry, StoreError> {
+    match yaml::emit(value) {
+        Ok(text) => Ok((name, text.into_bytes())),
+        Err(source) => Err(StoreError::Emit { name, source }),
+    }
 }
 
 fn place(id: &ObjectId) -> String {

@@ -1,5 +1,6 @@
 //! The real `restic` is the judge of our format: it checks, lists, restores and continues what we wrote, and back.
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -196,8 +197,9 @@ fn a_repository_begun_by_restic_is_continued_by_us() {
     assert_eq!(all.last(), Some(&result.snapshot));
     let ids = all.iter().map(|snapshot| snapshot.id.unwrap().to_string());
     run(restic(&repo).arg("diff").args(ids));
-    let files = [("objects/a.yaml".to_owned(), b"kind: A\n".to_vec())];
-    let saved = repository.save_files(files, &info("capture=1")).unwrap();
+    let file = ("objects/a.yaml".to_owned(), b"kind: A\n".to_vec());
+    let files = [Ok::<_, Infallible>(file)];
+    let Ok(saved) = repository.save_files(files, &info("capture=1")).unwrap();
     let mut dump = restic(&repo);
     dump.args(["dump", &saved.id.unwrap().to_string(), "/objects/a.yaml"]);
     assert_eq!(run(&mut dump), "kind: A\n");

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
@@ -28,6 +29,13 @@ fn files() -> Vec<FileEntry> {
     ]
 }
 
+fn save(repository: &Repository, files: Vec<FileEntry>, info: &SnapshotInfo) -> Result<Snapshot> {
+    let files = files.into_iter().map(Ok::<_, Infallible>);
+    repository
+        .save_files(files, info)
+        .map(|Ok(snapshot)| snapshot)
+}
+
 #[test]
 fn files_come_back_sorted_and_equal_after_a_reopen_with_each_kind_of_key() {
     let runtime = runtime();
@@ -38,7 +46,7 @@ fn files_come_back_sorted_and_equal_after_a_reopen_with_each_kind_of_key() {
         hostname: "a".into(),
         tags: vec!["capture=1".into(), "x".into()],
     };
-    let saved = repository.save_files(files(), &info).unwrap();
+    let saved = save(&repository, files(), &info).unwrap();
     let master = repository.master_key();
     let mut expected = files();
     expected.sort();
@@ -87,15 +95,24 @@ fn wrong_input_is_told_apart() {
     let other = Repository::open_with_master_key(store, MasterKey::generate());
     assert!(matches!(other, Err(Error::Tampered { .. })));
     for path in ["", "/", "a/../b", "a//b"] {
-        let result = repository.save_files([(path.into(), Vec::new())], &SnapshotInfo::default());
+        let files = vec![(path.into(), Vec::new())];
+        let result = save(&repository, files, &SnapshotInfo::default());
         assert!(matches!(result, Err(Error::Damaged { .. })), "{path}");
     }
-    let twice = [("a/b".into(), Vec::new()), ("a".into(), Vec::new())];
-    assert!(
-        repository
-            .save_files(twice, &SnapshotInfo::default())
-            .is_err()
-    );
+    let twice = vec![("a/b".into(), Vec::new()), ("a".into(), Vec::new())];
+    assert!(save(&repository, twice, &SnapshotInfo::default()).is_err());
+}
+
+#[test]
+fn a_file_that_cannot_be_made_leaves_no_snapshot_and_no_lock() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let repository = Repository::init(Arc::new(InMemory::new()), "s").unwrap();
+    let files = [Ok(("a".into(), b"a".to_vec())), Err("no b")];
+    let saved = repository.save_files(files, &SnapshotInfo::default());
+    assert_eq!(saved.unwrap().unwrap_err(), "no b");
+    assert!(repository.snapshots::<&str>(&[]).unwrap().is_empty());
+    assert!(repository.list_sealed("repo/locks").unwrap().is_empty());
 }
 
 #[test]
@@ -113,16 +130,12 @@ fn an_exclusive_lock_keeps_us_out_and_says_whose_it_is() {
     ));
     shared.release().unwrap();
     let exclusive = repository.lock_exclusively().unwrap();
-    let refused = repository
-        .save_files(files(), &SnapshotInfo::default())
-        .unwrap_err();
+    let refused = save(&repository, files(), &SnapshotInfo::default()).unwrap_err();
     assert!(
         matches!(refused, Error::Locked { exclusive: true, pid, .. } if pid == std::process::id())
     );
     exclusive.release().unwrap();
-    repository
-        .save_files(files(), &SnapshotInfo::default())
-        .unwrap();
+    save(&repository, files(), &SnapshotInfo::default()).unwrap();
 }
 
 #[test]
