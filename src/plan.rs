@@ -16,6 +16,7 @@ use crate::object::{Object, ObjectId};
 use crate::surface::ClusterIdentity;
 use crate::transform::Change;
 
+mod body;
 mod build;
 mod classify;
 pub mod file;
@@ -29,6 +30,7 @@ mod volumes;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use build::{PlanInput, build};
 pub(crate) use classify::{content, digest, same};
 
@@ -141,7 +143,7 @@ pub enum Action {
     /// Server-side apply of `body` on B.
     Apply {
         /// Exactly what is sent, held fields included.
-        body: Object,
+        body: Body,
         /// Create, update, same …
         class: Class,
         /// What B must look like.
@@ -158,7 +160,7 @@ pub enum Action {
         /// What to set back.
         holds: Vec<Hold>,
         /// The object as it shall be after release (the manager then owns no held field).
-        body: Object,
+        body: Body,
     },
     /// Snapshot a claim on A, so that all data shows one time.
     Snapshot(VolumeMove),

@@ -16,8 +16,10 @@ mod velero;
 pub use error::ArchiveError;
 pub(super) use error::list;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use serde_json::Value;
 

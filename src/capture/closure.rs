@@ -159,9 +159,10 @@ pub(super) fn classes(
     }
     let definitions: Vec<&Object> = surface.of_kind(CRD.0, CRD.1).collect();
     let references = References::new(knowledge, definitions);
+    let is_class = |kind: &GroupKind| CLASSES.contains(&(&*kind.group, &*kind.kind));
     let mut used: BTreeMap<ObjectId, (SmolStr, ObjectId)> = BTreeMap::new();
     for captured in objects {
-        for Reference { target, rule, .. } in references.find(&captured.object) {
+        for Reference { target, rule, .. } in references.find_to(&captured.object, is_class) {
             if classes.contains(&target) {
                 used.entry(target)
                     .or_insert_with(|| (rule, captured.object.id()));

@@ -1,6 +1,8 @@
 //! Everything in some namespaces, by discovery: no list of kinds can know what a cluster serves.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use futures::stream::{self, StreamExt};
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::CheckInput;
 use crate::finding::{Finding, Verdict};
 use crate::object::Object;
@@ -47,13 +49,14 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn managed_by(object: &Object) -> Vec<&'static str> {
-    let (labels, annotations) = (object.labels(), object.annotations());
-    let has = |mark: &str| match mark.strip_suffix('*') {
-        Some(prefix) => labels
-            .keys()
-            .chain(annotations.keys())
-            .any(|key| key.starts_with(prefix)),
-        None => labels.contains_key(mark) || annotations.contains_key(mark),
+    let maps = ["/metadata/labels", "/metadata/annotations"];
+    let maps = maps.map(|at| object.pointer(at).and_then(Value::as_object));
+    let has = |mark: &str| {
+        let mut maps = maps.into_iter().flatten();
+        match mark.strip_suffix('*') {
+            Some(prefix) => maps.any(|map| map.keys().any(|key| key.starts_with(prefix))),
+            None => maps.any(|map| map.contains_key(mark)),
+        }
     };
     let mut tools: Vec<_> = TOOLS
         .iter()

@@ -143,7 +143,7 @@ fn plan_of(before: Object, body: Object, class: Class, holds: Vec<Hold>) -> Plan
                 expect: Expect::Absent,
                 holds,
                 owners: Vec::new(),
-                body: body.clone(),
+                body: body.clone().into(),
             },
         }],
         findings: Vec::new(),

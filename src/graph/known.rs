@@ -1,6 +1,8 @@
 //! What is known of an object that something refers to: where it is, and who makes it (E-P).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashMapExt};
 
 use smol_str::SmolStr;
 

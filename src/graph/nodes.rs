@@ -3,8 +3,7 @@
 //! A graph of 100,000 objects has about a million edges. Sorting and comparing them by number is an
 //! order of magnitude cheaper than by name.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use smol_str::SmolStr;
 
 use super::known::Known;

@@ -13,8 +13,10 @@
 //!
 //! A pattern finds places that exist, as RFC 6901 pointers in document order. It never makes one.
 
+mod set;
 mod vocabulary;
 
+pub use set::PathSet;
 pub use vocabulary::{Keys, Vocabulary, Wanted};
 
 use std::fmt::{self, Write};
@@ -93,22 +95,21 @@ impl PathPattern {
         visit: &mut dyn FnMut(&str, &'v Value),
     ) {
         let mut pointer = base.to_owned();
-        if self
-            .steps
-            .iter()
-            .filter(|step| **step == Step::AnyDepth)
-            .count()
-            < 2
-        {
+        if !self.is_ambiguous() {
             return walk(&self.steps, value, &mut pointer, visit);
         }
-        // Two `**` can reach one place in two ways.
         let mut seen = std::collections::BTreeSet::new();
         walk(&self.steps, value, &mut pointer, &mut |pointer, value| {
             if seen.insert(pointer.to_owned()) {
                 visit(pointer, value);
             }
         });
+    }
+
+    /// Whether it can reach one place in two ways: by two `**`.
+    fn is_ambiguous(&self) -> bool {
+        let any = |step: &&Step| **step == Step::AnyDepth;
+        self.steps.iter().filter(any).count() > 1
     }
 
     /// The pointer, when the pattern can only mean one place.

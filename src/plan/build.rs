@@ -10,14 +10,16 @@
 //! edge for its end, well or not (W-4). Needs never close a circle: whatever the data itself waits
 //! for is neither held nor made to wait for data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::classify::{Verdict, classify};
 use super::items::{Items, Number, Tie};
 use super::order::{Draft, Drafts, Role};
 use super::volumes::Moves;
 use super::{
-    Action, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, digest, hold, stamp, sync,
+    Action, Body, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, digest, hold, stamp, sync,
 };
 use crate::capture::{Capture, Consistency, Owner};
 use crate::finding::Finding;
@@ -56,7 +58,9 @@ pub fn build(input: &PlanInput) -> Plan {
     let builder = Builder::new(input);
     let mut findings = input.findings.to_vec();
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
+    let (before, drift) = (builder.before(), builder.drift());
     let plan = Plan {
+        steps: builder.steps(),
         capture: input.capture.id.clone(),
         capture_digest: digest(input.capture),
         source: input.capture.surface.cluster.clone(),
@@ -64,9 +68,8 @@ pub fn build(input: &PlanInput) -> Plan {
         namespaces: input.transformed.namespaces.clone().into_iter().collect(),
         recipes: input.recipes.to_vec(),
         late_binding: late_binding(input.surface),
-        before: builder.before(),
-        drift: builder.drift(),
-        steps: builder.steps(),
+        before,
+        drift,
         findings,
         changes: input.transformed.changes.clone(),
         graph: input.graph.clone(),
@@ -85,6 +88,9 @@ fn late_binding(surface: &Surface) -> BTreeSet<String> {
         .map(|class| class.name().to_owned())
         .collect()
 }
+
+/// What is held, by the held object.
+type Holds = BTreeMap<Number, Hold>;
 
 struct Builder<'a> {
     input: &'a PlanInput<'a>,
@@ -136,22 +142,15 @@ impl<'a> Builder<'a> {
         captured.map(|captured| captured.object.clone()).collect()
     }
 
-    fn steps(&self) -> Vec<super::Step> {
+    fn steps(self) -> Vec<super::Step> {
         let moved = |tie: &&Tie| self.moves.contains_key(&tie.to);
         let mounts_moved: BTreeSet<Number> =
             self.ties.iter().filter(moved).map(|tie| tie.from).collect();
-        let mut holds: Vec<Option<Hold>> = vec![None; self.items.len()];
+        let hold = |(number, verdict)| Some((number, self.hold(number, verdict, &mounts_moved)?));
+        let holds: Holds = self.verdicts().filter_map(hold).collect();
+        let mut drafts = Drafts::with_capacity(self.items.len());
         for (number, verdict) in self.verdicts() {
-            holds[number as usize] = self.hold(number, verdict, &mounts_moved);
-        }
-        let mut drafts = Drafts::default();
-        for (number, verdict) in self.verdicts() {
-            self.draft_object(
-                &mut drafts,
-                number,
-                verdict,
-                holds[number as usize].as_ref(),
-            );
+            self.draft_object(&mut drafts, number, verdict, holds.get(&number));
         }
         for (claim, volume) in &self.moves {
             self.draft_move(&mut drafts, *claim, volume);
@@ -200,13 +199,13 @@ impl<'a> Builder<'a> {
         held: Option<&Hold>,
     ) {
         let phase = self.items.phase(number).unwrap_or(Phase::Workload);
-        let mut body = verdict.body.clone();
+        let mut body = Body::from(verdict.body.clone());
         if verdict.class == Class::Create {
-            stamp::annotate(&mut body, SOURCE_ANNOTATION, &self.source(number));
+            body.annotate(SOURCE_ANNOTATION, &self.source(number));
             if self.moves.contains_key(&number) {
-                stamp::annotate(&mut body, stamp::DATA_ANNOTATION, stamp::DATA_PENDING);
+                body.annotate(stamp::DATA_ANNOTATION, stamp::DATA_PENDING);
                 if self.input.purpose != Purpose::Move {
-                    stamp::annotate(&mut body, stamp::SYNC_ANNOTATION, "");
+                    body.annotate(stamp::SYNC_ANNOTATION, "");
                 }
             }
         }
@@ -298,8 +297,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Turns edges into needs.
-    fn connect(&self, drafts: &mut Drafts, holds: &[Option<Hold>]) {
-        let is_held = |number: Number| holds[number as usize].is_some();
+    fn connect(&self, drafts: &mut Drafts, holds: &Holds) {
+        let is_held = |number: Number| holds.contains_key(&number);
         for Tie { from, to, strength } in self.ties.iter().copied() {
             let held = is_held(to);
             let (create, run) = match strength {

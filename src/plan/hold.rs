@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Hold, stamp};
+use super::{Body, Hold, stamp};
 use crate::knowledge::holds::HoldRow;
 use crate::object::{Object, ObjectId};
 
@@ -34,28 +34,24 @@ pub(super) fn is_held(row: &HoldRow, live: &Object) -> bool {
 }
 
 /// The object as it is sent while held.
-pub(super) fn held(body: &Object, hold: &Hold) -> Object {
-    let mut object = body.clone();
-    json_patch::merge(object.value_mut(), &nested(&hold.path, hold.held.clone()));
+pub(super) fn held(body: &Body, hold: &Hold) -> Body {
+    let mut body = body.clone();
+    body.merge(nested(&hold.path, hold.held.clone()));
     if hold.scale
         && let Some(replicas) = &hold.release
     {
-        stamp::annotate(
-            &mut object,
-            stamp::REPLICAS_ANNOTATION,
-            &replicas.to_string(),
-        );
+        body.annotate(stamp::REPLICAS_ANNOTATION, &replicas.to_string());
     }
-    object
+    body
 }
 
 /// The object as it is sent on release: a replica count belongs to the scale manager by then.
-pub(super) fn released(body: &Object, hold: &Hold) -> Object {
-    let mut object = body.clone();
+pub(super) fn released(body: &Body, hold: &Hold) -> Body {
+    let mut body = body.clone();
     if hold.scale {
-        json_patch::merge(object.value_mut(), &nested(&hold.path, Value::Null));
+        body.merge(nested(&hold.path, Value::Null));
     }
-    object
+    body
 }
 
 /// `{"spec": {"replicas": value}}` for `/spec/replicas`.
@@ -72,10 +68,10 @@ mod tests {
     use super::*;
     use crate::knowledge::Knowledge;
 
-    fn object(kind: &str, group: &str, spec: Value) -> Object {
-        Object::new(json!({"apiVersion": format!("{group}/v1"), "kind": kind,
-            "metadata": {"name": "x", "namespace": "n"}, "spec": spec}))
-        .unwrap()
+    fn object(kind: &str, group: &str, spec: Value) -> Body {
+        let object = Object::new(json!({"apiVersion": format!("{group}/v1"), "kind": kind,
+            "metadata": {"name": "x", "namespace": "n"}, "spec": spec}));
+        object.unwrap().into()
     }
 
     fn hold_of(object: &Object) -> Option<Hold> {

@@ -4,7 +4,9 @@
 //! a later one, the needed step joins the earlier phase (references win over phases, W-1). After
 //! that needs only point to the same phase or before, and phases can be barriers without a deadlock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::items::Number;
 use super::{Action, Gate, Need, Step};
@@ -46,28 +48,44 @@ impl Draft {
     }
 }
 
-/// All drafts. A hash map, as it is asked for single keys; it is walked in order of the keys only.
-#[derive(Default)]
-pub(super) struct Drafts(HashMap<Key, Draft>);
+/// All drafts, and where each stands in the list.
+pub(super) struct Drafts {
+    list: Vec<(Key, Draft)>,
+    places: HashMap<Key, usize>,
+}
 
 impl Drafts {
+    /// Room for so many, and more.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(count),
+            places: HashMap::with_capacity(count),
+        }
+    }
+
+    /// Adds a draft; there is none of that key yet.
     pub(super) fn insert(&mut self, key: Key, draft: Draft) {
-        self.0.insert(key, draft);
+        self.places.insert(key, self.list.len());
+        self.list.push((key, draft));
     }
 
     /// Adds a need to a draft, if there is one of that key.
     pub(super) fn need(&mut self, of: &Key, key: Key, gate: Gate) {
-        if let Some(draft) = self.0.get_mut(of) {
-            draft.need(key, gate);
+        if let Some(place) = self.places.get(of) {
+            self.list[*place].1.need(key, gate);
         }
     }
 
     /// Numbers the drafts; `ids` are the objects' names by number. Needs on drafts that do not exist are
     /// dropped.
     pub(super) fn steps(self, ids: &[ObjectId]) -> Vec<Step> {
-        let mut drafts: Vec<(Key, Draft)> = self.0.into_iter().collect();
-        drafts.sort_by_key(|(key, _)| *key);
-        let mut links = Links::new(&drafts);
+        let Self {
+            list: mut drafts,
+            places,
+        } = self;
+        drop(places);
+        drafts.sort_unstable_by_key(|(key, _)| *key);
+        let mut links = Links::new(&mut drafts);
         links.pull_forward();
         let waves = links.waves();
         let mut order: Vec<usize> = (0..drafts.len()).collect();
@@ -80,8 +98,8 @@ impl Drafts {
         let mut drafts: Vec<_> = drafts.into_iter().map(Some).collect();
         let step = |at: usize| {
             let ((object, _), draft) = drafts[at].take()?;
-            let need = |(step, gate): &(usize, Gate)| Need {
-                step: numbers[*step],
+            let need = |(step, gate): &(u32, Gate)| Need {
+                step: numbers[*step as usize],
                 gate: *gate,
             };
             let mut needs: Vec<Need> = links.needs[at].iter().map(need).collect();
@@ -104,15 +122,17 @@ struct Links {
     phases: Vec<Phase>,
     /// Whether it writes an object.
     objects: Vec<bool>,
-    needs: Vec<Vec<(usize, Gate)>>,
+    needs: Vec<Vec<(u32, Gate)>>,
 }
 
 impl Links {
-    fn new(drafts: &[(Key, Draft)]) -> Self {
-        let places: HashMap<&Key, usize> = drafts.iter().map(|(key, _)| key).zip(0..).collect();
-        let needs = (0..).zip(drafts).map(|(own, (_, draft))| {
-            let place = |(key, gate): &(Key, Gate)| Some((*places.get(key)?, *gate));
-            let mut needs: Vec<_> = draft.needs.iter().filter_map(place).collect();
+    /// Takes the needs out of the drafts, which are sorted by their keys.
+    fn new(drafts: &mut [(Key, Draft)]) -> Self {
+        let places: HashMap<Key, u32> = drafts.iter().map(|(key, _)| *key).zip(0..).collect();
+        let needs = (0..).zip(drafts.iter_mut()).map(|(own, (_, draft))| {
+            let place = |(key, gate): (Key, Gate)| Some((*places.get(&key)?, gate));
+            let needs = std::mem::take(&mut draft.needs).into_iter();
+            let mut needs: Vec<_> = needs.filter_map(place).collect();
             needs.retain(|(place, _)| *place != own);
             // The strongest of several on one step comes first and stays.
             needs.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
@@ -135,24 +155,25 @@ impl Links {
         while let Some(at) = work.pop() {
             let phase = self.phases[at];
             for (need, gate) in &self.needs[at] {
-                if *gate > Gate::Settled && self.phases[*need] > phase {
-                    self.phases[*need] = phase;
-                    work.push(*need);
+                let need = *need as usize;
+                if *gate > Gate::Settled && self.phases[need] > phase {
+                    self.phases[need] = phase;
+                    work.push(need);
                 }
             }
         }
         for (needs, phase) in self.needs.iter_mut().zip(&self.phases) {
-            needs.retain(|(need, _)| self.phases[*need] <= *phase);
+            needs.retain(|(need, _)| self.phases[*need as usize] <= *phase);
         }
     }
 
     /// Longest path, phase after phase; objects of a phase come after all objects of the one before.
     fn waves(&self) -> Vec<u32> {
         let mut waiting: Vec<usize> = self.needs.iter().map(Vec::len).collect();
-        let mut wanted_by: Vec<Vec<usize>> = vec![Vec::new(); waiting.len()];
-        for (at, needs) in self.needs.iter().enumerate() {
+        let mut wanted_by: Vec<Vec<u32>> = vec![Vec::new(); waiting.len()];
+        for (at, needs) in (0..).zip(&self.needs) {
             for (need, _) in needs {
-                wanted_by[*need].push(at);
+                wanted_by[*need as usize].push(at);
             }
         }
         let mut ready: BTreeSet<(Phase, usize)> = (0..waiting.len())
@@ -167,16 +188,18 @@ impl Links {
                 base = (phase, top);
             }
             let floor = if self.objects[at] { base.1 } else { 0 };
-            let after = self.needs[at].iter().map(|(need, _)| waves[*need] + 1);
+            let after = self.needs[at]
+                .iter()
+                .map(|(need, _)| waves[*need as usize] + 1);
             let wave = after.max().unwrap_or(0).max(floor);
             if self.objects[at] {
                 top = top.max(wave + 1);
             }
             waves[at] = wave;
-            for next in &wanted_by[at] {
-                waiting[*next] -= 1;
-                if waiting[*next] == 0 {
-                    ready.insert((self.phases[*next], *next));
+            for next in wanted_by[at].iter().map(|next| *next as usize) {
+                waiting[next] -= 1;
+                if waiting[next] == 0 {
+                    ready.insert((self.phases[next], next));
                 }
             }
         }

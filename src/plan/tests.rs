@@ -171,7 +171,7 @@ impl Fixture {
             let (Action::Apply { body, .. } | Action::Release { body, .. }) = step.action else {
                 continue;
             };
-            let mut live = body;
+            let mut live = Object::clone(&body);
             let extra = json!({"metadata": {"uid": "u", "resourceVersion": "1"}});
             json_patch::merge(live.value_mut(), &extra);
             self.target.live.insert(live.id(), live);

@@ -1,6 +1,8 @@
 //! Which claims' data travels, and how.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use serde_json::{Map, Value};
 

@@ -20,12 +20,15 @@ impl Resources {
         let coming = plan
             .steps
             .iter()
+            .filter(|step| {
+                let (group, kind) = ("apiextensions.k8s.io", "CustomResourceDefinition");
+                step.object.is(group, kind)
+            })
             .filter_map(|step| match &step.action {
                 Action::Apply { body, .. } => Some(body),
                 _ => None,
             })
-            .filter(|body| body.is("apiextensions.k8s.io", "CustomResourceDefinition"))
-            .flat_map(of_definition)
+            .flat_map(|body| of_definition(body))
             .collect();
         Self { served, coming }
     }

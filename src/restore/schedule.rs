@@ -171,7 +171,7 @@ mod tests {
             phase,
             object: ObjectId::cluster("", "X", "x"),
             action: Action::Apply {
-                body: Object::new(body).unwrap(),
+                body: Object::new(body).unwrap().into(),
                 class: Class::Create,
                 expect: Expect::Absent,
                 holds: Vec::new(),

@@ -4,7 +4,6 @@
 
 use super::grammar::{self, Shape};
 use crate::knowledge::targets::Rewrites;
-use crate::object::ObjectId;
 
 /// A kind of class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,11 +80,11 @@ impl Class {
         }
     }
 
-    /// The class an object is the definition of.
-    pub(super) fn of(id: &ObjectId) -> Option<Self> {
+    /// The class whose definitions are of this kind.
+    pub(super) fn of(group: &str, kind: &str) -> Option<Self> {
         let all = Self::ALL.into_iter();
         all.into_iter().find(|class| {
-            let (group, kind) = match class {
+            let defined = match class {
                 Self::Storage => ("storage.k8s.io", "StorageClass"),
                 Self::VolumeSnapshot => ("snapshot.storage.k8s.io", "VolumeSnapshotClass"),
                 Self::VolumeAttributes => ("storage.k8s.io", "VolumeAttributesClass"),
@@ -95,7 +94,7 @@ impl Class {
                 Self::Runtime => ("node.k8s.io", "RuntimeClass"),
                 Self::SecretStore => ("external-secrets.io", "ClusterSecretStore"),
             };
-            id.is(group, kind)
+            defined == (group, kind)
         })
     }
 

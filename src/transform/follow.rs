@@ -38,7 +38,7 @@ pub(super) fn references(
     }
     for (index, done) in done.iter_mut().enumerate() {
         let object = &work.before[index];
-        let found = references.find(object);
+        let found = references.find_to(object, |kind| maps.concern(kind));
         let edits: Vec<Edit> = found
             .iter()
             .filter(|reference| reference.confidence >= SURE)
@@ -71,7 +71,7 @@ fn edits(object: &Object, reference: &Reference, maps: &mut Maps) -> Vec<Edit> {
     if let Some(spot) = &reference.name {
         if reference.target.is("", "Namespace") {
             edits.extend(namespace(spot, maps));
-        } else if let Some(class) = Class::of(&reference.target)
+        } else if let Some(class) = Class::of(&reference.target.group, &reference.target.kind)
             && let Some(name) = spot.read(object.value())
             && let Some((new, part)) = maps.class(class).find(&name)
         {

@@ -3,9 +3,10 @@
 //! After all transforms, every text that still holds a name of A that is called something else on B is
 //! listed: a text a rule of `targets.yaml` should have covered, or a word that happens to be equal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -30,6 +31,7 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
     let mut found = Vec::new();
     let addresses = addresses(work);
     let shared = shared_prefix(addresses.keys());
+    let suspicious = Suspicious::new(maps);
     let mut hard_coded = Vec::new();
     for index in 0..work.objects.len() {
         let object = &work.objects[index];
@@ -48,6 +50,9 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
                 let known = numbers.filter_map(|place| addresses.get(&text[place]));
                 hard_coded.extend(known.map(|service| (id.clone(), path.to_owned(), service)));
             });
+        }
+        if !suspicious.holds(object) {
+            continue;
         }
         let mut look = |path: &str, text: &str, masked: bool| {
             for (rule, at) in suspects(path, text, maps) {
@@ -71,6 +76,47 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
         let remedy = "write the Service's name; addresses are new on B";
         let finding = Finding::new(Verdict::Warn, "T-11", message);
         work.find(finding.on(id).at(path).remedy(remedy));
+    }
+}
+
+/// All names a text could be suspected for, looked for at once: nearly every text holds none.
+struct Suspicious(Option<AhoCorasick>);
+
+impl Suspicious {
+    fn new(maps: &Maps) -> Self {
+        let registries = maps.images.moved().map(|prefix| prefix.registry.as_str());
+        let hosts = maps.hosts.moved().map(|host| host.name.as_str());
+        let names = maps.namespaces.moved().chain(maps.moved_classes());
+        let renamed = maps.renames.moved().map(|id| id.name.as_str());
+        let all: BTreeSet<&str> = registries
+            .chain(hosts)
+            .chain(names)
+            .chain(renamed)
+            .collect();
+        let all = all.into_iter().filter(|name| !name.is_empty());
+        let search = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(all);
+        // Too many for one search: then every object is looked at.
+        Self(search.ok())
+    }
+
+    /// Whether one of the names may be in an object. What a Secret holds is encoded.
+    fn holds(&self, object: &Object) -> bool {
+        let Self(Some(search)) = self else {
+            return true;
+        };
+        search.patterns_len() > 0
+            && (object.is("", "Secret") || any_text(object.value(), &|text| search.is_match(text)))
+    }
+}
+
+fn any_text(value: &Value, wanted: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => wanted(text),
+        Value::Array(items) => items.iter().any(|item| any_text(item, wanted)),
+        Value::Object(map) => map.values().any(|child| any_text(child, wanted)),
+        _ => false,
     }
 }
 

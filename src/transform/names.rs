@@ -15,6 +15,7 @@ use super::image::{ImageRef, Prefix};
 use super::recipe::{Mapping, Recipe, Transform};
 use super::rename::Renames;
 use super::work::Part;
+use crate::object::GroupKind;
 
 /// Names that are matched whole: classes, namespaces, digests.
 #[derive(Default)]
@@ -260,6 +261,15 @@ impl Maps {
             && self.namespaces.is_empty()
             && self.renames.is_empty()
             && self.classes.values().all(Names::is_empty)
+    }
+
+    /// Whether a reference to an object of this kind can change by these maps.
+    pub(super) fn concern(&self, kind: &GroupKind) -> bool {
+        let class = || self.classes.get(&Class::of(&kind.group, &kind.kind)?);
+        self.asking
+            || !self.namespaces.is_empty()
+            || !self.renames.is_empty()
+            || class().is_some_and(|names| !names.is_empty())
     }
 }
 

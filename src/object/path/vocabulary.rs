@@ -3,8 +3,7 @@
 //! A pattern with `**` walks all of a value. Tables have dozens of them, and most name a key that most
 //! objects do not have: one walk that gathers the keys spares all others.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt};
 use serde_json::Value;
 
 use super::{PathPattern, Step};
