@@ -22,13 +22,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use mimalloc::MiMalloc;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
-
-/// As in the program.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Objects in one file: about what an application's folder holds.
 const PER_FILE: usize = 12;
