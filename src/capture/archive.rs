@@ -20,7 +20,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
-
 use serde_json::Value;
 
 use super::assemble::{Assembled, assemble};

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
-
 use futures::stream::{self, StreamExt};
 
 use crate::cluster::rights::Right;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt};
-
 use smol_str::SmolStr;
 
 use super::roots::crd_kind;

@@ -33,7 +33,7 @@ use super::roots::{Root, Roots, containers_of_pod};
 use crate::knowledge::Knowledge;
 use crate::knowledge::edges::{Base, EdgeRow, Expand, Form, TargetFrom, text_at};
 use crate::knowledge::roots::RootKind;
-use crate::object::path::{PathPattern, PathSet};
+use crate::object::path::PathPattern;
 use crate::object::{GroupKind, Object, ObjectId, ObjectName};
 
 /// One reference from an object to another.
@@ -75,11 +75,18 @@ pub struct References<'k> {
 /// How objects of one kind are read.
 #[derive(Debug)]
 struct Reading<'k> {
-    rows: Vec<&'k EdgeRow>,
-    /// Where each row's references stand, from the object's top.
-    paths: PathSet,
+    rows: Vec<Compiled<'k>>,
     /// No row of the table is about this kind alone: a custom resource nobody described.
     unknown: bool,
+}
+
+/// A row with its path from the object's top.
+#[derive(Debug)]
+struct Compiled<'k> {
+    row: &'k EdgeRow,
+    path: PathPattern,
+    /// The kind all its references are to; `None` where they themselves say it.
+    only: Option<GroupKind>,
 }
 
 /// Where in the object a node stands: a pointer, and one more inside a string that holds JSON.
@@ -96,27 +103,6 @@ struct Site<'s> {
     object: &'s Object,
     place: Place<'s>,
     node: &'s Value,
-}
-
-impl<'k> Reading<'k> {
-    /// Every place some rows are about, in the rows' order.
-    fn places<'o>(
-        &self,
-        object: &'o Object,
-        wanted: impl Fn(&EdgeRow) -> bool,
-    ) -> Vec<(&'k EdgeRow, String, &'o Value)> {
-        let mut places = Vec::new();
-        self.paths
-            .visit(object.value(), &mut |number, pointer, node| {
-                if wanted(self.rows[number]) {
-                    places.push((number, pointer.to_owned(), node));
-                }
-            });
-        places.sort_by_key(|(number, ..)| *number);
-        let rows = places.into_iter();
-        rows.map(|(number, pointer, node)| (self.rows[number], pointer, node))
-            .collect()
-    }
 }
 
 impl<'k> References<'k> {
@@ -149,15 +135,11 @@ impl<'k> References<'k> {
         let kind = object.group_kind();
         let mut found = Vec::new();
         let reading = self.compiled(&kind);
-        let may_be_wanted = |row: &EdgeRow| match &row.target_from {
-            None => {
-                let fixed = row.target.as_ref().and_then(|pattern| pattern.exact());
-                fixed.is_none_or(|kind| wanted(&kind))
-            }
-            Some(_) => true,
-        };
-        for (row, pointer, node) in reading.places(object, may_be_wanted) {
-            self.at(row, object, &pointer, node, &mut found);
+        let may_be = |one: &&Compiled<'_>| one.only.as_ref().is_none_or(&wanted);
+        for compiled in reading.rows.iter().filter(may_be) {
+            compiled.path.visit(object.value(), &mut |pointer, node| {
+                self.at(compiled.row, object, pointer, node, &mut found);
+            });
         }
         if reading.unknown {
             guess::guess(object, &self.scopes, &mut found);
@@ -190,15 +172,18 @@ impl<'k> References<'k> {
         }
         let roots = self.roots.of(kind);
         let rows = self.knowledge.edges.for_kind(kind).into_iter();
-        let (rows, paths): (Vec<_>, Vec<_>) = rows
-            .flat_map(|row| {
-                let bases = bases(row.base, &roots).into_iter();
-                bases.map(move |base| (row, row.path.under(&base)))
+        let compiled = |row: &'k EdgeRow| {
+            let only = row.target.as_ref().filter(|_| row.target_from.is_none());
+            let only = only.and_then(|pattern| pattern.exact());
+            let bases = bases(row.base, &roots).into_iter();
+            bases.map(move |base| Compiled {
+                path: row.path.under(&base),
+                only: only.clone(),
+                row,
             })
-            .unzip();
+        };
         let reading = Arc::new(Reading {
-            rows,
-            paths: PathSet::new(&paths),
+            rows: rows.flat_map(compiled).collect(),
             unknown: !self.described(kind),
         });
         if let Ok(mut known) = self.compiled.write() {

@@ -13,10 +13,8 @@
 //!
 //! A pattern finds places that exist, as RFC 6901 pointers in document order. It never makes one.
 
-mod set;
 mod vocabulary;
 
-pub use set::PathSet;
 pub use vocabulary::{Keys, Vocabulary, Wanted};
 
 use std::fmt::{self, Write};
@@ -95,21 +93,17 @@ impl PathPattern {
         visit: &mut dyn FnMut(&str, &'v Value),
     ) {
         let mut pointer = base.to_owned();
-        if !self.is_ambiguous() {
+        let any = |step: &&Step| **step == Step::AnyDepth;
+        if self.steps.iter().filter(any).count() < 2 {
             return walk(&self.steps, value, &mut pointer, visit);
         }
+        // Two `**` can reach one place in two ways.
         let mut seen = std::collections::BTreeSet::new();
         walk(&self.steps, value, &mut pointer, &mut |pointer, value| {
             if seen.insert(pointer.to_owned()) {
                 visit(pointer, value);
             }
         });
-    }
-
-    /// Whether it can reach one place in two ways: by two `**`.
-    fn is_ambiguous(&self) -> bool {
-        let any = |step: &&Step| **step == Step::AnyDepth;
-        self.steps.iter().filter(any).count() > 1
     }
 
     /// The pointer, when the pattern can only mean one place.
@@ -172,28 +166,10 @@ fn walk<'v>(
                 descend(|pointer| push(pointer, key), rest, child, pointer, visit);
             }
         }
-        (Step::Elements, Value::Array(items)) => {
-            for (index, child) in items.iter().enumerate() {
-                descend(
-                    |pointer| push_index(pointer, index),
-                    rest,
-                    child,
-                    pointer,
-                    visit,
-                );
-            }
-        }
-        (Step::Where(key, wanted), Value::Array(items)) => {
-            for (index, child) in items.iter().enumerate() {
-                if child.get(key).is_some_and(|found| reads_as(found, wanted)) {
-                    descend(
-                        |pointer| push_index(pointer, index),
-                        rest,
-                        child,
-                        pointer,
-                        visit,
-                    );
-                }
+        (Step::Elements | Step::Where(..), Value::Array(items)) => {
+            for (index, child) in items.iter().enumerate().filter(|(_, it)| step.means(it)) {
+                let push = |pointer: &mut String| push_index(pointer, index);
+                descend(push, rest, child, pointer, visit);
             }
         }
         (Step::AnyDepth, _) => any_depth(rest, value, DEPTH, pointer, visit),
@@ -280,6 +256,18 @@ fn any_depth<'v>(
             }
         }
         _ => {}
+    }
+}
+
+impl Step {
+    /// Whether an element of a list is one the step is about.
+    fn means(&self, element: &Value) -> bool {
+        match self {
+            Self::Where(key, wanted) => element
+                .get(key)
+                .is_some_and(|found| reads_as(found, wanted)),
+            _ => true,
+        }
     }
 }
 

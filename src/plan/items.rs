@@ -4,12 +4,13 @@
 //! by name the comparison of four texts, many times over. Who has the greater name has the greater
 //! number, so whatever is walked by number is walked in order of the names.
 
+use foldhash::{HashMap, HashMapExt};
+
 use super::PlanInput;
 use crate::capture::Captured;
 use crate::graph::{Graph, Phase, Strength};
 use crate::object::{Object, ObjectId};
 use crate::target::NamespaceState;
-use foldhash::{HashMap, HashMapExt};
 
 /// An object by its number.
 pub(super) type Number = u32;

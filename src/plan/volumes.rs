@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
-
 use serde_json::{Map, Value};
 
 use super::items::Items;

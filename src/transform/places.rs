@@ -1,21 +1,17 @@
 //! The engine of the typed transforms: rows of `targets.yaml` say where names stand, a map says what
 //! they become.
 
-use std::collections::BTreeSet;
-use std::rc::Rc;
-
-use foldhash::{HashMap, HashMapExt};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::follow::Done;
-use super::form::{self, inside, rekey};
+use super::form::{inside, rekey, rewrite};
 use super::names::Images;
 use super::work::{Part, Work};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites, Target};
-use crate::object::path::PathSet;
-use crate::object::{GroupKind, Object, pointer};
+use crate::object::{Object, pointer};
 
 /// What follows the class's name in a quota's key.
 const CLASS_KEY: &str = ".storageclass.storage.k8s.io/";
@@ -26,44 +22,6 @@ pub(super) type Finder<'a> = dyn FnMut(&str, Form) -> Option<(String, Part)> + '
 /// As [`Finder`], for a name that means something else in every object.
 pub(super) type ObjectFinder<'a> = dyn FnMut(&Object, &str) -> Option<(String, Part)> + 'a;
 
-/// Both: a function from a name, its form and the object it stands in.
-type PlaceFinder<'a> = dyn FnMut(&Object, &str, Form) -> Option<(String, Part)> + 'a;
-
-/// The rows of one transform, joined for each kind of object they are about.
-struct Table<'k> {
-    rows: Vec<&'k Target>,
-    /// By what an object was and is.
-    joined: HashMap<(GroupKind, GroupKind), Rc<Joined<'k>>>,
-}
-
-/// Rows that are about the same objects.
-struct Joined<'k> {
-    rows: Vec<&'k Target>,
-    paths: PathSet,
-}
-
-impl<'k> Table<'k> {
-    fn new(knowledge: &'k Knowledge, rewrites: Rewrites) -> Self {
-        let rows = knowledge.targets.iter();
-        Self {
-            rows: rows.filter(|row| row.rewrites == rewrites).collect(),
-            joined: HashMap::new(),
-        }
-    }
-
-    /// The rows about what an object was, or is by now.
-    fn about(&mut self, was: &Object, is: &Object) -> Rc<Joined<'k>> {
-        let join = || {
-            let fits = |row: &&&Target| row.applies(was) || row.applies(is);
-            let rows: Vec<&Target> = self.rows.iter().filter(fits).copied().collect();
-            let paths = PathSet::new(rows.iter().map(|row| &row.path));
-            Rc::new(Joined { rows, paths })
-        };
-        let kinds = (was.group_kind(), is.group_kind());
-        Rc::clone(self.joined.entry(kinds).or_insert_with(join))
-    }
-}
-
 /// Rewrites every place the rows of one transform describe, except those written already.
 pub(super) fn rewrite_all(
     work: &mut Work<'_>,
@@ -72,8 +30,30 @@ pub(super) fn rewrite_all(
     written: &Done,
     find: &mut Finder<'_>,
 ) {
-    let find = &mut |_: &Object, name: &str, form| find(name, form);
-    rewrite_places(work, knowledge, rewrites, written, find);
+    let rows = knowledge.targets.iter();
+    let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
+    let before = work.before;
+    let mut by_kind: BTreeMap<(&str, &str), Vec<&Target>> = BTreeMap::new();
+    for (index, object) in before.iter().enumerate() {
+        let now = &work.objects[index];
+        let other;
+        let fitting: &[&Target] = if now.is(object.group(), object.kind()) {
+            let fitting = by_kind.entry((object.group(), object.kind()));
+            fitting.or_insert_with(|| applying(&rows, object, object))
+        } else {
+            other = applying(&rows, object, now);
+            &other
+        };
+        if fitting.is_empty() {
+            continue;
+        }
+        let keys = work.keys(index, &knowledge.targets.vocabulary);
+        // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
+        let mut done = written.get(index).cloned().unwrap_or_default();
+        for row in fitting.iter().filter(|row| row.wanted.within(keys)) {
+            rewrite_row(work, index, row, find, &mut done);
+        }
+    }
 }
 
 /// As [`rewrite_all`], for a map that depends on the object a text stands in.
@@ -83,30 +63,21 @@ pub(super) fn rewrite_each(
     rewrites: Rewrites,
     find: &mut ObjectFinder<'_>,
 ) {
-    let find = &mut |object: &Object, text: &str, _| find(object, text);
-    rewrite_places(work, knowledge, rewrites, &Done::new(), find);
-}
-
-fn rewrite_places(
-    work: &mut Work<'_>,
-    knowledge: &Knowledge,
-    rewrites: Rewrites,
-    written: &Done,
-    find: &mut PlaceFinder<'_>,
-) {
-    let mut table = Table::new(knowledge, rewrites);
-    let before = work.before;
-    for (index, object) in before.iter().enumerate() {
-        let joined = table.about(object, &work.objects[index]);
-        if joined.rows.is_empty() {
-            continue;
-        }
+    let rows = knowledge.targets.iter();
+    let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
+    for index in 0..work.objects.len() {
+        let before = &work.before[index];
         let keys = work.keys(index, &knowledge.targets.vocabulary);
-        if joined.rows.iter().any(|row| row.wanted.within(keys)) {
-            let done = written.get(index).cloned().unwrap_or_default();
-            rewrite(work, index, &joined, done, &mut |name, form| {
-                find(object, name, form)
-            });
+        let within = rows.iter().filter(|row| row.wanted.within(keys));
+        let mut done = BTreeSet::new();
+        for row in within.filter(|row| row.applies(before)) {
+            rewrite_row(
+                work,
+                index,
+                row,
+                &mut |text, _| find(before, text),
+                &mut done,
+            );
         }
     }
 }
@@ -161,67 +132,61 @@ fn has_global(object: &Object, path: &str) -> bool {
     })
 }
 
-/// Rewrites one object. A place is rewritten once, by the first row that changes it: `{a: b, b: c}`
-/// must not chain.
-fn rewrite(
-    work: &mut Work<'_>,
-    index: usize,
-    joined: &Joined<'_>,
-    mut done: BTreeSet<String>,
-    find: &mut Finder<'_>,
-) {
-    let mut places = Vec::new();
-    let object = work.objects[index].value();
-    joined.paths.visit(object, &mut |number, path, value| {
-        places.push((number, path.to_owned(), value));
-    });
-    places.sort_by_key(|(number, ..)| *number);
-    let mut edits = Vec::new();
-    for (number, path, value) in places {
-        if done.contains(&path) {
-            continue;
-        }
-        let row = joined.rows[number];
-        if let Some((edit, part)) = edit(row.form, &path, value, find) {
-            let place = match &edit {
-                Edit::Inside(key, _) => pointer::join(&path, key),
-                Edit::Text(_) | Edit::Key(_) => path,
-            };
-            done.insert(place.clone());
-            edits.push((row, place, edit, part));
-        }
-    }
-    let mut keys = Vec::new();
-    for (row, place, edit, part) in edits {
-        match edit {
-            Edit::Text(text) | Edit::Inside(_, text) => {
-                work.set(index, &place, Value::String(text), &row.id, part);
-            }
-            Edit::Key(key) => keys.push((row, place, key, part)),
-        }
-    }
-    rename_keys(work, index, keys);
+/// The rows about what an object was, or is by now.
+fn applying<'r>(rows: &[&'r Target], was: &Object, is: &Object) -> Vec<&'r Target> {
+    let fits = |row: &&&Target| row.applies(was) || row.applies(is);
+    rows.iter().filter(fits).copied().collect()
 }
 
-/// What becomes of one place, and the part that says so.
-fn edit(form: Form, path: &str, value: &Value, find: &mut Finder<'_>) -> Option<(Edit, Part)> {
-    let mut hit = None;
-    let mut rename = |name: &str| {
-        let (new, part) = find(name, form)?;
-        hit = Some(part);
-        Some(new)
-    };
-    let after = match (form, value) {
-        (Form::KeyPrefix, _) => pointer::split(path)
-            .and_then(|(_, key)| rekey(&key, CLASS_KEY, &mut rename))
-            .map(Edit::Key),
-        (form, Value::String(text)) => form::rewrite(form, text, &mut rename).map(Edit::Text),
-        (form, Value::Object(map)) => {
-            inside(form, map, &mut rename).map(|(key, text)| Edit::Inside(key, text))
+fn rewrite_row(
+    work: &mut Work<'_>,
+    index: usize,
+    row: &Target,
+    find: &mut Finder<'_>,
+    done: &mut BTreeSet<String>,
+) {
+    let mut edits = Vec::new();
+    row.path
+        .visit(work.objects[index].value(), &mut |path, value| {
+            if done.contains(path) {
+                return;
+            }
+            let mut hit = None;
+            let mut rename = |name: &str| {
+                let (new, part) = find(name, row.form)?;
+                hit = Some(part);
+                Some(new)
+            };
+            let after = match (row.form, value) {
+                (Form::KeyPrefix, _) => pointer::split(path)
+                    .and_then(|(_, key)| rekey(&key, CLASS_KEY, &mut rename))
+                    .map(Edit::Key),
+                (form, Value::String(text)) => rewrite(form, text, &mut rename).map(Edit::Text),
+                (form, Value::Object(map)) => {
+                    inside(form, map, &mut rename).map(|(key, text)| Edit::Inside(key, text))
+                }
+                _ => None,
+            };
+            if let Some((after, part)) = after.zip(hit) {
+                edits.push((path.to_owned(), after, part));
+            }
+        });
+    let mut keys = Vec::new();
+    for (path, edit, part) in edits {
+        match edit {
+            Edit::Text(text) => {
+                work.set(index, &path, Value::String(text), &row.id, part);
+                done.insert(path);
+            }
+            Edit::Inside(key, text) => {
+                let at = pointer::join(&path, key);
+                work.set(index, &at, Value::String(text), &row.id, part);
+                done.insert(at);
+            }
+            Edit::Key(key) => keys.push((path, key, part)),
         }
-        _ => None,
-    };
-    after.zip(hit)
+    }
+    rename_keys(work, index, &row.id, keys, done);
 }
 
 enum Edit {
@@ -233,20 +198,27 @@ enum Edit {
 
 /// Moves values to other keys of the same map: all are taken out before any is put back, so that two
 /// keys may swap.
-fn rename_keys(work: &mut Work<'_>, index: usize, keys: Vec<(&Target, String, String, Part)>) {
+fn rename_keys(
+    work: &mut Work<'_>,
+    index: usize,
+    rule: &str,
+    keys: Vec<(String, String, Part)>,
+    done: &mut BTreeSet<String>,
+) {
     let mut moved = Vec::new();
-    for (row, path, key, part) in keys {
+    for (path, key, part) in keys {
         let parent = pointer::split(&path).map_or("", |(parent, _)| parent);
         let new = pointer::join(parent, &key);
         work.used(part);
         if new != path
             && let Some(value) = work.objects[index].pointer(&path).cloned()
         {
-            work.remove(index, &path, &row.id, part);
-            moved.push((row, new, value, part));
+            work.remove(index, &path, rule, part);
+            moved.push((new.clone(), value, part));
         }
+        done.insert(new);
     }
-    for (row, path, value, part) in moved {
-        work.set(index, &path, value, &row.id, part);
+    for (path, value, part) in moved {
+        work.set(index, &path, value, rule, part);
     }
 }

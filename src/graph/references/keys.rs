@@ -28,8 +28,11 @@ impl References<'_> {
     pub fn keys(&self, object: &Object) -> Vec<KeyUse> {
         let mut found = Vec::new();
         let reading = self.compiled(&object.group_kind());
-        for (row, pointer, node) in reading.places(object, |row| !row.keys.is_empty()) {
-            self.keys_at(row, object, &pointer, node, &mut found);
+        let asking = reading.rows.iter().filter(|one| !one.row.keys.is_empty());
+        for compiled in asking {
+            compiled.path.visit(object.value(), &mut |pointer, node| {
+                self.keys_at(compiled.row, object, pointer, node, &mut found);
+            });
         }
         found
     }
