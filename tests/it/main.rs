@@ -22,6 +22,7 @@ mod data_command;
 mod faulty;
 mod golden;
 mod helm;
+mod killed;
 mod listing;
 mod maintain;
 mod migrate;
