@@ -2,14 +2,14 @@
 //! stay out while somebody holds an exclusive one.
 //!
 //! A lock is an object that says who holds it. It is refreshed every five minutes (a new object, then the old one goes) and
-//! is stale after thirty, or at once if its process was on this host and is no more. We write ours first and look at the
+//! is stale after thirty, or at once if its process was on this host and is no more, or its number is another's. We write ours first and look at the
 //! others then: of two that start together, at least one sees the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
@@ -22,6 +22,22 @@ const REFRESH: Duration = Duration::from_secs(5 * 60);
 const STALE_MINUTES: u64 = 30;
 /// We stop trusting our own lock well before others may remove it.
 const LOST: Duration = Duration::from_secs((STALE_MINUTES - 5) * 60);
+
+/// By how much a process has to be younger than a lock to be another than the one that wrote it: a clock that is set
+/// right makes a lock look older than it is, by seconds.
+const REUSE: SignedDuration = SignedDuration::from_secs(60);
+/// Of the kernel's figures about processes; the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// For how long a process has run. The numbers of dead processes are given away again, within minutes on a busy machine.
+fn age_of(pid: rustix::process::Pid) -> Option<SignedDuration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
+    // The name, in brackets, may hold anything; the start is the twentieth figure after it.
+    let started: f64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    SignedDuration::try_from_secs_f64(uptime - started / TICKS_PER_SECOND).ok()
+}
 
 /// restic's lock object.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +85,7 @@ impl LockFile {
         self.hostname == host
             && pid.is_some_and(|pid| {
                 rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+                    || age_of(pid).is_some_and(|process| process + REUSE < age)
             })
     }
 
@@ -166,13 +183,8 @@ impl Repository {
     /// a blob that is pruned meanwhile is an error, not a wrong result.
     fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
         match self.lock() {
-            Err(Error::Store {
-                source:
-                    error @ (object_store::Error::PermissionDenied { .. }
-                    | object_store::Error::Unauthenticated { .. }),
-                ..
-            }) => {
-                tracing::warn!(%error, "reading without a lock: the store cannot be written");
+            Err(Error::Store { source, .. }) if source.is_refusal() => {
+                tracing::warn!(error = %source, "reading without a lock: the store cannot be written");
                 Ok(None)
             }
             locked => locked.map(Some),
@@ -353,5 +365,37 @@ impl Drop for RepositoryLock {
                 .await
                 .ok();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_another_process_has_by_now_holds_no_lock() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let held_since = |seconds| LockFile {
+            time: (Timestamp::now() - SignedDuration::from_secs(seconds)).to_string(),
+            exclusive: true,
+            hostname: "here".into(),
+            username: "me".into(),
+            pid: child.id(),
+            uid: 0,
+            gid: 0,
+        };
+        let (now, earlier) = (held_since(0), held_since(600));
+        assert!(!now.is_stale("here"));
+        assert!(
+            earlier.is_stale("here"),
+            "the process is younger than the lock"
+        );
+        assert!(!earlier.is_stale("there"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(now.is_stale("here"));
     }
 }
