@@ -35,6 +35,7 @@
 //! a number from the store before the seal around it is checked.
 
 mod adopt;
+mod answer;
 mod backend;
 #[cfg(target_os = "linux")]
 mod backup;
@@ -87,6 +88,7 @@ use index::{Index, IndexFile, IndexPack};
 use key::KeyFile;
 use read::Window;
 
+pub use answer::Answer;
 #[cfg(target_os = "linux")]
 pub use backup::{BackupOptions, BackupResult, INCOMPLETE, Problem, ProblemKind, Totals};
 pub use cat::ObjectKind;

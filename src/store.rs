@@ -12,6 +12,7 @@
 //! and says inside what its name is, so that one cannot be passed off as another. Opening a store and
 //! reading from it writes nothing.
 
+mod advice;
 mod captures;
 mod carry;
 mod check;
@@ -21,17 +22,22 @@ mod forget;
 mod location;
 pub mod retention;
 mod runs;
+mod s3;
 
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 
+pub(crate) use advice::advice;
 pub use captures::CaptureSummary;
 pub use error::StoreError;
 pub use forget::{Group, Kept, Retention};
 pub use location::Location;
+pub use s3::MoverAccess;
+pub(crate) use s3::{AUTHORITIES, is_loopback};
 
 use crate::repository::Repository;
+use location::Place;
 
 /// What opens a store. Never shown.
 #[derive(Clone)]
@@ -60,6 +66,7 @@ impl std::fmt::Debug for Password {
 pub struct Store {
     location: Location,
     objects: Arc<dyn ObjectStore>,
+    for_movers: MoverAccess,
     repository: Repository,
 }
 
@@ -71,13 +78,17 @@ impl Store {
     /// [`StoreError::Exists`] when there is one already, and all that can go wrong with a place.
     pub async fn init(url: &str, password: &Password) -> Result<Self, StoreError> {
         let location = Location::parse(url)?;
-        let objects = location.make()?;
+        let Place {
+            objects,
+            for_movers,
+        } = location.make()?;
         let (handle, secret) = (objects.clone(), password.clone());
         let made = blocking(move || Repository::init(handle, secret.expose())).await;
         let repository = made.map_err(|error| StoreError::from_first_contact(&location, error))?;
         Ok(Self {
             location,
             objects,
+            for_movers,
             repository,
         })
     }
@@ -89,7 +100,10 @@ impl Store {
     /// [`StoreError::Denied`].
     pub async fn open(url: &str, password: &Password) -> Result<Self, StoreError> {
         let location = Location::parse(url)?;
-        let objects = location.open()?;
+        let Place {
+            objects,
+            for_movers,
+        } = location.open()?;
         let (handle, secret) = (objects.clone(), password.clone());
         let opened = blocking(move || Repository::open(handle, secret.expose())).await;
         let repository =
@@ -97,6 +111,7 @@ impl Store {
         Ok(Self {
             location,
             objects,
+            for_movers,
             repository,
         })
     }
@@ -109,6 +124,11 @@ impl Store {
     /// The object store, with the store's root as its root.
     pub fn objects(&self) -> Arc<dyn ObjectStore> {
         self.objects.clone()
+    }
+
+    /// With what movers reach it by themselves.
+    pub fn for_movers(&self) -> &MoverAccess {
+        &self.for_movers
     }
 
     /// The restic repository in it.

@@ -210,9 +210,7 @@ impl Context {
             objects: store.objects(),
             repository: store.repository().clone(),
             url: store.location().to_string(),
-            options: std::env::vars()
-                .filter(|(name, _)| name.starts_with("AWS_"))
-                .collect(),
+            access: store.for_movers().clone(),
         };
         ClusterMovers::new(
             source,

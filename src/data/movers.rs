@@ -1,6 +1,5 @@
 //! The real movers: pods on both clusters.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use crate::mover::{Done, Job, Outcome, StoreAccess, Task, VOLUME};
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
 use crate::repository;
+use crate::store::MoverAccess;
 
 /// Movers at work at one time, unless told otherwise.
 const PARALLEL: usize = 4;
@@ -194,11 +194,8 @@ impl ClusterMovers {
                 url: self.store.url.clone(),
             }
         };
-        let variables = if relayed {
-            &BTreeMap::new()
-        } else {
-            &self.store.options
-        };
+        let none = MoverAccess::default();
+        let access = if relayed { &none } else { &self.store.access };
         let job = Job {
             id: work.job.clone(),
             task: work.task.clone(),
@@ -220,7 +217,7 @@ impl ClusterMovers {
             writes: work.direction == Direction::Load,
             node: work.node.clone(),
             placement: work.placement,
-            variables,
+            access,
         };
         let follower = Follower {
             api: work.api,

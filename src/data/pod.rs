@@ -1,16 +1,18 @@
 //! The mover's pod and its Secret, as values.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::names::{CLAIM, RUN};
 use crate::capture::VolumeMode;
 use crate::mover::{JOB, VOLUME};
+use crate::store::{AUTHORITIES, MoverAccess};
 
 /// A mover that is at it for a week has lost its run: the kubelet ends it then, whoever is left to see.
 /// A week is 60 TB at 100 MB/s, or 6 TB over a relay.
 const DEADLINE: u64 = 7 * 24 * 60 * 60;
+
+/// The authorities it trusts, in the folder of its job: the Secret is mounted there whole.
+const CA_FILE: &str = "store-ca.pem";
 
 /// Reading every file of any owner, and nothing else.
 const READING: [&str; 1] = ["DAC_READ_SEARCH"];
@@ -43,8 +45,8 @@ pub(super) struct MoverPod<'a> {
     pub(super) node: Option<Value>,
     /// Partial pod spec of the workload (W-5).
     pub(super) placement: &'a Value,
-    /// Environment variables with which it reaches the store; some are credentials.
-    pub(super) variables: &'a BTreeMap<String, String>,
+    /// With what it reaches the store.
+    pub(super) access: &'a MoverAccess,
 }
 
 impl MoverPod<'_> {
@@ -124,11 +126,11 @@ impl MoverPod<'_> {
     pub(super) fn secret(&self, job: &str) -> Value {
         let mut data = Map::new();
         data.insert(job_file().into(), job.into());
-        data.extend(
-            self.variables
-                .iter()
-                .map(|(name, value)| (name.clone(), value.as_str().into())),
-        );
+        let variables = self.access.variables.iter();
+        data.extend(variables.map(|(name, value)| (name.clone(), value.as_str().into())));
+        if let Some(authorities) = &self.access.authorities {
+            data.insert(CA_FILE.into(), authorities.as_str().into());
+        }
         json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
@@ -141,10 +143,14 @@ impl MoverPod<'_> {
 
     fn environment(&self) -> Vec<Value> {
         let log = json!({"name": "FERRY_LOG", "value": "ferry=warn"});
-        let stored = self.variables.keys().map(|name| {
+        let stored = self.access.variables.keys().map(|name| {
             json!({"name": name, "valueFrom": {"secretKeyRef": {"name": self.secret, "key": name}}})
         });
-        std::iter::once(log).chain(stored).collect()
+        let trusted =
+            self.access.authorities.iter().map(
+                |_| json!({"name": AUTHORITIES, "value": format!("{}/{CA_FILE}", job_folder())}),
+            );
+        std::iter::once(log).chain(stored).chain(trusted).collect()
     }
 
     /// Where it may run. Of the workload's affinity only the part about nodes: the pods the rest
@@ -185,6 +191,8 @@ fn job_file() -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn pod(mode: VolumeMode, writes: bool, placement: &Value) -> Value {
@@ -201,9 +209,16 @@ mod tests {
             writes,
             node,
             placement,
-            variables: &BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), "hush".into())]),
+            access: &access(),
         }
         .body()
+    }
+
+    fn access() -> MoverAccess {
+        MoverAccess {
+            variables: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), "hush".into())]),
+            authorities: Some("certificates".into()),
+        }
     }
 
     #[test]
@@ -223,6 +238,9 @@ mod tests {
             !body.to_string().contains("hush"),
             "a pod shows no credentials"
         );
+        let trusted = json!({"name": "AWS_CA_BUNDLE", "value": "/job/store-ca.pem"});
+        let variables = container["env"].as_array().unwrap();
+        assert!(variables.contains(&trusted), "{variables:?}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What a run tells its movers: the store, the image, the names.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 
 use crate::repository::Repository;
+use crate::store::{MoverAccess, is_loopback};
 
 /// The store, as movers and the CLI reach it.
 #[derive(Clone)]
@@ -16,8 +16,8 @@ pub struct MoverStore {
     pub repository: Repository,
     /// Its URL, as in `s3://bucket/prefix`.
     pub url: String,
-    /// Endpoint, region and credentials for `url`, under the names of their environment variables.
-    pub options: BTreeMap<String, String>,
+    /// With what pods reach `url`: endpoint, region, credentials, proxies, authorities.
+    pub access: MoverAccess,
 }
 
 impl MoverStore {
@@ -29,14 +29,8 @@ impl MoverStore {
         }
         let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
             .iter()
-            .find_map(|name| self.options.get(*name));
-        let host = endpoint.and_then(|endpoint| url::Url::parse(endpoint).ok());
-        !host.is_some_and(|url| match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        })
+            .find_map(|name| self.access.variables.get(*name));
+        !endpoint.is_some_and(|endpoint| is_loopback(endpoint))
     }
 }
 

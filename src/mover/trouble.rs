@@ -3,6 +3,7 @@
 use crate::causes::in_one_line;
 use crate::exit::Exit;
 use crate::repository::Error;
+use crate::store::advice;
 
 /// A job that failed.
 #[derive(Debug)]
@@ -38,6 +39,12 @@ impl From<Error> for Trouble {
             | Error::TargetTooSmall { .. } => Exit::Input,
             _ => Exit::Incomplete,
         };
-        Self::caused(exit, &error)
+        let trouble = Self::caused(exit, &error);
+        match (&error, advice(&error)) {
+            (Error::Store { .. }, Some(next)) => {
+                Self::new(exit, format!("{}; {next}", trouble.reason))
+            }
+            _ => trouble,
+        }
     }
 }

@@ -35,8 +35,12 @@ async fn attempt(job: Job, progress: Arc<Progress>) -> Result<Done, Trouble> {
 async fn open(access: &StoreAccess) -> Result<Arc<dyn ObjectStore>, Trouble> {
     match access {
         StoreAccess::Direct { url } => {
-            let store = Location::parse(url).and_then(|location| location.open());
-            store.map_err(|error| Trouble::caused(Exit::Input, &error))
+            let place = Location::parse(url).and_then(|location| location.open());
+            place.map(|place| place.objects).map_err(|error| {
+                let next = error.help().map(|help| format!("; {help}"));
+                let trouble = Trouble::caused(error.exit(), &error);
+                Trouble::new(trouble.exit, trouble.reason + &next.unwrap_or_default())
+            })
         }
         StoreAccess::Relay { port, token } => {
             let listener = TcpListener::bind(("127.0.0.1", *port))

@@ -180,12 +180,10 @@ impl Backend {
         Ok(data)
     }
 
+    /// Whether a small object is there. It is read: the refusal of a mere look at it has no text, and the user is to
+    /// be told why.
     pub(super) async fn exists(&self, object: &str) -> Result<bool> {
-        let path = Path::from(object);
-        match self
-            .retry("look up", object, || self.store.head(&path))
-            .await
-        {
+        match self.get(object).await {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),

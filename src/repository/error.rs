@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::answer::Answer;
 use super::id::Id;
 
 /// Result of a repository operation.
@@ -100,7 +101,7 @@ pub enum Error {
         object: String,
         /// As the store said it.
         #[source]
-        source: object_store::Error,
+        source: Answer,
     },
     /// The store refused or could not be reached.
     #[error("the store failed to {operation} `{object}`")]
@@ -111,7 +112,7 @@ pub enum Error {
         object: String,
         /// As the store said it.
         #[source]
-        source: object_store::Error,
+        source: Answer,
     },
     /// Somebody holds a lock that excludes us.
     #[error("the repository is locked{} by {user}@{host} (pid {pid}) since {since}; wait, or run `ferry store unlock` if that process is dead", if *exclusive { " exclusively" } else { "" })]
@@ -209,7 +210,7 @@ impl Error {
         use object_store::Error as S;
         match self {
             Error::Store { source, .. } => !matches!(
-                source,
+                source.error(),
                 S::NotFound { .. }
                     | S::InvalidPath { .. }
                     | S::NotSupported { .. }
@@ -237,7 +238,7 @@ impl Error {
             return Error::StoreFull {
                 operation,
                 object,
-                source,
+                source: source.into(),
             };
         }
         match source {
@@ -248,7 +249,7 @@ impl Error {
             source => Error::Store {
                 operation,
                 object,
-                source,
+                source: source.into(),
             },
         }
     }

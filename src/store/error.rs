@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use super::Location;
+use super::{Location, advice};
 use crate::exit::Exit;
 use crate::repository::Error;
 use crate::yaml::YamlError;
@@ -18,6 +18,14 @@ pub enum StoreError {
         url: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// What says how to reach a bucket cannot be used.
+    #[error("{reason}")]
+    Settings {
+        /// What it is, and why.
+        reason: String,
+        /// What to do.
+        help: String,
     },
     /// There is nothing, or something else.
     #[error("there is no store at {location}")]
@@ -155,7 +163,7 @@ impl StoreError {
                 location,
                 source: Box::new(error),
             },
-            Error::Store { ref source, .. } if denied(source) => Self::Denied {
+            Error::Store { ref source, .. } if denied(source.error()) => Self::Denied {
                 location,
                 source: Box::new(error),
             },
@@ -216,6 +224,7 @@ impl StoreError {
     pub fn help(&self) -> Option<String> {
         let text = match self {
             Self::Address { .. } => "give a folder, or s3://bucket/prefix".into(),
+            Self::Settings { help, .. } => help.clone(),
             Self::NotARepository { location } => {
                 format!("make one with `ferry store init --store {location}`")
             }
@@ -230,8 +239,14 @@ impl StoreError {
             Self::WrongPassword { .. } => {
                 "give the password the store was made with; nobody can read it without".into()
             }
-            Self::Unreachable { location, .. } => location.how_to_reach(),
-            Self::Denied { location, .. } => location.how_to_enter(),
+            Self::Unreachable { location, source } => match advice(source.as_ref()) {
+                Some(advice) => advice.into(),
+                None => location.how_to_reach(),
+            },
+            Self::Denied { location, source } => match advice(source.as_ref()) {
+                Some(advice) => advice.into(),
+                None => location.how_to_enter(),
+            },
             Self::Full { .. } => {
                 "free space or raise the quota, then run again; what was saved is not saved twice"
                     .into()
@@ -267,6 +282,7 @@ impl StoreError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Address { .. }
+            | Self::Settings { .. }
             | Self::NotARepository { .. }
             | Self::Exists { .. }
             | Self::NotEmpty { .. }

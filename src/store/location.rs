@@ -4,43 +4,24 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
-use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::StoreError;
-
-/// How long a connection to a store may take to come up.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// How long one request may take: a pack of 16 MiB over half a megabit per second.
-const REQUEST: Duration = Duration::from_secs(300);
-
-/// How long a failing request is tried again before the user is told.
-const RETRY: Duration = Duration::from_secs(20);
+use super::s3::{MoverAccess, Settings};
 
 /// What may be in a folder that becomes a store.
 const OWN: [&str; 5] = ["repo", "captures", "runs", "state", "lost+found"];
-
-/// Variables by any of which credentials are given.
-const CREDENTIALS: [&str; 4] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-];
 
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A folder of this machine; movers reach it through Ferry.
     Folder(PathBuf),
-    /// A bucket, reached as the `AWS_*` variables say.
+    /// A bucket, reached as the `AWS_*` variables and the profile say.
     S3 {
         /// The bucket.
         bucket: String,
@@ -49,6 +30,14 @@ pub enum Location {
     },
     /// In this process, under a name. For tests: nothing outlives the process.
     Memory(String),
+}
+
+/// A place that was gone to.
+pub(crate) struct Place {
+    /// With the store's root as its root.
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    /// With what movers get there by themselves.
+    pub(crate) for_movers: MoverAccess,
 }
 
 impl fmt::Display for Location {
@@ -107,8 +96,9 @@ impl Location {
     }
 
     /// Goes there.
-    pub(crate) fn open(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        match self {
+    pub(crate) fn open(&self) -> Result<Place, StoreError> {
+        let mut for_movers = MoverAccess::default();
+        let objects: Arc<dyn ObjectStore> = match self {
             Self::Folder(path) => {
                 // A folder without this check would be made by the first write.
                 std::fs::read_dir(path).map_err(|error| StoreError::from_io(self, error))?;
@@ -119,15 +109,23 @@ impl Location {
                     }
                 })?;
                 // What a journal or a capture says was written must survive a power cut.
-                Ok(Arc::new(folder.with_fsync(true)))
+                Arc::new(folder.with_fsync(true))
             }
-            Self::S3 { bucket, prefix } => self.bucket(bucket, prefix),
-            Self::Memory(name) => Ok(memory(name)),
-        }
+            Self::S3 { bucket, prefix } => {
+                let settings = Settings::of(&std::env::vars().collect())?;
+                for_movers = settings.for_movers();
+                settings.open(self, bucket, prefix)?
+            }
+            Self::Memory(name) => memory(name),
+        };
+        Ok(Place {
+            objects,
+            for_movers,
+        })
     }
 
     /// Makes the folder, then goes there. Buckets are not made: they have owners and policies.
-    pub(super) fn make(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    pub(super) fn make(&self) -> Result<Place, StoreError> {
         if let Self::Folder(path) = self {
             std::fs::create_dir_all(path).map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => StoreError::Unreachable {
@@ -156,52 +154,6 @@ impl Location {
         Ok(())
     }
 
-    fn bucket(&self, bucket: &str, prefix: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok());
-        let plain = endpoint
-            .as_ref()
-            .is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let given = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        if let Some(reason) = half_a_key(given(&KEY_ID), given(&SECRET)) {
-            return Err(StoreError::Denied {
-                location: self.clone(),
-                source: reason.into(),
-            });
-        }
-        if endpoint.is_some() && !CREDENTIALS.iter().any(given) {
-            // Left alone, the client would ask the cloud's metadata service for the keys to a server
-            // that is none of that cloud's.
-            return Err(StoreError::Denied {
-                location: self.clone(),
-                source: "no credentials were given for it".into(),
-            });
-        }
-        let client = ClientOptions::new()
-            .with_allow_http(plain)
-            .with_connect_timeout(CONNECT)
-            .with_timeout(REQUEST);
-        let retry = RetryConfig {
-            backoff: BackoffConfig::default(),
-            max_retries: 5,
-            retry_timeout: RETRY,
-        };
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_client_options(client)
-            .with_retry(retry)
-            .build()
-            .map_err(|source| StoreError::Unreachable {
-                location: self.clone(),
-                source: source.into(),
-            })?;
-        Ok(match prefix {
-            "" => Arc::new(store),
-            prefix => Arc::new(PrefixStore::new(store, prefix)),
-        })
-    }
-
     pub(super) fn how_to_reach(&self) -> String {
         match self {
             Self::S3 { .. } => {
@@ -219,18 +171,6 @@ impl Location {
             ),
             _ => format!("make {self} readable and writable for this user"),
         }
-    }
-}
-
-const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
-
-/// Why credentials of which one half is missing cannot work.
-fn half_a_key(id: bool, secret: bool) -> Option<&'static str> {
-    match (id, secret) {
-        (true, false) => Some("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"),
-        (false, true) => Some("AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not"),
-        _ => None,
     }
 }
 
@@ -270,18 +210,6 @@ mod tests {
                 "{wrong}"
             );
         }
-    }
-
-    #[test]
-    fn half_a_key_is_told_as_such() {
-        assert!(
-            half_a_key(true, false).is_some_and(|why| why.ends_with("SECRET_ACCESS_KEY is not"))
-        );
-        assert!(half_a_key(false, true).is_some());
-        assert_eq!(
-            (half_a_key(true, true), half_a_key(false, false)),
-            (None, None)
-        );
     }
 
     #[test]

@@ -199,7 +199,8 @@ fn a_bucket_nobody_serves_is_unreachable() {
         source: object_store::Error::Generic {
             store: "S3",
             source: "connection refused".into(),
-        },
+        }
+        .into(),
     };
     let error = StoreError::from_repository(&location, error);
     assert!(matches!(error, StoreError::Unreachable { .. }));

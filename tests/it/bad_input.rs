@@ -119,7 +119,8 @@ fn a_store_that_is_none_or_does_not_open_is_told_apart() {
     run(trip.migrate(&[]).env("AWS_SECRET_ACCESS_KEY", "wrong"))
         .exits(6)
         .says("refuses access")
-        .says("hint: set AWS_ACCESS_KEY_ID");
+        .says("caused by: the server says SignatureDoesNotMatch")
+        .says("hint: the secret is not that of the key");
     run(trip
         .migrate(&[])
         .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1"))

@@ -14,6 +14,7 @@ use ferry::event::{Direction, Event, Events};
 use ferry::object::ObjectId;
 use ferry::plan::VolumeMove;
 use ferry::repository::Repository;
+use ferry::store::MoverAccess;
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
@@ -237,7 +238,7 @@ async fn folder(path: &std::path::Path) -> MoverStore {
 async fn store(
     objects: Arc<dyn ObjectStore>,
     url: String,
-    options: BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
 ) -> MoverStore {
     let inner = Arc::clone(&objects);
     let init = tokio::task::spawn_blocking(move || Repository::init(inner, "secret"));
@@ -246,7 +247,10 @@ async fn store(
         objects,
         repository,
         url,
-        options,
+        access: MoverAccess {
+            variables,
+            authorities: None,
+        },
     }
 }
 
@@ -461,7 +465,8 @@ async fn what_stops_a_mover_is_said_in_seconds_and_leaves_nothing() {
     assert!(error.to_string().contains("cannot pull image"), "{error}");
 
     store
-        .options
+        .access
+        .variables
         .insert("AWS_SECRET_ACCESS_KEY".into(), "wrong".into());
     let movers = pair.movers(&store, Events::silent());
     let error = tokio::time::timeout(limit, movers.save(&volume))
@@ -474,7 +479,8 @@ async fn what_stops_a_mover_is_said_in_seconds_and_leaves_nothing() {
     let registry = testbed("FERRY_TESTBED_REGISTRY");
     let (host, _) = registry.split_once(':').unwrap();
     store
-        .options
+        .access
+        .variables
         .insert("AWS_ENDPOINT_URL".into(), format!("http://{host}:1"));
     let movers = pair.movers(&store, Events::silent());
     let error = tokio::time::timeout(limit, movers.save(&volume))

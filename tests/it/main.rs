@@ -31,6 +31,7 @@ mod recipes;
 mod repository;
 mod restic_interop;
 mod restore;
+mod s3;
 mod store;
 mod store_command;
 mod support;

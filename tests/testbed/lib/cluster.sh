@@ -154,5 +154,6 @@ export FERRY_TESTBED_REGISTRY_A=registry-a.testbed:$REGISTRY_PORT
 export FERRY_TESTBED_REGISTRY_B=registry-b.testbed:$REGISTRY_PORT
 export FERRY_TESTBED_KUBECTL=$(tool kubectl)
 export FERRY_TESTBED_HELM=$(tool helm)
+export FERRY_TESTBED_MINIO=$(tool minio)
 ENV
 }

@@ -1,0 +1,98 @@
+//! What a store answered, in its own words.
+//!
+//! `object_store` wraps an answer three times and prints it in every wrapping, markup included. Here it is said once:
+//! an S3 server's code and message, or what kept the request from being answered.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// A failed request to a store.
+#[derive(Debug)]
+pub struct Answer(object_store::Error);
+
+impl Answer {
+    /// As the library has it.
+    pub fn error(&self) -> &object_store::Error {
+        &self.0
+    }
+
+    /// Whether the keys may not do what was asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        use object_store::Error::{PermissionDenied, Unauthenticated};
+        matches!(self.0, PermissionDenied { .. } | Unauthenticated { .. })
+    }
+
+    /// The code and the message of an S3 server's answer.
+    fn words(text: &str) -> Option<(&str, &str)> {
+        let between = |tag: &str| {
+            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+            rest.split_once(&format!("</{tag}>"))
+                .map(|(inner, _)| inner)
+        };
+        Some((between("Code")?, between("Message")?))
+    }
+}
+
+impl From<object_store::Error> for Answer {
+    fn from(error: object_store::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match Self::words(&text) {
+            Some((code, message)) => {
+                let message = message.replace("&#39;", "'").replace("&amp;", "&");
+                write!(
+                    f,
+                    "the server says {code}: {}",
+                    message.trim_end_matches('.')
+                )
+            }
+            None => f.write_str(text.trim_end_matches([':', ' '])),
+        }
+    }
+}
+
+impl StdError for Answer {
+    /// The first cause that is not in the text already.
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let text = self.0.to_string();
+        if Self::words(&text).is_some() {
+            return None;
+        }
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            if !text.contains(&error.to_string()) {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_s3_servers_answer_is_its_code_and_message() {
+        let answer = |text: &str| {
+            Answer(object_store::Error::Generic {
+                store: "S3",
+                source: text.into(),
+            })
+        };
+        let said = answer(
+            "Error performing PUT http://s3/b/k: <Error><Code>SlowDown</Code><Message>It&#39;s busy.</Message></Error>",
+        );
+        assert_eq!(said.to_string(), "the server says SlowDown: It's busy");
+        assert!(said.source().is_none());
+        let said = answer("403 Forbidden: ");
+        assert_eq!(said.to_string(), "Generic S3 error: 403 Forbidden");
+        assert!(said.source().is_none(), "its cause is in its text");
+    }
+}

@@ -1,0 +1,66 @@
+//! What a store's answer means for whoever asked.
+
+use std::error::Error;
+
+use crate::causes::in_one_line;
+
+/// Words in an answer, or in why there is none, and what to do.
+const KNOWN: [(&str, &str); 12] = [
+    (
+        "UnknownIssuer",
+        "the server's certificate was signed by an authority that is not trusted here: name that authority's own \
+         certificate, a PEM file, in AWS_CA_BUNDLE; movers are given it too",
+    ),
+    (
+        "not valid for name",
+        "the server's certificate is for another name: give one of its names in AWS_ENDPOINT_URL",
+    ),
+    (
+        "invalid peer certificate",
+        "the server's certificate is no good: have it renewed, and see that the clocks are right",
+    ),
+    (
+        "tunnel error",
+        "the proxy of HTTPS_PROXY does not let us through: correct it, or name the server in NO_PROXY",
+    ),
+    (
+        "RequestTimeTooSkewed",
+        "the clock of this machine and that of the server differ by more than 15 minutes: set them right",
+    ),
+    (
+        "InvalidAccessKeyId",
+        "the server does not know the key: correct AWS_ACCESS_KEY_ID, AWS_PROFILE, or AWS_ENDPOINT_URL",
+    ),
+    (
+        "SignatureDoesNotMatch",
+        "the secret is not that of the key: correct AWS_SECRET_ACCESS_KEY, or the profile's",
+    ),
+    (
+        "ExpiredToken",
+        "the session is over: get new temporary keys, AWS_SESSION_TOKEN among them",
+    ),
+    (
+        "InvalidToken",
+        "AWS_SESSION_TOKEN is not that of these keys, or over: get new temporary keys, or unset it",
+    ),
+    (
+        "AccessDenied",
+        "the keys are good and may not do this: Ferry reads, lists, writes and deletes in the bucket; \
+         reading alone is enough to restore",
+    ),
+    (
+        "AuthorizationHeaderMalformed",
+        "the bucket is in another region: correct AWS_REGION",
+    ),
+    (
+        "PermanentRedirect",
+        "the bucket is in another region: correct AWS_REGION",
+    ),
+];
+
+/// The next step, as an instruction; `None` where the answer has none of the known words.
+pub(crate) fn advice(error: &dyn Error) -> Option<&'static str> {
+    let text = in_one_line(error);
+    let known = KNOWN.iter().find(|(word, _)| text.contains(word));
+    known.map(|(_, advice)| *advice)
+}
