@@ -46,7 +46,7 @@ pub trait Movers: Sync {
     ) -> impl Future<Output = Result<SavedVolume, DataError>> + Send;
 
     /// Carries the data from the store into the claim on B, reads it back, and returns what was found
-    /// there; it equals `saved.proof`, else the call fails.
+    /// there; it equals `saved.proof`, else the call fails. What was accepted to be lost is told and does not count.
     fn load(
         &self,
         volume: &VolumeMove,

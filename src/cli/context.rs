@@ -11,6 +11,7 @@ use crate::data::{ClusterMovers, MoverSettings, MoverStore};
 use crate::event::Events;
 use crate::plan::Plan;
 use crate::report::Report;
+use crate::repository::LossClass;
 use crate::store::{Password, Store};
 use crate::transform::{self, Recipe, Values};
 
@@ -133,6 +134,9 @@ pub(crate) struct MoverArgs {
     /// they fail the save
     #[arg(long)]
     accept_torn: bool,
+    /// What the target's storage may lose of the files' attributes; may be given several times
+    #[arg(long = "accept-loss", value_name = "CLASS")]
+    accept_losses: Vec<LossClass>,
 }
 
 impl MoverArgs {
@@ -165,6 +169,7 @@ impl MoverArgs {
             namespaces: namespaces.to_vec(),
             parallel: self.parallel_volumes,
             accept_torn: self.accept_torn,
+            accept_losses: self.accept_losses.clone(),
         }
     }
 }

@@ -354,6 +354,7 @@ impl LoadedDocument {
         let Loaded {
             proof,
             losses,
+            lost: _,
             reused,
             written,
         } = loaded;

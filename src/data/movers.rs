@@ -23,7 +23,7 @@ use crate::event::{Direction, Event, Events, VolumeProgress};
 use crate::mover::{Done, Job, Outcome, StoreAccess, Task, VOLUME};
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
-use crate::repository;
+use crate::repository::{self, LossClass};
 use crate::store::MoverAccess;
 
 /// Movers at work at one time, unless told otherwise.
@@ -253,6 +253,17 @@ impl ClusterMovers {
         });
     }
 
+    fn tell_lost(&self, claim: &str, lost: &[LossClass]) {
+        if lost.is_empty() {
+            return;
+        }
+        let names: Vec<String> = lost.iter().map(ToString::to_string).collect();
+        self.events.warning(format!(
+            "{claim} has everything that was saved but, as accepted, not every {}: its storage does not take it",
+            names.join(", ")
+        ));
+    }
+
     async fn create(&self, api: &Api, pod: &MoverPod<'_>, job: &Job) -> Result<(), DataError> {
         let text = serde_json::to_string(job).map_err(|source| DataError::Cluster {
             action: "describe the mover's job".into(),
@@ -373,7 +384,7 @@ impl ClusterMovers {
         }
         match done {
             Done::Saved(saved) => Ok(saved),
-            Done::Loaded(_) => Err(api.unusable("its mover did another job; run again")),
+            Done::Loaded { .. } => Err(api.unusable("its mover did another job; run again")),
         }
     }
 
@@ -446,14 +457,19 @@ impl ClusterMovers {
                     task: Task::Load {
                         saved: saved.clone(),
                         delete_extra: volume.synced,
+                        accept: self.settings.accept_losses.clone(),
                     },
                 };
                 self.work(work).await?
             }
         };
         match done {
-            Done::Loaded(proof) if proof == saved.proof => Ok(proof),
-            Done::Loaded(found) => {
+            // Pipes and devices are in the digest; the mover has compared everything else.
+            Done::Loaded { proof, lost } if proof == saved.proof || !lost.is_empty() => {
+                self.tell_lost(&api.claim, &lost);
+                Ok(saved.proof.clone())
+            }
+            Done::Loaded { proof: found, .. } => {
                 let (claim, wanted) = (api.claim.clone(), saved.proof.clone());
                 Err(DataError::Differs {
                     claim,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
-use crate::repository::Repository;
+use crate::repository::{LossClass, Repository};
 use crate::store::{MoverAccess, is_loopback};
 
 /// The store, as movers and the CLI reach it.
@@ -51,4 +51,6 @@ pub struct MoverSettings {
     pub parallel: usize,
     /// Whether files that change while a live volume is read are saved as they were found.
     pub accept_torn: bool,
+    /// What volumes on B may lose of what was saved.
+    pub accept_losses: Vec<LossClass>,
 }

@@ -4,6 +4,7 @@
 //! did not take everything is not loaded: each says what and where, so that the user can act. Movers beside
 //! volumes and `ferry data` on a folder call the same functions.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::trouble::Trouble;
@@ -126,6 +127,8 @@ pub(crate) struct Loaded {
     pub(crate) proof: Proof,
     /// What it did not take, all of it accepted.
     pub(crate) losses: Vec<Loss>,
+    /// Classes of what it did not take or shows otherwise.
+    pub(crate) lost: Vec<LossClass>,
     /// Bytes that were there already.
     pub(crate) reused: u64,
     pub(crate) written: u64,
@@ -147,6 +150,7 @@ pub(crate) fn load(
         return Ok(Loaded {
             proof,
             losses: Vec::new(),
+            lost: Vec::new(),
             reused: result.bytes_reused,
             written: result.bytes_written,
         });
@@ -179,7 +183,10 @@ pub(crate) fn load(
     if let Some(reason) = compared.reason() {
         return Err(Trouble::new(Exit::Incomplete, reason));
     }
+    let lost: BTreeSet<LossClass> = result.losses.iter().map(|loss| loss.class).collect();
+    let lost = lost.union(&compared.accepted).copied().collect();
     Ok(Loaded {
+        lost,
         proof: compared.proof,
         losses: result.losses,
         reused: result.bytes_reused,
@@ -231,6 +238,8 @@ pub(crate) struct Compared {
     pub(crate) proof: Proof,
     /// What differs, without what was accepted.
     pub(crate) differences: Vec<Difference>,
+    /// Classes of what differs and was accepted.
+    pub(crate) accepted: BTreeSet<LossClass>,
 }
 
 impl Compared {
@@ -265,16 +274,20 @@ pub(crate) fn compare(
         found.found,
         found.found.totals.bytes,
     );
-    let differences: Vec<Difference> = found
+    let (accepted, differences): (Vec<Difference>, Vec<Difference>) = found
         .differences
         .into_iter()
-        .filter(|difference| !difference.is_accepted(target.accept))
-        .collect();
+        .partition(|difference| difference.is_accepted(target.accept));
+    let accepted = accepted.iter().filter_map(Difference::loss).collect();
     if !equal && differences.is_empty() {
         let reason = "the digest of the volume differs, and no entry does: a defect of Ferry's";
         return Err(Trouble::new(Exit::Internal, reason));
     }
-    Ok(Compared { proof, differences })
+    Ok(Compared {
+        proof,
+        differences,
+        accepted,
+    })
 }
 
 /// Compares every block of a device with a snapshot.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::{Consistency, SavedVolume, VolumeMode};
 use crate::data::relay::Token;
+use crate::repository::LossClass;
 
 /// One mover's job. It holds the master key: it travels in a Secret and lives as long as its pod.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,9 @@ pub(crate) enum Task {
         /// Whether what the snapshot does not have is deleted: the volume is a sync's.
         #[serde(default)]
         delete_extra: bool,
+        /// What the volume may lose of it.
+        #[serde(default)]
+        accept: Vec<LossClass>,
     },
 }
 

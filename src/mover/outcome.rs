@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::{Proof, SavedVolume};
 use crate::exit::Exit;
+use crate::repository::LossClass;
 
 /// A kubelet keeps 4096 bytes; JSON may double a reason's length by escapes.
 const REASON: usize = 1500;
@@ -29,8 +30,13 @@ pub(crate) enum Outcome {
 pub(crate) enum Done {
     /// The volume is in the store.
     Saved(SavedVolume),
-    /// The volume holds what was saved, as read back from it.
-    Loaded(Proof),
+    /// The volume holds what was saved, as read back from it, but for what was accepted to be lost.
+    Loaded {
+        /// What is there.
+        proof: Proof,
+        /// Classes of what is not.
+        lost: Vec<LossClass>,
+    },
 }
 
 impl Outcome {
@@ -91,7 +97,10 @@ mod tests {
             bytes: 4,
             digest: "ab".into(),
         };
-        let outcome = Outcome::Done(Done::Loaded(proof));
+        let outcome = Outcome::Done(Done::Loaded {
+            proof,
+            lost: vec![LossClass::Owner],
+        });
         let message = outcome.to_message();
         assert_eq!(Outcome::of_message(&message), Some(outcome));
         for end in 0..message.len() - 1 {

@@ -86,14 +86,19 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
         Task::Load {
             saved,
             delete_extra,
+            accept,
         } => {
             let snapshot = repository.snapshot(&saved.snapshot)?;
             let target = engine::Target {
                 path,
-                accept: &[],
+                accept,
                 delete_extra: *delete_extra,
             };
-            Done::Loaded(engine::load(&repository, &snapshot, &target, progress)?.proof)
+            let loaded = engine::load(&repository, &snapshot, &target, progress)?;
+            Done::Loaded {
+                proof: loaded.proof,
+                lost: loaded.lost,
+            }
         }
     };
     let json = serde_json::to_vec(&Outcome::Done(done.clone()))

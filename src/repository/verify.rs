@@ -90,9 +90,17 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// The class of what is lost; `None` when more than an attribute differs.
+    pub fn loss(&self) -> Option<LossClass> {
+        match self.class {
+            DifferenceClass::Attribute(class) => Some(class),
+            _ => None,
+        }
+    }
+
     /// Whether it is a loss of a class in `accepted`.
     pub fn is_accepted(&self, accepted: &[LossClass]) -> bool {
-        matches!(self.class, DifferenceClass::Attribute(class) if accepted.contains(&class))
+        self.loss().is_some_and(|class| accepted.contains(&class))
     }
 }
 

@@ -97,6 +97,7 @@ impl Pair {
             namespaces: vec![self.on_a.name.clone()],
             parallel: 0,
             accept_torn: false,
+            accept_losses: Vec::new(),
         };
         let (a, b) = (Some(self.a.clone()), Some(self.b.clone()));
         ClusterMovers::new(a, b, store.clone(), settings, events, cancel)

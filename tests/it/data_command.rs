@@ -5,7 +5,13 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use ferry::repository::Repository;
+use object_store::local::LocalFileSystem;
+use serde_json::{Value, json};
+
+use crate::restic_interop::runtime;
 use crate::support::{self, Done};
 use crate::torture;
 
@@ -146,6 +152,25 @@ fn an_image_file_is_saved_as_the_device_it_is() {
         .says("byte 22020096");
 }
 
+/// What a mover is told that loads a snapshot.
+fn load_job(scene: &Scene, saved: &Value, accept: &[&str]) -> String {
+    let objects = LocalFileSystem::new_with_prefix(scene.path("store")).unwrap();
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let repository = Repository::open(Arc::new(objects), PASSWORD).unwrap();
+    let proof = json!({"files": 1, "bytes": 1, "digest": "not compared by the mover"});
+    let saved = json!({"snapshot": saved["snapshot"], "consistency": "live", "proof": proof});
+    json!({
+        "id": format!("load-{}", accept.len()),
+        "task": {"task": "load", "saved": saved, "accept": accept},
+        "mode": "Filesystem",
+        "path": scene.path("volume"),
+        "store": {"access": "direct", "url": scene.path("store")},
+        "key": repository.master_key().to_json(),
+    })
+    .to_string()
+}
+
 #[test]
 fn a_target_that_cannot_take_everything_is_refused_before_the_first_write() {
     let scene = Scene::new();
@@ -161,7 +186,7 @@ fn a_target_that_cannot_take_everything_is_refused_before_the_first_write() {
     let device = rustix::fs::makedev(1, 3);
     let path = scene.path("source/null");
     rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, device).unwrap();
-    scene.save("source");
+    let saved = scene.save("source");
     // From here on somebody without rights works.
     fs::create_dir(scene.path("target")).unwrap();
     std::os::unix::fs::chown(scene.path("target"), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -172,11 +197,11 @@ fn a_target_that_cannot_take_everything_is_refused_before_the_first_write() {
     let binary = scene.path("ferry");
     fs::copy(support::binary(), &binary).unwrap();
     let nobody = |args: &[&str]| {
-        let full = scene.command(args);
         let mut command = Command::new(&binary);
-        command.args(full.get_args()).env("NO_COLOR", "1");
+        command.args(args).env("NO_COLOR", "1");
         command
             .env("FERRY_PASSWORD", PASSWORD)
+            .env("FERRY_STORE", scene.path("store"))
             .uid(NOBODY)
             .gid(NOBODY);
         support::run(&mut command)
@@ -194,6 +219,20 @@ fn a_target_that_cannot_take_everything_is_refused_before_the_first_write() {
     let args = [&["data", "verify", "latest", &target][..], &accept].concat();
     nobody(&args).exits(0);
     nobody(&["data", "verify", "latest", &target]).exits(4);
+    // A mover, which is told what to accept by its job.
+    let volume = scene.path("volume");
+    fs::create_dir(&volume).unwrap();
+    std::os::unix::fs::chown(&volume, Some(NOBODY), Some(NOBODY)).unwrap();
+    let load = |accept: &[&str]| {
+        fs::write(scene.path("job"), load_job(&scene, &saved, accept)).unwrap();
+        let (job, result) = (scene.text("job"), scene.text("volume.result"));
+        nobody(&["mover", "run", "--job", &job, "--result", &result])
+    };
+    load(&[]).exits(3).shows("nothing was written");
+    assert_eq!(fs::read_dir(&volume).unwrap().count(), 0);
+    let done = load(&["owner", "special"]).exits(0);
+    done.shows(r#""lost":["owner","special"]"#);
+    assert_eq!(fs::read(volume.join("theirs")).unwrap(), b"content");
 }
 
 #[test]
