@@ -185,6 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_many_digits_is_the_same_one_in_json_and_in_yaml() {
+        for number in [
+            "44444444444444444444444444444444441",
+            "1.2345678901234567890123e30",
+        ] {
+            let json: Value = serde_json::from_str(number).unwrap();
+            assert_eq!(parse(&format!("a: {number}")).unwrap()["a"], json);
+            assert_eq!(json.as_f64(), number.parse().ok());
+        }
+    }
+
+    #[test]
     fn awkward_strings_come_back_as_values_and_as_keys() {
         let list = json!(awkward());
         assert_eq!(parse(&emit(&list).unwrap()).unwrap(), list);
