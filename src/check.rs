@@ -23,7 +23,7 @@ mod served;
 mod storage;
 mod volumes;
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Captured};
 use crate::cluster::rights::Lacking;
 use crate::finding::{Finding, Verdict};
 use crate::graph::Graph;
@@ -52,10 +52,15 @@ pub struct CheckInput<'a> {
     pub lacking: &'a [Lacking],
 }
 
-impl CheckInput<'_> {
+impl<'a> CheckInput<'a> {
     /// The objects as B shall see them.
-    fn objects(&self) -> &[Object] {
+    fn objects(&self) -> &'a [Object] {
         &self.transformed.objects
+    }
+
+    /// The objects that travel, each after the captured one it came from.
+    fn pairs(&self) -> impl Iterator<Item = (&'a Captured, &'a Object)> {
+        self.transformed.from(&self.capture.objects)
     }
 }
 
@@ -71,11 +76,9 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     volumes::check(input, &mut findings);
     classes::check(input, &mut findings);
     nodes::check(input, &mut findings);
-    caps::check(input, &mut findings);
-    ownership::check(input, &mut findings);
     members::check(input, &mut findings);
     missing::check(input, &mut findings);
-    keys::check(input, &mut findings);
+    contents(input, &mut findings);
     dry_run::check(input, &mut findings);
     // Those about one object are of what A needs; what B lacks of that, `missing` knows.
     let whole = input
@@ -99,6 +102,20 @@ pub fn run(input: &CheckInput<'_>) -> Vec<Finding> {
     });
     findings.dedup();
     findings
+}
+
+/// What needs a look at all of each object: at one after the other, for that is slow with many.
+fn contents(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
+    let keys = keys::Keys::new(input);
+    let mut ownership = ownership::Ownership::default();
+    for (origin, object) in input.transformed.origins.iter().zip(input.objects()) {
+        if let Some(captured) = origin.and_then(|origin| input.capture.objects.get(origin)) {
+            ownership.note(&captured.raw);
+        }
+        caps::check(object, findings);
+        keys.check(object, findings);
+    }
+    ownership.tell(findings);
 }
 
 /// `C-5` before `C-40`.

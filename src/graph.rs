@@ -7,6 +7,7 @@ mod alike;
 mod build;
 mod grants;
 mod known;
+mod makers;
 mod nodes;
 mod order;
 mod policies;
@@ -69,9 +70,9 @@ pub enum Presence {
     Missing,
 }
 
-/// What the controller of one object makes of it, by the rules of `produces.yaml` (E-P).
-pub fn products(object: &Object, knowledge: &Knowledge) -> Vec<ObjectId> {
-    let products = known::products(object, knowledge).into_iter();
+/// What controllers make of some objects, by the rules of `produces.yaml` (E-P).
+pub fn products(objects: &[Object], knowledge: &Knowledge) -> Vec<ObjectId> {
+    let products = makers::made(objects, knowledge).into_iter();
     products.map(|(product, _)| product).collect()
 }
 

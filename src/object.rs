@@ -5,6 +5,7 @@
 //! [`ObjectId`] names it. Versions are not part of the name (rule book §0): the same object can be
 //! read at several.
 
+mod kind;
 pub mod path;
 pub mod pointer;
 pub mod quantity;
@@ -18,6 +19,8 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
+
+use self::kind::Kind;
 
 /// A group and a kind; what an API type is called whatever its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -179,21 +182,25 @@ pub enum ObjectError {
 /// One Kubernetes object as raw JSON. `apiVersion`, `kind` and `metadata.name` are always there.
 ///
 /// Clones share the JSON until one of them is changed: an object stands in a capture, after the
-/// recipes and in a plan, and most of a large set is the same in all of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Object(Arc<Body>);
-
-/// What the clones of an object share.
+/// recipes and in a plan, and most of a large set is the same in all of them. What it is and is called
+/// stands beside the JSON and not in it: every stage asks all objects for that, and few for more.
 #[derive(Clone, Debug)]
-struct Body {
-    value: Value,
-    /// Its name, from when it is first asked for until the value is changed: every stage asks.
-    id: OnceLock<ObjectId>,
+pub struct Object {
+    value: Arc<Value>,
+    /// Read anew when first asked for after a change.
+    name: OnceLock<Name>,
 }
 
-impl PartialEq for Body {
+/// What every stage asks an object.
+#[derive(Clone, Debug)]
+struct Name {
+    kind: Kind,
+    id: ObjectId,
+}
+
+impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        self.shares(other) || self.value == other.value
     }
 }
 
@@ -212,21 +219,21 @@ impl Object {
         if let Some(found) = kind_of {
             return Err(ObjectError::NotAMap(found));
         }
-        for (pointer, label) in [
-            ("/apiVersion", "apiVersion"),
-            ("/kind", "kind"),
-            ("/metadata/name", "metadata.name"),
+        for (place, label) in [
+            (value.get("apiVersion"), "apiVersion"),
+            (value.get("kind"), "kind"),
+            (pointer::get(&value, "/metadata/name"), "metadata.name"),
         ] {
-            if value
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .is_none_or(str::is_empty)
-            {
+            if place.and_then(Value::as_str).is_none_or(str::is_empty) {
                 return Err(ObjectError::Missing(label));
             }
         }
-        let id = OnceLock::new();
-        Ok(Self(Arc::new(Body { value, id })))
+        let object = Self {
+            value: Arc::new(value),
+            name: OnceLock::new(),
+        };
+        object.named();
+        Ok(object)
     }
 
     /// The `apiVersion`, as in `apps/v1`.
@@ -236,7 +243,7 @@ impl Object {
 
     /// The API group; empty for core.
     pub fn group(&self) -> &str {
-        &self.named().group
+        &self.named().kind.group
     }
 
     /// The API version without its group.
@@ -248,17 +255,17 @@ impl Object {
 
     /// The kind.
     pub fn kind(&self) -> &str {
-        &self.named().kind
+        &self.named().kind.kind
     }
 
     /// `metadata.name`.
     pub fn name(&self) -> &str {
-        &self.named().name
+        &self.named().id.name
     }
 
     /// `metadata.namespace`, if the object has one.
     pub fn namespace(&self) -> Option<&str> {
-        self.named().namespace.as_deref()
+        self.named().id.namespace.as_deref()
     }
 
     /// `metadata.uid`, if the object came from a server.
@@ -273,24 +280,33 @@ impl Object {
 
     /// The group and kind.
     pub fn group_kind(&self) -> GroupKind {
-        self.named().group_kind()
+        GroupKind::clone(&self.named().kind)
     }
 
     /// The object's name within its cluster.
     pub fn id(&self) -> ObjectId {
-        self.named().clone()
+        self.id_ref().clone()
     }
 
-    fn named(&self) -> &ObjectId {
-        self.0.id.get_or_init(|| {
+    /// As [`Object::id`], to be looked at.
+    pub fn id_ref(&self) -> &ObjectId {
+        &self.named().id
+    }
+
+    fn named(&self) -> &Name {
+        self.name.get_or_init(|| {
             let version = self.api_version().rsplit_once('/');
+            let group = version.map_or("", |(group, _)| group);
+            let kind = self.top("kind").unwrap_or_default();
             let namespace = self.metadata("namespace");
-            ObjectId::new(
-                version.map_or("", |(group, _)| group),
-                self.top("kind").unwrap_or_default(),
-                namespace.filter(|namespace| !namespace.is_empty()),
-                self.metadata("name").unwrap_or_default(),
-            )
+            let namespace = namespace.filter(|namespace| !namespace.is_empty());
+            let name = self.metadata("name").unwrap_or_default();
+            let kind = Kind::of(group, kind);
+            let (group, called) = (kind.group.clone(), kind.kind.clone());
+            Name {
+                kind,
+                id: ObjectId::new(group, called, namespace, name),
+            }
         })
     }
 
@@ -355,26 +371,25 @@ impl Object {
 
     /// The whole object.
     pub fn value(&self) -> &Value {
-        &self.0.value
+        &self.value
     }
 
     /// The whole object, to be changed. `apiVersion`, `kind` and `metadata.name` must stay.
     ///
     /// Parts from its clones here, at the price of a copy: ask only when there is something to change.
     pub fn value_mut(&mut self) -> &mut Value {
-        let body = Arc::make_mut(&mut self.0);
-        body.id.take();
-        &mut body.value
+        self.name.take();
+        Arc::make_mut(&mut self.value)
     }
 
     /// Whether this is a clone of the other that was not changed since.
     pub fn shares(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.value, &other.value)
     }
 
     /// Gives the JSON value back.
     pub fn into_value(self) -> Value {
-        Arc::unwrap_or_clone(self.0).value
+        Arc::unwrap_or_clone(self.value)
     }
 }
 

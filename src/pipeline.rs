@@ -125,7 +125,7 @@ pub async fn prepare(
         capture: &capture,
         transformed: &transformed,
         recipes: &digests,
-        graph: &graph,
+        graph: &graph.into(),
         surface: &surface,
         target: &state,
         findings: &findings,

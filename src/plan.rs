@@ -5,6 +5,7 @@
 //! no clock and no randomness.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -163,11 +164,11 @@ pub enum Action {
         body: Body,
     },
     /// Snapshot a claim on A, so that all data shows one time.
-    Snapshot(VolumeMove),
+    Snapshot(Box<VolumeMove>),
     /// Carry a claim's data from A (its snapshot, or live) into the store.
-    Save(VolumeMove),
+    Save(Box<VolumeMove>),
     /// Carry it from the store into the claim on B, and compare.
-    Load(VolumeMove),
+    Load(Box<VolumeMove>),
 }
 
 /// What a step waits for in another step.
@@ -224,8 +225,6 @@ pub struct Drift {
 pub struct Plan {
     /// The capture it restores.
     pub capture: String,
-    /// SHA-256 of that capture, as hex.
-    pub capture_digest: String,
     /// Cluster A, as captured.
     pub source: ClusterIdentity,
     /// Cluster B.
@@ -245,9 +244,9 @@ pub struct Plan {
     /// Everything the checks found, worst first.
     pub findings: Vec<Finding>,
     /// Everything the recipes changed.
-    pub changes: Vec<Change>,
+    pub changes: Arc<Vec<Change>>,
     /// The graph it was ordered by, with B's names.
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     /// Captured objects before transforms and after, for the diff; same order as the graph's captured
     /// nodes. Secrets are masked when shown, not here: the file is sealed.
     pub before: Vec<Object>,

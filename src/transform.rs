@@ -62,9 +62,11 @@ pub use self::values::Values;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::finding::Finding;
 use crate::object::{Object, ObjectId};
@@ -73,15 +75,15 @@ use crate::object::{Object, ObjectId};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The transform and rule, as in `T-4` or the name of a patch rule.
-    pub rule: String,
+    pub rule: SmolStr,
     /// Which recipe, and which entry of its `transforms` list (from 0).
-    pub recipe: String,
+    pub recipe: SmolStr,
     /// Position in that recipe's `transforms` list.
     pub entry: usize,
     /// The object, by its name on A.
     pub object: ObjectId,
     /// RFC 6901 pointer.
-    pub path: String,
+    pub path: SmolStr,
     /// Value before; null when the field was absent.
     pub before: Value,
     /// Value after; null when the field was removed.
@@ -127,7 +129,7 @@ pub struct Transformed {
     /// What recipes have to say: what was lost, and what is to be looked at.
     pub findings: Vec<Finding>,
     /// Every change, in the order of the transforms.
-    pub changes: Vec<Change>,
+    pub changes: Arc<Vec<Change>>,
     /// What looks like something that moved and was left alone.
     pub lookalikes: Vec<Lookalike>,
     /// Every rule of every recipe, in order.

@@ -25,17 +25,17 @@ pub struct Sorted {
 /// Sorts objects that were listed together.
 pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
     let scene = Scene::new(&listed);
-    let verdicts = spread(&listed, |share| judge_share(share, table, &scene));
+    let verdicts = spread(&listed, |share| judge_share(share, table, &scene, surface));
     let mut sorted = Sorted {
         captured: Vec::new(),
         dropped: Vec::new(),
     };
     for (raw, verdict) in listed.into_iter().zip(verdicts) {
         match verdict {
-            Ok(object) => sorted.captured.push(Captured {
-                owners: owners(&raw, surface),
+            Ok((object, owners)) => sorted.captured.push(Captured {
                 object,
                 raw,
+                owners,
             }),
             Err(dropped) => sorted.dropped.push(*dropped),
         }
@@ -52,28 +52,33 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
             .take()
             .filter(|owner| travels.contains(owner));
     }
-    sorted
-        .captured
-        .sort_by_cached_key(|captured| captured.object.id());
+    let by_name = |a: &Captured, b: &Captured| a.object.id_ref().cmp(b.object.id_ref());
+    sorted.captured.sort_by(by_name);
     sorted.dropped.sort_by(|a, b| a.id.cmp(&b.id));
     sorted
 }
 
-/// One object as it travels, or why it stays.
-type Verdict = Result<Object, Box<Dropped>>;
+/// One object as it travels and its owners, or why it stays.
+type Verdict = Result<(Object, Vec<Owner>), Box<Dropped>>;
 
 /// The verdicts on some of the objects of a scene.
-fn judge_share(share: &[Object], table: &Sanitize, scene: &Scene<'_>) -> Vec<Verdict> {
+fn judge_share(
+    share: &[Object],
+    table: &Sanitize,
+    scene: &Scene<'_>,
+    surface: &Surface,
+) -> Vec<Verdict> {
     let mut by_kind: BTreeMap<(&str, &str), KindRows<'_>> = BTreeMap::new();
     let objects = share.iter().map(|object| {
         let rows = by_kind.entry((object.group(), object.kind()));
         let rows = rows.or_insert_with(|| table.of_kind(&object.group_kind()));
-        judge(object, rows, scene)
+        let cleaned = judge(object, rows, scene)?;
+        Ok((cleaned, owners(object, surface)))
     });
     objects.collect()
 }
 
-fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Verdict {
+fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Result<Object, Box<Dropped>> {
     let stays = |rule: &str, reason: &str, class, produced_by| {
         Err(Box::new(Dropped {
             id: object.id(),

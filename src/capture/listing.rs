@@ -148,7 +148,11 @@ pub(super) fn once(mut objects: Vec<Object>) -> Vec<Object> {
     let kept: HashSet<usize> = views.into_values().collect();
     let mut position = 0..;
     objects.retain(|_| position.next().is_some_and(|at| kept.contains(&at)));
-    objects.sort_by_cached_key(|object| (object.id(), object.uid().map(str::to_owned)));
+    objects.sort_by(|a, b| {
+        a.id_ref()
+            .cmp(b.id_ref())
+            .then_with(|| a.uid().cmp(&b.uid()))
+    });
     objects
 }
 

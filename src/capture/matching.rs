@@ -1,7 +1,6 @@
 //! Does a row of the sanitising table fit an object?
 
-use std::collections::BTreeMap;
-
+use foldhash::HashMap;
 use serde_json::Value;
 
 use crate::knowledge::sanitize::{Controller, Match, glob};
@@ -10,14 +9,14 @@ use crate::object::{GroupKind, Object};
 /// The objects listed together, looked up by UID and by name.
 #[derive(Debug, Default)]
 pub(super) struct Scene<'a> {
-    by_uid: BTreeMap<&'a str, &'a Object>,
+    by_uid: HashMap<&'a str, &'a Object>,
     /// By namespace and name, whatever their kind.
-    by_name: BTreeMap<(Option<&'a str>, &'a str), Vec<&'a Object>>,
+    by_name: HashMap<(Option<&'a str>, &'a str), Vec<&'a Object>>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) fn new(objects: &'a [Object]) -> Self {
-        let mut by_name: BTreeMap<_, Vec<&Object>> = BTreeMap::new();
+        let mut by_name: HashMap<_, Vec<&Object>> = HashMap::default();
         for object in objects {
             let place = (object.namespace(), object.name());
             by_name.entry(place).or_default().push(object);

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::CheckInput;
 use crate::finding::{Finding, Verdict};
 use crate::object::Object;
 
@@ -15,45 +14,39 @@ const DATA: usize = 1 << 20;
 /// What etcd stores for one object; not found by a dry run.
 const OBJECT: usize = 3 << 19;
 
-pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
-    for object in input.objects() {
-        // Most objects are far from every limit, which a look at their texts shows.
-        if at_most(object.value()) <= ANNOTATIONS {
-            continue;
-        }
-        let annotations: usize = object
-            .annotations()
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        let data = data_size(object);
-        let whole = length(object.value());
-        let sizes = [
-            (
-                "/metadata/annotations",
-                "annotations",
-                annotations,
-                ANNOTATIONS,
-            ),
-            ("/data", "data", data, DATA),
-            ("", "whole", whole, OBJECT),
-        ];
-        for (path, what, size, limit) in sizes {
-            if size > limit {
-                findings.push(
-                    Finding::new(
-                        Verdict::Block,
-                        "C-55",
-                        format!(
-                            "the object is too large for an API server: {what} of {size} bytes"
-                        ),
-                    )
+pub(super) fn check(object: &Object, findings: &mut Vec<Finding>) {
+    // Most objects are far from every limit, which a look at their texts shows.
+    if at_most(object.value()) <= ANNOTATIONS {
+        return;
+    }
+    let annotations: usize = object
+        .annotations()
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    let data = data_size(object);
+    let whole = length(object.value());
+    let sizes = [
+        (
+            "/metadata/annotations",
+            "annotations",
+            annotations,
+            ANNOTATIONS,
+        ),
+        ("/data", "data", data, DATA),
+        ("", "whole", whole, OBJECT),
+    ];
+    for (path, what, size, limit) in sizes {
+        if size > limit {
+            let message =
+                format!("the object is too large for an API server: {what} of {size} bytes");
+            findings.push(
+                Finding::new(Verdict::Block, "C-55", message)
                     .on(object.id())
                     .at(path)
                     .because(format!("the limit is {limit} bytes"))
                     .remedy("split the object, or leave the large part out with a patch"),
-                );
-            }
+            );
         }
     }
 }

@@ -3,8 +3,7 @@
 //! Only of objects that travel: what is in one that is on B already is B's business. A key that the
 //! capture took out (a token, an injected bundle) is filled in by B's controllers.
 
-use std::collections::BTreeMap;
-
+use foldhash::HashMap;
 use serde_json::Value;
 
 use super::{CheckInput, list};
@@ -16,32 +15,39 @@ use crate::object::{Object, ObjectId};
 /// Where the two kinds keep their keys.
 const MAPS: [&str; 3] = ["/data", "/binaryData", "/stringData"];
 
-pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
-    let holders: BTreeMap<ObjectId, Holder<'_>> = input
-        .transformed
-        .from(&input.capture.objects)
-        .filter(|(_, object)| object.is("", "ConfigMap") || object.is("", "Secret"))
-        .map(|(captured, object)| {
-            let holder = Holder {
-                object,
-                raw: &captured.raw,
-                captured: &captured.object,
-            };
-            (object.id(), holder)
-        })
-        .collect();
-    if holders.is_empty() {
-        return;
+/// Who has keys, and who asks for them.
+pub(super) struct Keys<'a> {
+    holders: HashMap<ObjectId, Holder<'a>>,
+    references: References<'a>,
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn new(input: &CheckInput<'a>) -> Self {
+        let holders = input
+            .pairs()
+            .filter(|(_, object)| object.is("", "ConfigMap") || object.is("", "Secret"))
+            .map(|(captured, object)| {
+                let holder = Holder {
+                    object,
+                    raw: &captured.raw,
+                    captured: &captured.object,
+                };
+                (object.id(), holder)
+            });
+        let definitions = input
+            .capture
+            .surface
+            .of_kind("apiextensions.k8s.io", "CustomResourceDefinition");
+        let definitions: Vec<&Object> = definitions.chain(input.objects()).collect();
+        Self {
+            holders: holders.collect(),
+            references: References::new(input.knowledge, definitions),
+        }
     }
-    let definitions = input
-        .capture
-        .surface
-        .of_kind("apiextensions.k8s.io", "CustomResourceDefinition");
-    let definitions: Vec<&Object> = definitions.chain(input.objects()).collect();
-    let references = References::new(input.knowledge, definitions);
-    for object in input.objects() {
-        for asked in references.keys(object) {
-            let holder = holders.get(&asked.target);
+
+    pub(super) fn check(&self, object: &Object, findings: &mut Vec<Finding>) {
+        for asked in self.references.keys(object) {
+            let holder = self.holders.get(&asked.target);
             if let Some(holder) = holder.filter(|holder| holder.lacks(&asked.key)) {
                 findings.push(absent(object, &asked, holder));
             }

@@ -11,10 +11,10 @@ use crate::object::Object;
 use crate::transform::image::ImageRef;
 
 pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
-    let objects = input.capture.objects.iter().zip(input.objects());
-    for (captured, object) in objects {
-        let moved = captured.object.id() != object.id();
-        if let Some(members) = known(object, &input.knowledge.members).filter(|_| moved) {
+    for (captured, object) in input.pairs() {
+        if captured.object.id_ref() != object.id_ref()
+            && let Some(members) = known(object, &input.knowledge.members)
+        {
             findings.push(finding(&captured.object, object, members));
         }
     }

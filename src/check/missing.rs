@@ -1,6 +1,6 @@
 //! References to objects that neither travel nor are on B (rule book §0, missing targets).
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use super::{CheckInput, classes};
 use crate::finding::{Finding, Verdict};

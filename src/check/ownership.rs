@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::CheckInput;
 use crate::finding::{Finding, Verdict};
 use crate::object::Object;
 
@@ -21,16 +20,21 @@ const TOOLS: [(&str, &str); 6] = [
     ("fleet.cattle.io/*", "Rancher Fleet"),
 ];
 
-pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
-    let mut tools: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
-    for captured in &input.capture.objects {
-        for tool in managed_by(&captured.raw) {
-            tools.entry(tool).or_default().push(&captured.raw);
+/// The objects of A that tools manage, by tool.
+#[derive(Default)]
+pub(super) struct Ownership<'a>(BTreeMap<&'static str, Vec<&'a Object>>);
+
+impl<'a> Ownership<'a> {
+    pub(super) fn note(&mut self, raw: &'a Object) {
+        for tool in managed_by(raw) {
+            self.0.entry(tool).or_default().push(raw);
         }
     }
-    for (tool, objects) in tools {
-        let first = objects.first().map(|object| object.id().to_string());
-        findings.push(
+
+    pub(super) fn tell(self, findings: &mut Vec<Finding>) {
+        for (tool, objects) in self.0 {
+            let first = objects.first().map(|object| object.id().to_string());
+            findings.push(
             Finding::new(
                 Verdict::Warn,
                 "S-45",
@@ -45,6 +49,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
                  will not know them"
             )),
         );
+        }
     }
 }
 

@@ -140,11 +140,8 @@ fn named(input: &CheckInput<'_>, claim: &Claim<'_>, name: &str) -> Option<Findin
 
 /// The class's name on A, which is what a recipe maps.
 fn original<'a>(input: &CheckInput<'a>, claim: &Claim<'_>) -> Option<&'a str> {
-    let index = input
-        .objects()
-        .iter()
-        .position(|object| object.id() == claim.object.id())?;
-    let captured = input.capture.objects.get(index)?;
+    let mut pairs = input.pairs();
+    let (captured, _) = pairs.find(|(_, object)| std::ptr::eq(*object, claim.object))?;
     captured
         .object
         .text(&format!("{}/storageClassName", claim.path))

@@ -13,7 +13,7 @@ use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::surface::{ApiResource, ClusterIdentity, Surface};
 use crate::target::TargetState;
-use crate::transform;
+use crate::transform::{self, Recipe};
 
 /// Kinds both clusters serve.
 const SERVED: [(&str, &str, &str); 8] = [
@@ -33,6 +33,8 @@ pub(super) struct Case {
     pub(super) surface: Surface,
     pub(super) target: TargetState,
     pub(super) lacking: Vec<Lacking>,
+    /// One recipe's `transforms`; empty for none.
+    pub(super) transforms: &'static str,
 }
 
 /// An object by `apiVersion`, kind, `[namespace/]name` and the JSON of its spec.
@@ -110,6 +112,7 @@ impl Case {
             surface: surface("b"),
             target: TargetState::default(),
             lacking: Vec::new(),
+            transforms: "",
         }
     }
 
@@ -162,7 +165,7 @@ impl Case {
         });
     }
 
-    /// Runs the checks without recipes; findings must read `verdict rule object path: message`.
+    /// Runs recipe and checks; findings must read `verdict rule object path: message`.
     pub(super) fn expect(&self, lines: &[&str]) -> Vec<Finding> {
         let objects: Vec<Object> = self
             .capture
@@ -171,7 +174,13 @@ impl Case {
             .map(|c| c.object.clone())
             .collect();
         let knowledge = Knowledge::builtin();
-        let transformed = transform::apply(&objects, &[], knowledge).unwrap();
+        let recipe = |transforms| {
+            let head = "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {name: r}\n";
+            Recipe::parse("r.yaml", &format!("{head}transforms:\n{transforms}")).unwrap()
+        };
+        let recipes = Some(self.transforms).filter(|transforms| !transforms.is_empty());
+        let recipes: Vec<Recipe> = recipes.into_iter().map(recipe).collect();
+        let transformed = transform::apply(&objects, &recipes, knowledge).unwrap();
         let found = run(&CheckInput {
             capture: &self.capture,
             transformed: &transformed,

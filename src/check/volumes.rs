@@ -15,8 +15,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     let volumes: BTreeMap<&ObjectId, &Volume> =
         volumes.map(|volume| (&volume.claim, volume)).collect();
     kept(input, &volumes, findings);
-    let claims = input.capture.objects.iter().zip(input.objects());
-    for (captured, object) in claims {
+    for (captured, object) in input.pairs() {
         if !object.is("", "PersistentVolumeClaim") {
             continue;
         }
@@ -60,10 +59,7 @@ fn kept(
     findings: &mut Vec<Finding>,
 ) {
     let claims: Vec<(ObjectId, Option<&str>)> = input
-        .capture
-        .objects
-        .iter()
-        .zip(input.objects())
+        .pairs()
         .filter_map(|(captured, object)| {
             let volume = volumes.get(&captured.object.id())?;
             let live = input.target.live.get(&object.id())?;
@@ -135,6 +131,16 @@ mod tests {
         claim("1Gi").expect(&[
             "warn W-7 PersistentVolumeClaim shop/a: the claim is made, but no data travels with it",
         ]);
+    }
+
+    #[test]
+    fn w_7_a_claim_is_compared_with_itself_when_others_stay_behind() {
+        let mut case = claim("1Gi").with_volumes();
+        let first = object("v1", "ConfigMap", "shop/0", "{}");
+        let captured = Case::new(vec![first]).capture.objects;
+        case.capture.objects.splice(0..0, captured);
+        case.transforms = "- leaveOut: {select: {kind: ConfigMap}}";
+        case.expect(&[]);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Place {
         let mut rules: Vec<String> = changes
             .iter()
             .filter(|change| self.is_under(&change.path) && holds(line, side(change)))
-            .map(|change| change.rule.clone())
+            .map(|change| change.rule.to_string())
             .collect();
         rules.sort();
         rules.dedup();

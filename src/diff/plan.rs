@@ -19,7 +19,7 @@ pub fn plan(plan: &Plan, key: &MaskKey) -> Vec<ObjectDiff> {
     let knowledge = Knowledge::builtin();
     let before = captured(plan);
     let mut changes: BTreeMap<&ObjectId, Vec<&Change>> = BTreeMap::new();
-    for change in &plan.changes {
+    for change in plan.changes.iter() {
         changes.entry(&change.object).or_default().push(change);
     }
     let applied = |step: &Step| match &step.action {

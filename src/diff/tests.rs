@@ -126,7 +126,6 @@ fn plan_of(before: Object, body: Object, class: Class, holds: Vec<Hold>) -> Plan
     Plan {
         purpose: crate::plan::Purpose::Move,
         capture: "c".into(),
-        capture_digest: String::new(),
         source: identity("a"),
         target: identity("b"),
         namespaces: Vec::new(),
@@ -155,14 +154,16 @@ fn plan_of(before: Object, body: Object, class: Class, holds: Vec<Hold>) -> Plan
                 "a.io/web:1",
                 "b.io/web:1",
             ),
-        ],
+        ]
+        .into(),
         graph: Graph {
             nodes: vec![
                 node(ObjectId::cluster("", "Node", "x"), Presence::OnB),
                 node(body.id(), Presence::Captured),
             ],
             ..Graph::default()
-        },
+        }
+        .into(),
         before: vec![before],
         drift: Vec::new(),
     }

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::alike::Alike;
 use super::grants::Grants;
-use super::known::{Known, products};
+use super::known::Known;
 use super::nodes::{Line, Nodes};
 use super::order::{Arc, Arcs, Order, order};
 use super::policies::{Need, Policies};
@@ -190,17 +190,17 @@ struct Drawing<'a> {
 impl<'a> Drawing<'a> {
     fn new(input: &'a GraphInput<'a>) -> Self {
         let crds = || input.crds.iter().chain(input.objects);
-        let mut nodes = Nodes::new(Known::new(
+        let known = Known::new(
             input.objects,
             input.crds,
             input.produced,
             input.on_b,
             input.knowledge,
-        ));
-        let number = |object: &Object| nodes.number(&object.id());
+        );
+        let (nodes, numbers) = Nodes::new(known, input.objects);
         Self {
-            numbers: input.objects.iter().map(number).collect(),
             nodes,
+            numbers,
             references: References::new(input.knowledge, crds().collect::<Vec<_>>()),
             input,
             lines: Vec::new(),
@@ -223,10 +223,13 @@ impl<'a> Drawing<'a> {
         let policies = Policies::new(self.input.objects);
         let alike = Alike::new(self.input.objects);
         let grants = Grants::new(self.input.objects);
+        let mut annotated = Vec::new();
         for (position, object) in self.input.objects.iter().enumerate() {
             let from = self.numbers[position];
+            if object.pointer("/metadata/annotations").is_some() {
+                annotated.push((position, object));
+            }
             self.belongings(object, from, &versions);
-            self.made(object, from);
             self.claims(object, from, &claims);
             self.policies(object, from, &policies);
             let references = self.references.find(object);
@@ -256,7 +259,8 @@ impl<'a> Drawing<'a> {
                 }
             }
         }
-        for wish in wishes(self.input.objects) {
+        self.made();
+        for wish in wishes(&annotated) {
             let (from, to) = (self.numbers[wish.from], self.numbers[wish.to]);
             self.add(from, to, Strength::S, "E-U1", &wish.pointer);
         }
@@ -297,13 +301,13 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// E-P: what the object's controller makes, when that travels too.
-    fn made(&mut self, object: &Object, from: u32) {
-        for (product, maker) in products(object, self.input.knowledge) {
+    /// E-P: what the objects' controllers make, when that travels too.
+    fn made(&mut self) {
+        for (product, maker) in std::mem::take(&mut self.nodes.known.products) {
             if self.nodes.presence(&product) != Presence::Captured {
                 continue;
             }
-            let product = self.nodes.number(&product);
+            let (from, product) = (self.nodes.number(&maker.id), self.nodes.number(&product));
             self.add(from, product, Strength::P, &maker.rule, "");
             if let Some(strength) = maker.preseed {
                 self.add(from, product, strength, &maker.rule, "");
@@ -412,7 +416,7 @@ impl<'a> Drawing<'a> {
         pointer: &str,
     ) -> u32 {
         let to = self.nodes.number(target);
-        if self.nodes.presence(target) != Presence::Produced {
+        if self.nodes.presence_of(to) != Presence::Produced {
             self.add(from, to, strength, rule, pointer);
             return to;
         }
@@ -421,7 +425,7 @@ impl<'a> Drawing<'a> {
             let by = self.nodes.number(&maker.id);
             self.add(by, to, Strength::P, &maker.rule, "");
         }
-        if let Some(origin) = self.nodes.known.origin(target).cloned() {
+        if let Some(origin) = self.nodes.origin(target).cloned() {
             let origin = self.nodes.number(&origin);
             self.add(from, origin, strength, rule, pointer);
         }

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::known::Known;
 use super::{Edge, Presence, Strength};
-use crate::object::ObjectId;
+use crate::object::{Object, ObjectId};
 
 /// An edge between numbered nodes: while there are only edges to be collected and sorted, numbers do
 /// for names. Sorts as the edge does once the numbers follow the names.
@@ -41,7 +41,11 @@ impl Line {
     }
 }
 
-/// Every object met, numbered as they come. The hash map is asked for single ids, never walked.
+/// How many makers are followed to the first one that travels: an owner's owner's owner …
+const CHAIN: usize = 16;
+
+/// Every object met, numbered as they come, those that travel first. The hash map is asked for single ids,
+/// never walked.
 pub(super) struct Nodes<'a> {
     pub(super) known: Known<'a>,
     ids: Vec<ObjectId>,
@@ -52,26 +56,36 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn new(known: Known<'a>) -> Self {
-        Self {
+    /// Begins with the objects that travel. Their numbers are told beside.
+    pub(super) fn new(known: Known<'a>, objects: &[Object]) -> (Self, Vec<u32>) {
+        let mut nodes = Self {
             known,
-            ids: Vec::new(),
-            presences: Vec::new(),
-            numbers: HashMap::new(),
+            ids: Vec::with_capacity(objects.len()),
+            presences: Vec::with_capacity(objects.len()),
+            numbers: HashMap::with_capacity(objects.len()),
             paths: HashSet::new(),
+        };
+        let mut enter = |object: &Object| nodes.enter(object.id(), |_| Presence::Captured);
+        let numbers = objects.iter().map(&mut enter).collect();
+        (nodes, numbers)
+    }
+
+    fn enter(&mut self, id: ObjectId, presence: impl Fn(&Known<'_>) -> Presence) -> u32 {
+        let next = self.ids.len() as u32;
+        let number = *self.numbers.entry(id.clone()).or_insert(next);
+        if number == next {
+            self.presences.push(presence(&self.known));
+            self.ids.push(id);
         }
+        number
     }
 
     /// The number of an object, from now on if not before.
     pub(super) fn number(&mut self, id: &ObjectId) -> u32 {
-        if let Some(number) = self.numbers.get(id) {
-            return *number;
+        match self.numbers.get(id) {
+            Some(number) => *number,
+            None => self.enter(id.clone(), |known| known.presence(id)),
         }
-        let number = self.ids.len() as u32;
-        self.ids.push(id.clone());
-        self.presences.push(self.known.presence(id));
-        self.numbers.insert(id.clone(), number);
-        number
     }
 
     /// A path, shared with all edges that have the same.
@@ -90,6 +104,23 @@ impl<'a> Nodes<'a> {
             Some(number) => self.presences[*number as usize],
             None => self.known.presence(id),
         }
+    }
+
+    /// Where the object of a number is.
+    pub(super) fn presence_of(&self, number: u32) -> Presence {
+        self.presences[number as usize]
+    }
+
+    /// The first object up the chain of makers that is not itself made.
+    pub(super) fn origin(&self, id: &ObjectId) -> Option<&ObjectId> {
+        let mut at = &self.known.maker(id)?.id;
+        for _ in 0..CHAIN {
+            match self.presence(at) {
+                Presence::Produced => at = &self.known.maker(at)?.id,
+                _ => return Some(at),
+            }
+        }
+        None
     }
 
     /// The nodes in order of their ids; the lines are made to follow.

@@ -23,18 +23,18 @@ pub(super) struct Wish {
     pub(super) pointer: String,
 }
 
-/// Every wish among the objects.
-pub(super) fn wishes(objects: &[Object]) -> Vec<Wish> {
-    let mut found = waves(objects);
-    found.extend(rules(objects));
+/// Every wish among the objects that have annotations, each with its position.
+pub(super) fn wishes(annotated: &[(usize, &Object)]) -> Vec<Wish> {
+    let mut found = waves(annotated);
+    found.extend(rules(annotated));
     found
 }
 
 /// Each object of a wave after each of the wave before, in one namespace. Objects without the
 /// annotation are in no wave: Argo CD's 0 for them says only that nobody thought of an order.
-fn waves(objects: &[Object]) -> Vec<Wish> {
+fn waves(annotated: &[(usize, &Object)]) -> Vec<Wish> {
     let mut spaces: BTreeMap<Option<&str>, BTreeMap<i64, Vec<usize>>> = BTreeMap::new();
-    for (position, object) in objects.iter().enumerate() {
+    for &(position, object) in annotated {
         let wave = object
             .annotation(WAVE)
             .and_then(|wave| wave.trim().parse().ok());
@@ -63,9 +63,9 @@ fn waves(objects: &[Object]) -> Vec<Wish> {
 }
 
 /// kapp: objects are in groups, and say that they come before or after a group.
-fn rules(objects: &[Object]) -> Vec<Wish> {
+fn rules(annotated: &[(usize, &Object)]) -> Vec<Wish> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (position, object) in objects.iter().enumerate() {
+    for &(position, object) in annotated {
         for (_, group) in marked(object, GROUP) {
             groups
                 .entry(filled(group, object))
@@ -74,7 +74,7 @@ fn rules(objects: &[Object]) -> Vec<Wish> {
         }
     }
     let mut found = Vec::new();
-    for (position, object) in objects.iter().enumerate() {
+    for &(position, object) in annotated {
         for (key, rule) in marked(object, RULE) {
             let words: Vec<&str> = rule.split_whitespace().collect();
             let ["upsert", when @ ("after" | "before"), "upserting", group] = words[..] else {

@@ -91,7 +91,7 @@ pub enum Form {
     ImageSource,
     /// An image of a kustomization, `name[=image]`, or `{name, newName}`: what the name becomes.
     KustomizeImage,
-    /// A map with `repository`, and perhaps `registry`, that together name an image.
+    /// A repository that, perhaps with the `registry` beside it, names an image.
     Repository,
     /// Base64 of the value.
     Base64,

@@ -92,14 +92,14 @@ impl PathPattern {
         base: &str,
         visit: &mut dyn FnMut(&str, &'v Value),
     ) {
-        let mut pointer = base.to_owned();
+        let mut trail = Trail::new(base);
         let any = |step: &&Step| **step == Step::AnyDepth;
         if self.steps.iter().filter(any).count() < 2 {
-            return walk(&self.steps, value, &mut pointer, visit);
+            return walk(&self.steps, value, &mut trail, visit);
         }
         // Two `**` can reach one place in two ways.
         let mut seen = std::collections::BTreeSet::new();
-        walk(&self.steps, value, &mut pointer, &mut |pointer, value| {
+        walk(&self.steps, value, &mut trail, &mut |pointer, value| {
             if seen.insert(pointer.to_owned()) {
                 visit(pointer, value);
             }
@@ -142,117 +142,121 @@ impl PathPattern {
     }
 }
 
-/// Walks one pattern. `pointer` is a scratch buffer that is always put back.
+/// The way to a place. Most ways lead nowhere: the pointer is only written where one ends.
+struct Trail<'v> {
+    segments: Vec<Segment<'v>>,
+    /// The pointer as it was last written.
+    pointer: String,
+    /// How much of it is where the walk began.
+    base: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Segment<'v> {
+    Key(&'v str),
+    Index(usize),
+}
+
+impl<'v> Trail<'v> {
+    fn new(base: &str) -> Self {
+        Self {
+            segments: Vec::new(),
+            pointer: base.to_owned(),
+            base: base.len(),
+        }
+    }
+
+    fn pointer(&mut self) -> &str {
+        self.pointer.truncate(self.base);
+        for segment in &self.segments {
+            // Writing to a string cannot fail.
+            let _ = match segment {
+                Segment::Key(key) => write!(self.pointer, "/{}", escape(key)),
+                Segment::Index(index) => write!(self.pointer, "/{index}"),
+            };
+        }
+        &self.pointer
+    }
+
+    /// Goes one segment further, and comes back.
+    fn through(&mut self, segment: Segment<'v>, walk: impl FnOnce(&mut Self)) {
+        self.segments.push(segment);
+        walk(self);
+        self.segments.pop();
+    }
+
+    /// Whether it has not begun yet.
+    fn is_top(&self) -> bool {
+        self.base == 0 && self.segments.is_empty()
+    }
+}
+
+/// Walks one pattern.
 fn walk<'v>(
     steps: &[Step],
     value: &'v Value,
-    pointer: &mut String,
+    trail: &mut Trail<'v>,
     visit: &mut dyn FnMut(&str, &'v Value),
 ) {
     let Some((step, rest)) = steps.split_first() else {
-        return visit(pointer, value);
+        return visit(trail.pointer(), value);
+    };
+    let mut below = |segment, child| {
+        trail.through(segment, |trail| walk(rest, child, trail, visit));
     };
     match (step, value) {
-        (Step::Key(_), _) => keys(steps, value, pointer, visit),
+        (Step::Key(key), Value::Object(map)) => {
+            if let Some((key, child)) = map.get_key_value(key) {
+                below(Segment::Key(key), child);
+            }
+        }
         (Step::Either(keys), Value::Object(map)) => {
-            for key in keys {
-                if let Some(child) = map.get(key) {
-                    descend(|pointer| push(pointer, key), rest, child, pointer, visit);
-                }
+            for (key, child) in keys.iter().filter_map(|key| map.get_key_value(key)) {
+                below(Segment::Key(key), child);
             }
         }
         (Step::AnyKey, Value::Object(map)) => {
             for (key, child) in map {
-                descend(|pointer| push(pointer, key), rest, child, pointer, visit);
+                below(Segment::Key(key), child);
             }
         }
         (Step::Elements | Step::Where(..), Value::Array(items)) => {
             for (index, child) in items.iter().enumerate().filter(|(_, it)| step.means(it)) {
-                let push = |pointer: &mut String| push_index(pointer, index);
-                descend(push, rest, child, pointer, visit);
+                below(Segment::Index(index), child);
             }
         }
-        (Step::AnyDepth, _) => any_depth(rest, value, DEPTH, pointer, visit),
+        (Step::AnyDepth, _) => any_depth(rest, value, DEPTH, trail, visit),
         _ => {}
     }
-}
-
-/// Keys one below the other. Most patterns lead nowhere in most objects: the pointer is only written
-/// once they do.
-fn keys<'v>(
-    steps: &[Step],
-    value: &'v Value,
-    pointer: &mut String,
-    visit: &mut dyn FnMut(&str, &'v Value),
-) {
-    let (mut child, mut rest) = (value, steps);
-    while let Some((Step::Key(key), after)) = rest.split_first() {
-        let Some(below) = child.as_object().and_then(|map| map.get(key)) else {
-            return;
-        };
-        (child, rest) = (below, after);
-    }
-    let length = pointer.len();
-    for step in &steps[..steps.len() - rest.len()] {
-        if let Step::Key(key) = step {
-            push(pointer, key);
-        }
-    }
-    walk(rest, child, pointer, visit);
-    pointer.truncate(length);
-}
-
-fn push(pointer: &mut String, key: &str) {
-    pointer.push('/');
-    pointer.push_str(&escape(key));
-}
-
-fn push_index(pointer: &mut String, index: usize) {
-    // Writing to a string cannot fail.
-    let _ = write!(pointer, "/{index}");
-}
-
-/// Walks on below a child, whose key or index `push` writes.
-fn descend<'v>(
-    push: impl FnOnce(&mut String),
-    rest: &[Step],
-    child: &'v Value,
-    pointer: &mut String,
-    visit: &mut dyn FnMut(&str, &'v Value),
-) {
-    let length = pointer.len();
-    push(pointer);
-    walk(rest, child, pointer, visit);
-    pointer.truncate(length);
 }
 
 fn any_depth<'v>(
     rest: &[Step],
     value: &'v Value,
     depth: usize,
-    pointer: &mut String,
+    trail: &mut Trail<'v>,
     visit: &mut dyn FnMut(&str, &'v Value),
 ) {
-    walk(rest, value, pointer, visit);
+    walk(rest, value, trail, visit);
     if depth == 0 {
         return;
     }
-    let length = pointer.len();
+    let top = trail.is_top();
+    let mut below = |segment, child| {
+        trail.through(segment, |trail| {
+            any_depth(rest, child, depth - 1, trail, visit)
+        });
+    };
     match value {
         Value::Object(map) => {
-            for (key, child) in map {
-                push(pointer, key);
-                if pointer != "/status" {
-                    any_depth(rest, child, depth - 1, pointer, visit);
-                }
-                pointer.truncate(length);
+            // What the server writes is looked at by those only who name it.
+            for (key, child) in map.iter().filter(|(key, _)| !top || *key != "status") {
+                below(Segment::Key(key), child);
             }
         }
         Value::Array(items) => {
             for (index, child) in items.iter().enumerate() {
-                push_index(pointer, index);
-                any_depth(rest, child, depth - 1, pointer, visit);
-                pointer.truncate(length);
+                below(Segment::Index(index), child);
             }
         }
         _ => {}

@@ -20,7 +20,7 @@ pub struct Body {
     of: Object,
     marks: Vec<Mark>,
     /// The object with its marks, from when it is first looked at.
-    whole: OnceLock<Object>,
+    whole: OnceLock<Box<Object>>,
 }
 
 /// What a plan adds to an object.
@@ -68,7 +68,7 @@ impl Deref for Body {
         if self.marks.is_empty() {
             return &self.of;
         }
-        self.whole.get_or_init(|| self.marked())
+        self.whole.get_or_init(|| Box::new(self.marked()))
     }
 }
 

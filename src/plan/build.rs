@@ -11,6 +11,7 @@
 //! for is neither held nor made to wait for data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -18,9 +19,7 @@ use super::classify::{Verdict, classify};
 use super::items::{Items, Number, Tie};
 use super::order::{Draft, Drafts, Role};
 use super::volumes::Moves;
-use super::{
-    Action, Body, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, digest, hold, stamp, sync,
-};
+use super::{Action, Body, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, hold, stamp, sync};
 use crate::capture::{Capture, Consistency, Owner};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase, Strength};
@@ -40,7 +39,7 @@ pub struct PlanInput<'a> {
     /// Name and SHA-256 of every recipe used.
     pub recipes: &'a [(String, String)],
     /// What refers to what, with B's names.
-    pub graph: &'a Graph,
+    pub graph: &'a Arc<Graph>,
     /// What B offers.
     pub surface: &'a Surface,
     /// What B holds and says.
@@ -62,7 +61,6 @@ pub fn build(input: &PlanInput) -> Plan {
     let plan = Plan {
         steps: builder.steps(),
         capture: input.capture.id.clone(),
-        capture_digest: digest(input.capture),
         source: input.capture.surface.cluster.clone(),
         target: input.surface.cluster.clone(),
         namespaces: input.transformed.namespaces.clone().into_iter().collect(),
@@ -71,8 +69,8 @@ pub fn build(input: &PlanInput) -> Plan {
         before,
         drift,
         findings,
-        changes: input.transformed.changes.clone(),
-        graph: input.graph.clone(),
+        changes: Arc::clone(&input.transformed.changes),
+        graph: Arc::clone(input.graph),
         purpose: input.purpose,
     };
     match input.purpose {
@@ -156,7 +154,9 @@ impl<'a> Builder<'a> {
             self.draft_move(&mut drafts, *claim, volume);
         }
         self.connect(&mut drafts, &holds);
-        drafts.steps(self.items.ids())
+        // Drafts and steps are the most a plan ever holds: what led to them makes room.
+        drop((self.verdicts, self.ties));
+        drafts.steps(&self.items.into_ids())
     }
 
     /// The hold of one object, if it needs one while data is under way.
@@ -277,10 +277,10 @@ impl<'a> Builder<'a> {
     fn draft_move(&self, drafts: &mut Drafts, claim: Number, volume: &VolumeMove) {
         let draft = |action| Draft::new(Phase::Storage, action);
         let on_a = |volume: &VolumeMove| self.items.number(&volume.source);
-        let mut load = draft(Action::Load(volume.clone()));
+        let mut load = draft(Action::Load(volume.clone().into()));
         load.need((claim, Role::Apply), Gate::Done);
         if let (None, Some(source)) = (&volume.saved, on_a(volume)) {
-            let mut save = draft(Action::Save(volume.clone()));
+            let mut save = draft(Action::Save(volume.clone().into()));
             // All data shows one time: nothing is read before every snapshot was tried.
             for other in self.moves.values().filter_map(on_a) {
                 save.need((other, Role::Snapshot), Gate::Settled);
@@ -289,7 +289,7 @@ impl<'a> Builder<'a> {
             load.need((source, Role::Save), Gate::Done);
             drafts.insert((source, Role::Save), save);
             if volume.consistency == Consistency::Snapshot {
-                let snapshot = draft(Action::Snapshot(volume.clone()));
+                let snapshot = draft(Action::Snapshot(volume.clone().into()));
                 drafts.insert((source, Role::Snapshot), snapshot);
             }
         }

@@ -38,19 +38,21 @@ pub(super) struct Tie {
 impl<'a> Items<'a> {
     pub(super) fn new(input: &PlanInput<'a>) -> Self {
         let absent = absent_namespaces(input);
-        let mut ids: Vec<ObjectId> = input
-            .graph
-            .nodes
-            .iter()
-            .map(|node| node.id.clone())
-            .collect();
-        ids.extend(input.transformed.objects.iter().map(Object::id));
-        ids.extend(input.capture.volumes.iter().map(|one| one.claim.clone()));
-        ids.extend(absent.iter().map(Object::id));
-        ids.sort();
-        ids.dedup();
+        let nodes = input.graph.nodes.iter().map(|node| &node.id);
+        let mut ids: Vec<ObjectId> = nodes.cloned().collect();
+        let mut numbers: HashMap<ObjectId, Number> = ids.iter().cloned().zip(0..).collect();
+        let objects = input.transformed.objects.iter().chain(&absent);
+        let claims = input.capture.volumes.iter().map(|one| &one.claim);
+        let drawn = ids.len();
+        let others = objects.map(Object::id_ref).chain(claims);
+        ids.extend(others.filter(|id| !numbers.contains_key(*id)).cloned());
+        if ids.len() > drawn {
+            ids.sort();
+            ids.dedup();
+            numbers = ids.iter().cloned().zip(0..).collect();
+        }
         let mut items = Self {
-            numbers: ids.iter().cloned().zip(0..).collect(),
+            numbers,
             objects: vec![None; ids.len()],
             captured: vec![None; ids.len()],
             phases: vec![None; ids.len()],
@@ -62,12 +64,12 @@ impl<'a> Items<'a> {
             items.phases[at] = Some(node.phase);
         }
         for (captured, object) in input.transformed.from(&input.capture.objects) {
-            let at = items.at(&object.id());
+            let at = items.at(object.id_ref());
             items.captured[at] = Some(captured);
             items.by_source.insert(captured.object.id(), at as Number);
         }
         for object in &input.transformed.objects {
-            let at = items.at(&object.id());
+            let at = items.at(object.id_ref());
             items.objects[at] = Some(object.clone());
         }
         for namespace in absent {
@@ -108,8 +110,8 @@ impl<'a> Items<'a> {
         &self.ids[number as usize]
     }
 
-    pub(super) fn ids(&self) -> &[ObjectId] {
-        &self.ids
+    pub(super) fn into_ids(self) -> Vec<ObjectId> {
+        self.ids
     }
 
     pub(super) fn object(&self, number: Number) -> Option<&Object> {

@@ -5,11 +5,11 @@
 //! says that it overrides another. Selections look at objects as they are on A.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::class::Class;
 use super::endpoint::endpoints;
 use super::fault::{Fault, Faults, TransformErrors};
-use super::follow::{self, Done};
+use super::follow;
 use super::names::Maps;
 use super::recipe::{Entry, Recipe, Transform};
 use super::rename::Renames;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::graph::references::References;
 use crate::knowledge::Knowledge;
-use crate::knowledge::targets::{Form, Rewrites};
+use crate::knowledge::targets::Rewrites;
 use crate::object::Object;
 
 /// Applies recipes to objects of which nothing else is known. No recipe changes nothing.
@@ -96,36 +96,10 @@ pub(super) fn stages(work: &mut Work<'_>, lens: Lens<'_>, maps: &mut Maps) -> Ve
         references,
     } = lens;
     let written = follow::references(work, references, maps);
-    let nothing = Done::new();
-    rename_namespaces(work, knowledge, maps, &written);
+    places::names(work, knowledge, maps, &[Rewrites::Namespace], &written);
     maps.renames.write(work);
     convert::image_streams(work, references);
-    // Without a map there is nothing to look for; walking 100,000 objects for nothing takes seconds.
-    if !maps.images.is_empty() {
-        places::rewrite_all(
-            work,
-            knowledge,
-            Rewrites::Image,
-            &nothing,
-            &mut |name, form| match form {
-                Form::DockerConfig | Form::Registry => maps.images.prefix(name),
-                _ => maps.images.find(name),
-            },
-        );
-        places::image_parts(work, knowledge, &mut maps.images);
-    }
-    for class in Class::ALL {
-        if let Some(rewrites) = class.rewrites().filter(|_| !maps.class(class).is_empty()) {
-            places::rewrite_all(work, knowledge, rewrites, &written, &mut |name, _| {
-                maps.class(class).find(name)
-            });
-        }
-    }
-    if !maps.hosts.is_empty() {
-        places::rewrite_all(work, knowledge, Rewrites::Host, &nothing, &mut |name, _| {
-            maps.hosts.find(name)
-        });
-    }
+    places::names(work, knowledge, maps, &places::NAMES, &written);
     let mut faults = chosen(work, lens);
     rewrite_texts(work, knowledge, maps);
     faults.extend(per_entry(work, &mut |work, recipe, entry, faults| {
@@ -213,32 +187,14 @@ fn per_entry(
     all
 }
 
-fn rename_namespaces(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps, written: &Done) {
-    if maps.namespaces.is_empty() {
-        return;
-    }
-    places::rewrite_all(
-        work,
-        knowledge,
-        Rewrites::Namespace,
-        written,
-        &mut |name, _| maps.namespaces.find(name),
-    );
-}
-
 /// T-11, and T-5 inside text.
 fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
-    let services = work.source.services(knowledge);
-    let service =
-        |name: &str, namespace: &str| services.contains(&(name.to_owned(), namespace.to_owned()));
-    let texts = |work: &mut Work<'_>, change: &mut dyn FnMut(&str) -> Option<(String, Part)>| {
-        let nothing = Done::new();
-        places::rewrite_all(work, knowledge, Rewrites::Text, &nothing, &mut |leaf, _| {
-            change(leaf)
-        });
-    };
     if !maps.namespaces.is_empty() || !maps.renames.is_empty() {
-        texts(work, &mut |leaf| {
+        let services = work.source.services(knowledge);
+        let service = |name: &str, namespace: &str| {
+            services.contains(&(name.to_owned(), namespace.to_owned()))
+        };
+        places::texts(work, knowledge, &mut |_, leaf| {
             let used = std::cell::Cell::new(None);
             let rename = |name: Option<&str>, namespace: &str| {
                 let moved = maps.namespaces.peek(namespace);
@@ -261,7 +217,7 @@ fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
         bare_names(work, knowledge, maps);
     }
     if !maps.hosts.is_empty() {
-        texts(work, &mut |leaf| {
+        places::texts(work, knowledge, &mut |_, leaf| {
             let mut used = None;
             let new = text::hosts(leaf, &mut |host| {
                 let (to, part) = maps.hosts.peek(host)?;
@@ -272,7 +228,7 @@ fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
         });
     }
     if !maps.endpoints.is_empty() {
-        texts(work, &mut |leaf| {
+        places::texts(work, knowledge, &mut |_, leaf| {
             let mut used = None;
             let new = endpoints(leaf, &mut |endpoint| {
                 let (to, part) = maps.endpoints.find(endpoint)?;
@@ -283,7 +239,7 @@ fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
         });
     }
     if !maps.domains.is_empty() {
-        texts(work, &mut |leaf| {
+        places::texts(work, knowledge, &mut |_, leaf| {
             let mut used = None;
             let new = text::cluster_domains(leaf, &mut |domain| {
                 let (to, part) = maps.domains.find(domain)?;
@@ -297,7 +253,7 @@ fn rewrite_texts(work: &mut Work<'_>, knowledge: &Knowledge, maps: &mut Maps) {
 
 /// Names of renamed Services as their own namespace writes them.
 fn bare_names(work: &mut Work<'_>, knowledge: &Knowledge, maps: &Maps) {
-    places::rewrite_each(work, knowledge, Rewrites::Text, &mut |object, leaf| {
+    places::texts(work, knowledge, &mut |object, leaf| {
         let namespace = object.namespace()?;
         let used = std::cell::Cell::new(None);
         let new = text::bare_names(leaf, &|name| {
@@ -414,13 +370,13 @@ fn result(mut work: Work<'_>, maps: &Maps) -> Transformed {
     let rules = rules(&work);
     let mut renamed = BTreeMap::new();
     let mut namespaces = BTreeMap::new();
-    for (before, after) in work.before.iter().zip(&work.objects) {
+    for (before, after) in work.before.iter().zip(work.objects()) {
         let (old, new) = (before.id(), after.id());
         let home = match old.namespace.clone() {
             None if old.is("", "Namespace") => Some(old.name.clone()),
             home => home,
         };
-        if let Some(home) = home {
+        if let Some(home) = home.filter(|home| !namespaces.contains_key(home.as_str())) {
             let target = maps.namespaces.get(&home).unwrap_or(&home).to_owned();
             namespaces.insert(home.to_string(), target);
         }
@@ -430,17 +386,17 @@ fn result(mut work: Work<'_>, maps: &Maps) -> Transformed {
     }
     let findings = work.take_findings();
     let added = work.take_added();
-    let kept: Vec<usize> = (0..work.objects.len())
+    let kept: Vec<usize> = (0..work.objects().len())
         .filter(|index| !work.is_left(*index))
         .collect();
     let mut origins: Vec<Option<usize>> = kept.iter().copied().map(Some).collect();
     origins.extend(added.iter().map(|_| None));
-    let objects = kept.into_iter().map(|index| work.objects[index].clone());
+    let objects = kept.into_iter().map(|index| work.objects()[index].clone());
     Transformed {
         objects: objects.chain(added).collect(),
         origins,
         findings,
-        changes: work.changes,
+        changes: Arc::new(work.changes),
         lookalikes: work.lookalikes,
         rules,
         renamed,

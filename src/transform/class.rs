@@ -98,14 +98,14 @@ impl Class {
         })
     }
 
-    /// The rows of `targets.yaml` that hold such a name without being a reference.
-    pub(super) fn rewrites(self) -> Option<Rewrites> {
-        match self {
-            Self::Storage => Some(Rewrites::StorageClass),
-            Self::VolumeSnapshot => Some(Rewrites::VolumeSnapshotClass),
-            Self::VolumeAttributes => Some(Rewrites::VolumeAttributesClass),
-            Self::Ingress => Some(Rewrites::IngressClass),
-            Self::Gateway | Self::Priority | Self::Runtime | Self::SecretStore => None,
+    /// The class whose names rows of `targets.yaml` hold without being references.
+    pub(super) fn rewritten(rewrites: Rewrites) -> Option<Self> {
+        match rewrites {
+            Rewrites::StorageClass => Some(Self::Storage),
+            Rewrites::VolumeSnapshotClass => Some(Self::VolumeSnapshot),
+            Rewrites::VolumeAttributesClass => Some(Self::VolumeAttributes),
+            Rewrites::IngressClass => Some(Self::Ingress),
+            _ => None,
         }
     }
 }

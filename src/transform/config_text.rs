@@ -248,7 +248,7 @@ struct Leaf {
 }
 
 fn leaves(work: &Work<'_>, roots: &Roots<'_>, index: usize, wanted: &Text) -> Vec<Leaf> {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let asked = |place: &str| wanted.places.iter().any(|one| one == place);
     let mut found = Vec::new();
     if asked("config") && object.is("", "ConfigMap") {

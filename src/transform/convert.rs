@@ -192,7 +192,7 @@ fn follow(work: &mut Work<'_>, references: &References<'_>, converted: &BTreeMap
             };
             for (key, value) in [("kind", "Deployment"), ("apiVersion", "apps/v1")] {
                 let path = format!("{}/{key}", reference.pointer);
-                if work.objects[index].text(&path).is_some() {
+                if work.objects()[index].text(&path).is_some() {
                     work.set(index, &path, value.into(), "convert", part);
                 }
             }
@@ -210,7 +210,7 @@ fn put(work: &mut Work<'_>, index: usize, value: Value, part: Part) {
 /// Tells what is lost.
 fn lost(work: &mut Work<'_>, index: usize, path: &str, message: impl Into<String>, remedy: &str) {
     let finding = Finding::new(Verdict::Warn, "convert", message)
-        .on(work.objects[index].id())
+        .on(work.objects()[index].id())
         .at(path)
         .remedy(remedy);
     work.find(finding);

@@ -65,7 +65,7 @@ pub struct Explanation {
 /// Sorts the changes by the rule that made them.
 pub fn explain(transformed: &Transformed, recipes: &[Recipe]) -> Explanation {
     let mut rules: BTreeMap<(&str, usize, &str), Vec<ShownChange>> = BTreeMap::new();
-    for change in &transformed.changes {
+    for change in transformed.changes.iter() {
         rules
             .entry((&change.recipe, change.entry, &change.rule))
             .or_default()
@@ -128,7 +128,7 @@ fn shown(change: &Change) -> ShownChange {
     };
     ShownChange {
         object: change.object.clone(),
-        path: change.path.clone(),
+        path: change.path.to_string(),
         before: hide(&change.before),
         after: hide(&change.after),
     }
@@ -150,7 +150,7 @@ mod tests {
             after: Value::Null,
         };
         let whole = shown(&Change {
-            path: String::new(),
+            path: "".into(),
             before: serde_json::json!({"apiVersion": "v1", "kind": "X", "spec": {"key": "secret"}}),
             ..change("X")
         });
@@ -161,7 +161,7 @@ mod tests {
         });
         assert_eq!(scrubbed.before, MASKED);
         let done = Transformed {
-            changes: vec![change("Secret"), change("ConfigMap")],
+            changes: vec![change("Secret"), change("ConfigMap")].into(),
             ..Transformed::default()
         };
         let explained = explain(&done, &[]);

@@ -154,7 +154,7 @@ pub(super) fn apply(
 }
 
 fn service_type(work: &mut Work<'_>, index: usize, types: &[Mapping<String>], base: Part) {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let now = object.text("/spec/type").unwrap_or("ClusterIP").to_owned();
     let Some(number) = types.iter().position(|line| line.from.value == now) else {
         return;
@@ -173,7 +173,7 @@ fn service_type(work: &mut Work<'_>, index: usize, types: &[Mapping<String>], ba
             }
         }
     }
-    let ports = work.objects[index].pointer("/spec/ports");
+    let ports = work.objects()[index].pointer("/spec/ports");
     let ports = ports.and_then(Value::as_array).map_or(0, Vec::len);
     for port in 0..ports {
         // A port chosen on A is likely taken on B; B chooses its own.
@@ -182,7 +182,7 @@ fn service_type(work: &mut Work<'_>, index: usize, types: &[Mapping<String>], ba
 }
 
 fn annotations(work: &mut Work<'_>, index: usize, from: &Cloud, to: Option<&Cloud>, part: Part) {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let covers = |key: &str| {
         from.drop
             .iter()
@@ -233,7 +233,7 @@ fn annotations(work: &mut Work<'_>, index: usize, from: &Cloud, to: Option<&Clou
             "T-6",
             format!("the annotation `{key}` stays behind"),
         )
-        .on(work.objects[index].id())
+        .on(work.objects()[index].id())
         .because(format!("{why}; it said `{value}`"))
         .remedy(remedy);
         work.find(finding);
@@ -242,8 +242,8 @@ fn annotations(work: &mut Work<'_>, index: usize, from: &Cloud, to: Option<&Clou
 
 /// S-58: an identity in A's cloud that travels as it is. B may be in the same cloud, so it stays.
 pub(super) fn identities(work: &mut Work<'_>, knowledge: &Knowledge) {
-    for index in 0..work.objects.len() {
-        let object = &work.objects[index];
+    for index in 0..work.objects().len() {
+        let object = &work.objects()[index];
         if !object.is("", "ServiceAccount") || work.is_left(index) {
             continue;
         }

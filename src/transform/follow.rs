@@ -32,7 +32,7 @@ pub(super) fn references(
     references: &References<'_>,
     maps: &mut Maps,
 ) -> Done {
-    let mut done = vec![BTreeSet::new(); work.objects.len()];
+    let mut done = vec![BTreeSet::new(); work.objects().len()];
     if maps.leave_references() {
         return done;
     }
@@ -100,13 +100,13 @@ fn write(work: &mut Work<'_>, index: usize, edits: Vec<Edit>, done: &mut BTreeSe
         work.used(edit.part);
         places.entry(&edit.spot.pointer).or_insert(edit);
     }
-    let before: Vec<Value> = read(&work.objects[index], &places);
+    let before: Vec<Value> = read(&work.objects()[index], &places);
     let spots: Vec<(Spot, String)> = edits
         .iter()
         .map(|edit| (edit.spot.clone(), edit.new.clone()))
         .collect();
-    rewrite(work.objects[index].value_mut(), &spots);
-    let after = read(&work.objects[index], &places);
+    rewrite(work.edit(index).value_mut(), &spots);
+    let after = read(&work.objects()[index], &places);
     for (((place, edit), before), after) in places.into_iter().zip(before).zip(after) {
         let path = place.to_owned();
         done.insert(path.clone());

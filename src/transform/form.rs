@@ -47,7 +47,7 @@ pub(super) fn rewrite(form: Form, text: &str, rename: &mut Renamer<'_>) -> Optio
         }
         Form::Domain => Some(rename(&format!("*.{text}"))?.strip_prefix("*.")?.to_owned()),
         Form::KustomizeImage => kustomize(text, rename),
-        // Not names in a text: see `inside`, `places` and `secrets`.
+        // Not names in a text alone: see `inside`, `places` and `secrets`.
         Form::ImageSource | Form::Repository | Form::Base64 | Form::NamedValue | Form::Pem => None,
     }
 }

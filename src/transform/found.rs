@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::class::Class;
 use super::follow;
 use super::names::Maps;
-use super::places::{image_parts, rewrite_all};
+use super::places;
 use super::source::Source;
 use super::work::Work;
 use crate::graph::references::References;
 use crate::knowledge::Knowledge;
-use crate::knowledge::targets::{Form, Rewrites};
 use crate::object::Object;
 
 /// Names and how many objects have them.
@@ -65,27 +64,7 @@ pub(super) fn found(objects: &[Object], definitions: &[&Object], knowledge: &Kno
 /// Lets the transforms that have maps ask for every name.
 fn ask(work: &mut Work<'_>, references: &References<'_>, knowledge: &Knowledge, maps: &mut Maps) {
     let written = follow::references(work, references, maps);
-    rewrite_all(
-        work,
-        knowledge,
-        Rewrites::Image,
-        &written,
-        &mut |name, form| match form {
-            Form::DockerConfig => None,
-            _ => maps.images.find(name),
-        },
-    );
-    image_parts(work, knowledge, &mut maps.images);
-    for class in Class::ALL {
-        if let Some(rewrites) = class.rewrites() {
-            rewrite_all(work, knowledge, rewrites, &written, &mut |name, _| {
-                maps.class(class).find(name)
-            });
-        }
-    }
-    rewrite_all(work, knowledge, Rewrites::Host, &written, &mut |name, _| {
-        maps.hosts.find(name)
-    });
+    places::names(work, knowledge, maps, &places::NAMES, &written);
 }
 
 fn count(counts: &mut Counts, names: BTreeSet<String>) {

@@ -116,9 +116,9 @@ pub(super) fn apply(
     let wanted = |name: &str| !guard.except.iter().any(|except| except.value == name);
     let mut namespaces = BTreeSet::new();
     for index in work.selected(recipe, entry) {
-        namespaces.extend(work.objects[index].namespace().map(str::to_owned));
+        namespaces.extend(work.objects()[index].namespace().map(str::to_owned));
         for row in knowledge.guard.iter().filter(|row| wanted(&row.part)) {
-            if !row.applies(&work.objects[index]) {
+            if !row.applies(&work.objects()[index]) {
                 continue;
             }
             if let Some(set) = &row.set
@@ -127,11 +127,11 @@ pub(super) fn apply(
                 work.assign(index, &path, set.value.clone(), &row.id, part);
             }
             if let Some(remove) = &row.remove {
-                for place in removed(remove, &work.objects[index]) {
+                for place in removed(remove, &work.objects()[index]) {
                     work.unassign(index, &place, &row.id, part);
                 }
             }
-            for (path, muted) in muted(row, &work.objects[index]) {
+            for (path, muted) in muted(row, &work.objects()[index]) {
                 work.assign(index, &path, muted, &row.id, part);
             }
         }
@@ -174,7 +174,7 @@ pub(super) fn own_values(work: &Work<'_>, knowledge: &Knowledge) -> Vec<(usize, 
             .filter(|row| row.mute.is_some() && wanted(&row.part))
             .collect();
         for index in work.selected(recipe, entry) {
-            let object = &work.objects[index];
+            let object = &work.objects()[index];
             for row in rows.iter().filter(|row| row.applies(object)) {
                 let places = muted(row, object).into_iter();
                 all.extend(places.map(|(path, _)| (index, path)));
@@ -213,7 +213,7 @@ fn close(work: &mut Work<'_>, namespaces: &BTreeSet<String>, guard: &CloneGuard,
     if !blocks.is_empty() {
         egress.push(json!({"to": blocks}));
     }
-    for object in work.objects.clone() {
+    for object in work.objects().to_vec() {
         // Policies add up: what another one allows stays allowed.
         let open = object.is("networking.k8s.io", "NetworkPolicy")
             && object.name() != POLICY

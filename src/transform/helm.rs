@@ -60,7 +60,7 @@ fn tell_added(work: &mut Work<'_>, index: usize, added: &[String]) {
     let message = "the release gets values of its own where the chart's are about A";
     work.find(
         Finding::new(Verdict::Info, "T-4h", message)
-            .on(work.objects[index].id())
+            .on(work.objects()[index].id())
             .at(PLACE)
             .because(format!("`helm upgrade` keeps them: {}", added.join(", ")))
             .remedy("nothing; name them in a values file where one is used for upgrades"),
@@ -179,7 +179,7 @@ fn shown(document: &Document<'_>, inner: &Work<'_>) -> Option<String> {
         }
         value
     };
-    let (before, after) = (strip(&inner.before[index]), strip(&inner.objects[index]));
+    let (before, after) = (strip(&inner.before[index]), strip(&inner.objects()[index]));
     if before == after {
         return None;
     }

@@ -1,6 +1,6 @@
 //! What must hold after all transforms, whatever the recipes said.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::fault::{Fault, Faults};
 use super::work::{Part, Work};
@@ -10,7 +10,10 @@ use crate::object::Object;
 /// pods of another.
 pub(super) fn selectors(work: &Work<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (index, object) in work.objects.iter().enumerate() {
+    for (index, object) in work.objects().iter().enumerate() {
+        if object.shares(&work.before[index]) {
+            continue;
+        }
         let Some((key, value)) = unselected(object) else {
             continue;
         };
@@ -55,13 +58,16 @@ fn unselected(object: &Object) -> Option<(String, String)> {
 
 /// Two objects must not become one.
 pub(super) fn names(work: &Work<'_>) -> Vec<Fault> {
-    let mut seen = HashMap::with_capacity(work.objects.len());
+    let named = |path: &str| path == "/metadata/name" || path == "/metadata/namespace";
     let mut faults = Vec::new();
-    for (index, object) in work.objects.iter().enumerate() {
+    if !work.changes.iter().any(|change| named(&change.path)) {
+        return faults;
+    }
+    let mut seen = HashMap::with_capacity(work.objects().len());
+    for (index, object) in work.objects().iter().enumerate() {
         let Some(other) = seen.insert(object.id(), index) else {
             continue;
         };
-        let named = |path: &str| path == "/metadata/name" || path == "/metadata/namespace";
         let change = last_change(work, index, named).or_else(|| last_change(work, other, named));
         let Some(part) = change else { continue };
         faults.extend(fault(

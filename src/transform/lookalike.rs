@@ -33,8 +33,8 @@ pub(super) fn find(work: &mut Work<'_>, maps: &Maps) {
     let shared = shared_prefix(addresses.keys());
     let suspicious = Suspicious::new(maps);
     let mut hard_coded = Vec::new();
-    for index in 0..work.objects.len() {
-        let object = &work.objects[index];
+    for index in 0..work.objects().len() {
+        let object = &work.objects()[index];
         let id = object.id();
         if !addresses.is_empty() {
             texts(object, &mut |path, text, _| {

@@ -44,7 +44,7 @@ fn mark_pods(
     let mut places = Vec::new();
     for row in knowledge.targets.iter() {
         if row.rewrites == Rewrites::PodMetadata && row.applies(&work.before[index]) {
-            places.extend(row.path.find(work.objects[index].value()));
+            places.extend(row.path.find(work.objects()[index].value()));
         }
     }
     places.sort();

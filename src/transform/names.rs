@@ -15,6 +15,7 @@ use super::image::{ImageRef, Prefix};
 use super::recipe::{Mapping, Recipe, Transform};
 use super::rename::Renames;
 use super::work::Part;
+use crate::knowledge::targets::{Form, Rewrites};
 use crate::object::GroupKind;
 
 /// Names that are matched whole: classes, namespaces, digests.
@@ -97,31 +98,6 @@ impl Images {
             image.suffix = tag.to_owned();
         }
         Some((image.moved(from, to)?, *part))
-    }
-
-    /// Where `registry` and `repository`, written apart, are on B.
-    pub(super) fn parts(
-        &mut self,
-        registry: Option<&str>,
-        repository: &str,
-    ) -> Option<(Option<String>, String, Part)> {
-        let whole = match registry {
-            Some(registry) => format!("{registry}/{repository}"),
-            None => repository.to_owned(),
-        };
-        let image = ImageRef::parse(&whole)?;
-        // A short name without a registry is too much like other words.
-        if registry.is_none() && !image.explicit {
-            return None;
-        }
-        let (new, part) = self.find(&whole)?;
-        match registry {
-            Some(_) => {
-                let (registry, repository) = new.split_once('/')?;
-                Some((Some(registry.to_owned()), repository.to_owned(), part))
-            }
-            None => Some((None, new, part)),
-        }
     }
 
     /// What a registry becomes that is named alone, as credentials are kept under and charts set for
@@ -253,6 +229,35 @@ impl Maps {
     /// Names of storage classes on A that become another name.
     pub(super) fn moved_classes(&self) -> impl Iterator<Item = &str> {
         self.classes.values().flat_map(Names::moved)
+    }
+
+    /// What a name becomes at a place of a transform's rows, and the part that says so.
+    pub(super) fn find(
+        &mut self,
+        rewrites: Rewrites,
+        form: Form,
+        name: &str,
+    ) -> Option<(String, Part)> {
+        match (rewrites, form) {
+            (Rewrites::Namespace, _) => self.namespaces.find(name),
+            (Rewrites::Image, Form::DockerConfig) => self.images.prefix(name),
+            (Rewrites::Image, Form::Registry) if !self.asking => self.images.prefix(name),
+            (Rewrites::Image, _) => self.images.find(name),
+            (Rewrites::Host, _) => self.hosts.find(name),
+            (class, _) => self.class(Class::rewritten(class)?).find(name),
+        }
+    }
+
+    /// Whether names of a transform can change by these maps.
+    pub(super) fn change(&self, rewrites: Rewrites) -> bool {
+        let class = || self.classes.get(&Class::rewritten(rewrites)?);
+        self.asking
+            || match rewrites {
+                Rewrites::Namespace => !self.namespaces.is_empty(),
+                Rewrites::Image => !self.images.is_empty(),
+                Rewrites::Host => !self.hosts.is_empty(),
+                _ => class().is_some_and(|names| !names.is_empty()),
+            }
     }
 
     /// Whether no reference can change by these maps.

@@ -54,11 +54,11 @@ impl Patching<'_, '_> {
     fn apply(&mut self, work: &mut Work<'_>, index: usize) {
         let part = whole(self.recipe, self.entry);
         work.used(part);
-        let before = work.objects[index].value().clone();
+        let before = work.objects()[index].value().clone();
         let Some(after) = self.patched(before.clone(), work, index) else {
             return;
         };
-        let id = work.objects[index].id();
+        let id = work.objects()[index].id();
         let object = match Object::new(after.clone()) {
             Ok(object) if object.id() == id => object,
             _ => {
@@ -82,7 +82,7 @@ impl Patching<'_, '_> {
         if !agreed {
             return;
         }
-        work.objects[index] = object;
+        *work.edit(index) = object;
         for (path, before, after) in changes {
             let difference = Difference {
                 path,
@@ -102,7 +102,7 @@ impl Patching<'_, '_> {
                 }
             }
             PatchChange::Strategic(patch) => {
-                let Some(lists) = Lists::of(&work.objects[index], self.knowledge, self.roots)
+                let Some(lists) = Lists::of(&work.objects()[index], self.knowledge, self.roots)
                 else {
                     let id = work.id(index);
                     self.faults

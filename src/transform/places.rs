@@ -1,13 +1,15 @@
 //! The engine of the typed transforms: rows of `targets.yaml` say where names stand, a map says what
 //! they become.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
 use serde_json::Value;
 
 use super::follow::Done;
 use super::form::{inside, rekey, rewrite};
-use super::names::Images;
+use super::image::ImageRef;
+use super::names::Maps;
 use super::work::{Part, Work};
 use crate::knowledge::Knowledge;
 use crate::knowledge::targets::{Form, Rewrites, Target};
@@ -16,161 +18,140 @@ use crate::object::{Object, pointer};
 /// What follows the class's name in a quota's key.
 const CLASS_KEY: &str = ".storageclass.storage.k8s.io/";
 
-/// A function from a name, and the form it stood in, to its new name and the part that says so.
-pub(super) type Finder<'a> = dyn FnMut(&str, Form) -> Option<(String, Part)> + 'a;
+/// The transforms with maps whose names stand in single places, in the order of rule book §3.
+pub(super) const NAMES: [Rewrites; 6] = [
+    Rewrites::Image,
+    Rewrites::StorageClass,
+    Rewrites::VolumeSnapshotClass,
+    Rewrites::VolumeAttributesClass,
+    Rewrites::IngressClass,
+    Rewrites::Host,
+];
 
-/// As [`Finder`], for a name that means something else in every object.
-pub(super) type ObjectFinder<'a> = dyn FnMut(&Object, &str) -> Option<(String, Part)> + 'a;
+/// A function from an object, what is rewritten in it, and a name in some form to the new name and the part
+/// that says so.
+type Finder<'a> = dyn FnMut(&Object, Rewrites, Form, &str) -> Option<(String, Part)> + 'a;
 
-/// Rewrites every place the rows of one transform describe, except those written already.
-pub(super) fn rewrite_all(
+/// As [`Finder`], for what becomes of a text.
+type Rewriter<'a> = dyn FnMut(&Object, &str) -> Option<(String, Part)> + 'a;
+
+/// Rewrites the names of some transforms everywhere, except where references were written already.
+pub(super) fn names(
     work: &mut Work<'_>,
     knowledge: &Knowledge,
-    rewrites: Rewrites,
+    maps: &mut Maps,
+    transforms: &[Rewrites],
+    written: &Done,
+) {
+    // Without a map there is nothing to look for; walking 100,000 objects for nothing takes a second.
+    let transforms = transforms.iter().copied();
+    let transforms: Vec<Rewrites> = transforms.filter(|one| maps.change(*one)).collect();
+    let mut find = |_: &Object, rewrites, form, name: &str| maps.find(rewrites, form, name);
+    rewrite_all(work, knowledge, &transforms, written, &mut find);
+}
+
+/// Rewrites texts, each with the object it stands in.
+pub(super) fn texts(work: &mut Work<'_>, knowledge: &Knowledge, change: &mut Rewriter<'_>) {
+    let mut find = |object: &Object, _, _, text: &str| change(object, text);
+    rewrite_all(work, knowledge, &[Rewrites::Text], &Done::new(), &mut find);
+}
+
+/// Rewrites every place the rows of some transforms describe: one object after the other, each by one
+/// transform after the other. What an object holds is far away for the processor only once.
+fn rewrite_all(
+    work: &mut Work<'_>,
+    knowledge: &Knowledge,
+    transforms: &[Rewrites],
     written: &Done,
     find: &mut Finder<'_>,
 ) {
-    let rows = knowledge.targets.iter();
-    let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
     let before = work.before;
-    let mut by_kind: BTreeMap<(&str, &str), Vec<&Target>> = BTreeMap::new();
+    let mut by_kind: HashMap<(&str, &str), Vec<Vec<&Target>>> = HashMap::new();
+    let mut changes: Vec<_> = transforms.iter().map(|_| Vec::new()).collect();
     for (index, object) in before.iter().enumerate() {
-        let now = &work.objects[index];
+        let now = &work.objects()[index];
         let other;
-        let fitting: &[&Target] = if now.is(object.group(), object.kind()) {
+        let fitting = if now.is(object.group(), object.kind()) {
             let fitting = by_kind.entry((object.group(), object.kind()));
-            fitting.or_insert_with(|| applying(&rows, object, object))
+            &*fitting.or_insert_with(|| applying(knowledge, transforms, object, object))
         } else {
-            other = applying(&rows, object, now);
+            other = applying(knowledge, transforms, object, now);
             &other
         };
-        if fitting.is_empty() {
+        if fitting.iter().all(Vec::is_empty) {
             continue;
         }
-        let keys = work.keys(index, &knowledge.targets.vocabulary);
-        // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
-        let mut done = written.get(index).cloned().unwrap_or_default();
-        for row in fitting.iter().filter(|row| row.wanted.within(keys)) {
-            rewrite_row(work, index, row, find, &mut done);
-        }
-    }
-}
-
-/// As [`rewrite_all`], for a map that depends on the object a text stands in.
-pub(super) fn rewrite_each(
-    work: &mut Work<'_>,
-    knowledge: &Knowledge,
-    rewrites: Rewrites,
-    find: &mut ObjectFinder<'_>,
-) {
-    let rows = knowledge.targets.iter();
-    let rows: Vec<&Target> = rows.filter(|row| row.rewrites == rewrites).collect();
-    for index in 0..work.objects.len() {
-        let before = &work.before[index];
-        let keys = work.keys(index, &knowledge.targets.vocabulary);
-        let within = rows.iter().filter(|row| row.wanted.within(keys));
-        let mut done = BTreeSet::new();
-        for row in within.filter(|row| row.applies(before)) {
-            rewrite_row(
-                work,
-                index,
-                row,
-                &mut |text, _| find(before, text),
-                &mut done,
-            );
-        }
-    }
-}
-
-/// T-2: images whose registry and repository are written apart, as many charts' resources have them.
-pub(super) fn image_parts(work: &mut Work<'_>, knowledge: &Knowledge, images: &mut Images) {
-    let rows = knowledge.targets.iter();
-    let rows = rows.filter(|row| row.rewrites == Rewrites::Image && row.form == Form::Repository);
-    let rows: Vec<&Target> = rows.collect();
-    for index in 0..work.objects.len() {
-        let keys = work.keys(index, &knowledge.targets.vocabulary);
-        let within = rows.iter().filter(|row| row.wanted.within(keys));
-        for row in within.filter(|row| row.applies(&work.before[index])) {
-            let mut edits = Vec::new();
-            row.path
-                .visit(work.objects[index].value(), &mut |path, node| {
-                    let Some(repository) = node["repository"].as_str() else {
-                        return;
-                    };
-                    // A Git repository is called so too; an image has a tag, a digest or a registry beside it.
-                    if !["tag", "digest", "registry"]
-                        .iter()
-                        .any(|key| node.get(key).is_some())
-                    {
-                        return;
-                    }
-                    let registry = node["registry"].as_str().filter(|text| !text.is_empty());
-                    if registry.is_some() && has_global(&work.objects[index], path) {
-                        return;
-                    }
-                    if let Some((registry, repository, part)) = images.parts(registry, repository) {
-                        edits.push((path.to_owned(), registry, repository, part));
-                    }
-                });
-            for (path, registry, repository, part) in edits {
-                let at = |key: &str| format!("{path}/{key}");
-                work.set(index, &at("repository"), repository.into(), &row.id, part);
-                if let Some(registry) = registry {
-                    work.set(index, &at("registry"), registry.into(), &row.id, part);
-                }
+        let mut keys = work.keys(index, &knowledge.targets.vocabulary);
+        for ((rewrites, rows), changes) in transforms.iter().zip(fitting).zip(&mut changes) {
+            // A place is rewritten once, by the first row that changes it: `{a: b, b: c}` must not chain.
+            let mut done = match rewrites {
+                Rewrites::Image | Rewrites::Host | Rewrites::Text => BTreeSet::new(),
+                _ => written.get(index).cloned().unwrap_or_default(),
+            };
+            let recorded = work.recorded();
+            for row in rows.iter().filter(|row| row.wanted.within(keys)) {
+                let mut find = |name: &str| find(object, row.rewrites, row.form, name);
+                rewrite_row(work, index, row, &mut find, &mut done);
+            }
+            if work.recorded() > recorded {
+                changes.extend(work.take_changes(recorded));
+                keys = work.keys(index, &knowledge.targets.vocabulary);
             }
         }
     }
+    changes.into_iter().for_each(|one| work.put_changes(one));
 }
 
-/// Whether a chart's values, on the way to a place, name one registry for all images: then what stands
-/// beside an image is not its registry.
-fn has_global(object: &Object, path: &str) -> bool {
-    path.match_indices('/').any(|(end, _)| {
-        let global = object.text(&format!("{}/global/imageRegistry", &path[..end]));
-        global.is_some_and(|registry| !registry.is_empty())
-    })
-}
-
-/// The rows about what an object was, or is by now.
-fn applying<'r>(rows: &[&'r Target], was: &Object, is: &Object) -> Vec<&'r Target> {
-    let fits = |row: &&&Target| row.applies(was) || row.applies(is);
-    rows.iter().filter(fits).copied().collect()
+/// The rows of each transform about what an object was, or is by now.
+fn applying<'k>(
+    knowledge: &'k Knowledge,
+    transforms: &[Rewrites],
+    was: &Object,
+    is: &Object,
+) -> Vec<Vec<&'k Target>> {
+    let fits = |row: &&Target| row.applies(was) || row.applies(is);
+    let of = |rewrites: &Rewrites| {
+        let rows = knowledge.targets.iter();
+        let rows = rows.filter(|row| row.rewrites == *rewrites);
+        rows.filter(fits).collect()
+    };
+    transforms.iter().map(of).collect()
 }
 
 fn rewrite_row(
     work: &mut Work<'_>,
     index: usize,
     row: &Target,
-    find: &mut Finder<'_>,
+    find: &mut dyn FnMut(&str) -> Option<(String, Part)>,
     done: &mut BTreeSet<String>,
 ) {
     let mut edits = Vec::new();
-    row.path
-        .visit(work.objects[index].value(), &mut |path, value| {
-            if done.contains(path) {
-                return;
+    let object = &work.objects()[index];
+    row.path.visit(object.value(), &mut |path, value| {
+        if done.contains(path) {
+            return;
+        }
+        let mut hit = None;
+        let mut rename = |name: &str| {
+            let (new, part) = find(name)?;
+            hit = Some(part);
+            Some(new)
+        };
+        let after = match (row.form, value) {
+            (Form::KeyPrefix, _) => pointer::split(path)
+                .and_then(|(_, key)| rekey(&key, CLASS_KEY, &mut rename))
+                .map(Edit::Key),
+            (Form::Repository, Value::String(text)) => repository(object, path, text, &mut rename),
+            (form, Value::String(text)) => rewrite(form, text, &mut rename).map(Edit::Text),
+            (form, Value::Object(map)) => {
+                inside(form, map, &mut rename).map(|(key, text)| Edit::Inside(key, text))
             }
-            let mut hit = None;
-            let mut rename = |name: &str| {
-                let (new, part) = find(name, row.form)?;
-                hit = Some(part);
-                Some(new)
-            };
-            let after = match (row.form, value) {
-                (Form::KeyPrefix, _) => pointer::split(path)
-                    .and_then(|(_, key)| rekey(&key, CLASS_KEY, &mut rename))
-                    .map(Edit::Key),
-                (form, Value::String(text)) => rewrite(form, text, &mut rename).map(Edit::Text),
-                (form, Value::Object(map)) => {
-                    inside(form, map, &mut rename).map(|(key, text)| Edit::Inside(key, text))
-                }
-                _ => None,
-            };
-            if let Some((after, part)) = after.zip(hit) {
-                edits.push((path.to_owned(), after, part));
-            }
-        });
+            _ => None,
+        };
+        if let Some((after, part)) = after.zip(hit) {
+            edits.push((path.to_owned(), after, part));
+        }
+    });
     let mut keys = Vec::new();
     for (path, edit, part) in edits {
         match edit {
@@ -183,6 +164,12 @@ fn rewrite_row(
                 work.set(index, &at, Value::String(text), &row.id, part);
                 done.insert(at);
             }
+            Edit::Repository(text, registry) => {
+                work.set(index, &path, Value::String(text), &row.id, part);
+                if let Some((at, registry)) = registry {
+                    work.set(index, &at, Value::String(registry), &row.id, part);
+                }
+            }
             Edit::Key(key) => keys.push((path, key, part)),
         }
     }
@@ -193,7 +180,53 @@ enum Edit {
     Text(String),
     /// What stands under a key of the map there.
     Inside(&'static str, String),
+    /// A repository, and where the registry stands that it has from now on.
+    Repository(String, Option<(String, String)>),
     Key(String),
+}
+
+/// T-2: an image whose registry and repository are written apart, as many charts' resources have them.
+fn repository(
+    object: &Object,
+    path: &str,
+    repository: &str,
+    rename: &mut dyn FnMut(&str) -> Option<String>,
+) -> Option<Edit> {
+    let (image, _) = pointer::split(path)?;
+    let beside = object.pointer(image)?;
+    // A Git repository is called so too; an image has a tag, a digest or a registry beside it.
+    let parts = ["tag", "digest", "registry"];
+    if !parts.iter().any(|key| beside.get(key).is_some()) {
+        return None;
+    }
+    let registry = beside["registry"].as_str().filter(|text| !text.is_empty());
+    let Some(registry) = registry else {
+        // A short name without a registry is too much like other words.
+        let explicit = ImageRef::parse(repository)?.explicit;
+        let new = explicit.then(|| rename(repository)).flatten()?;
+        return Some(Edit::Repository(new, None));
+    };
+    if has_global(object, image) {
+        return None;
+    }
+    let whole = format!("{registry}/{repository}");
+    ImageRef::parse(&whole)?;
+    let new = rename(&whole)?;
+    let (registry, repository) = new.split_once('/')?;
+    let at = pointer::join(image, "registry");
+    Some(Edit::Repository(
+        repository.to_owned(),
+        Some((at, registry.to_owned())),
+    ))
+}
+
+/// Whether a chart's values, on the way to a place, name one registry for all images: then what stands
+/// beside an image is not its registry.
+fn has_global(object: &Object, path: &str) -> bool {
+    path.match_indices('/').any(|(end, _)| {
+        let global = object.text(&format!("{}/global/imageRegistry", &path[..end]));
+        global.is_some_and(|registry| !registry.is_empty())
+    })
 }
 
 /// Moves values to other keys of the same map: all are taken out before any is put back, so that two
@@ -211,7 +244,7 @@ fn rename_keys(
         let new = pointer::join(parent, &key);
         work.used(part);
         if new != path
-            && let Some(value) = work.objects[index].pointer(&path).cloned()
+            && let Some(value) = work.objects()[index].pointer(&path).cloned()
         {
             work.remove(index, &path, rule, part);
             moved.push((new.clone(), value, part));

@@ -50,12 +50,12 @@ impl<'k> Counted<'k> {
 /// Caps what a LimitRange gives to containers that ask for nothing, and the least it lets any ask for:
 /// without that it would refuse the containers that were capped.
 pub(super) fn cap_range(work: &mut Work<'_>, index: usize, max: &[(String, String)], part: Part) {
-    let limits = work.objects[index].pointer("/spec/limits");
+    let limits = work.objects()[index].pointer("/spec/limits");
     let count = limits.and_then(Value::as_array).map_or(0, Vec::len);
     for number in 0..count {
         for kind in ["default", "defaultRequest", "min"] {
             let place = format!("/spec/limits/{number}/{kind}");
-            let claims = work.objects[index].text(&format!("/spec/limits/{number}/type"))
+            let claims = work.objects()[index].text(&format!("/spec/limits/{number}/type"))
                 == Some("PersistentVolumeClaim");
             if !claims {
                 lower(work, index, &place, max, part);
@@ -107,7 +107,7 @@ pub(super) fn tell(work: &mut Work<'_>, roots: &Roots<'_>) {
         let members = members(work, home);
         let (before, after) = needs(work, roots, &members);
         for index in members {
-            let (was, is) = (&work.before[index], &work.objects[index]);
+            let (was, is) = (&work.before[index], &work.objects()[index]);
             if is.is("", "ResourceQuota") && is_whole(is) {
                 found.extend(exceeded((was, &before), (is, &after)));
             }
@@ -192,7 +192,7 @@ struct Needs {
 fn needs(work: &Work<'_>, roots: &Roots<'_>, members: &[usize]) -> (Needs, Needs) {
     let was = members.iter().map(|index| &work.before[*index]);
     let is = members.iter().filter(|index| !work.is_left(**index));
-    let is = is.map(|index| &work.objects[*index]);
+    let is = is.map(|index| &work.objects()[*index]);
     (Needs::of(was, roots), Needs::of(is, roots))
 }
 

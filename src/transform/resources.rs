@@ -136,7 +136,7 @@ pub(super) fn apply(
             // Of a pod as a whole: only what is there is capped.
             let pods = roots.pods(&work.before[index]);
             for place in pods.iter().map(|pod| format!("{pod}/resources")) {
-                if work.objects[index].pointer(&place).is_some() {
+                if work.objects()[index].pointer(&place).is_some() {
                     cap(work, index, &place, &resources.max, part);
                 }
             }
@@ -161,7 +161,7 @@ pub(super) fn apply(
 }
 
 fn wanted(work: &Work<'_>, index: usize, place: &str, names: &[Glob]) -> bool {
-    let name = work.objects[index].text(&format!("{place}/name"));
+    let name = work.objects()[index].text(&format!("{place}/name"));
     names.is_empty() || name.is_some_and(|name| names.iter().any(|glob| glob.matches(name)))
 }
 
@@ -199,7 +199,7 @@ pub(super) fn lower(
 ) {
     for (name, most) in max {
         let path = pointer::join(place, name);
-        let now = work.objects[index].pointer(&path).and_then(quantity);
+        let now = work.objects()[index].pointer(&path).and_then(quantity);
         if now.is_some() {
             work.used(part);
         }
@@ -211,8 +211,8 @@ pub(super) fn lower(
 
 /// A resource whose request is above its limit.
 fn above(work: &Work<'_>, index: usize, place: &str) -> Option<String> {
-    let limits = work.objects[index].pointer(&format!("{place}/limits"))?;
-    let requests = work.objects[index].pointer(&format!("{place}/requests"))?;
+    let limits = work.objects()[index].pointer(&format!("{place}/limits"))?;
+    let requests = work.objects()[index].pointer(&format!("{place}/requests"))?;
     let mut names = limits.as_object()?.iter();
     names.find_map(|(name, limit)| {
         let (limit, request) = (quantity(limit)?, quantity(requests.get(name)?)?);

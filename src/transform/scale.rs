@@ -85,7 +85,7 @@ fn place(
 
 /// An autoscaler sets the number again as soon as it runs.
 fn autoscaled(work: &mut Work<'_>, knowledge: &Knowledge, index: usize, scale: &Scale) {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let read = |rewrites| {
         let (_, path) = place(work, knowledge, object, rewrites)?;
         object.pointer(&path)?.as_u64()
@@ -117,13 +117,14 @@ fn autoscaled(work: &mut Work<'_>, knowledge: &Knowledge, index: usize, scale: &
 pub(super) fn budgets(work: &mut Work<'_>) {
     let changed: Vec<usize> = (0..work.before.len())
         .filter(|index| {
+            let (before, now) = (&work.before[*index], &work.objects()[*index]);
             let replicas = |object: &Object| object.pointer("/spec/replicas").cloned();
-            replicas(&work.before[*index]) != replicas(&work.objects[*index])
+            !now.shares(before) && replicas(before) != replicas(now)
         })
         .collect();
     let mut found = Vec::new();
     for object in work
-        .objects
+        .objects()
         .iter()
         .filter(|one| one.is("policy", "PodDisruptionBudget"))
     {
@@ -133,7 +134,7 @@ pub(super) fn budgets(work: &mut Work<'_>) {
         let wanted = object
             .pointer("/spec/selector/matchLabels")
             .and_then(Value::as_object);
-        for workload in changed.iter().map(|index| &work.objects[*index]) {
+        for workload in changed.iter().map(|index| &work.objects()[*index]) {
             let labels = workload.pointer("/spec/template/metadata/labels");
             let chosen = wanted.is_some_and(|wanted| {
                 let has = |(key, value): (&String, &Value)| {

@@ -222,7 +222,7 @@ impl Editor<'_, '_> {
     }
 
     fn value(&self, path: &str) -> Option<Value> {
-        self.work.objects[self.index].pointer(path).cloned()
+        self.work.objects()[self.index].pointer(path).cloned()
     }
 
     fn set(&mut self, path: &str, value: Value, number: usize) {
@@ -259,7 +259,7 @@ impl Editor<'_, '_> {
             return;
         };
         let mut places = Vec::new();
-        if let Some(spec) = self.work.objects[self.index].pointer(pod) {
+        if let Some(spec) = self.work.objects()[self.index].pointer(pod) {
             pattern.visit_from(spec, pod, &mut |path, _| places.push(path.to_owned()));
         }
         for place in places {
@@ -339,7 +339,7 @@ impl Editor<'_, '_> {
                 let remedy = "write the whole expression with a patch";
                 let message = format!("only some values of the node label `{key}` have a new name");
                 let finding = Finding::new(Verdict::Warn, "T-6", message);
-                let id = self.work.objects[self.index].id();
+                let id = self.work.objects()[self.index].id();
                 self.work.find(finding.on(id).at(path).remedy(remedy));
             }
             return;

@@ -296,7 +296,7 @@ fn tell_kept(work: &mut Work<'_>, index: usize, secrets: &Secrets) {
             "T-10",
             "credentials for pulling images are not scrubbed",
         )
-        .on(work.objects[index].id())
+        .on(work.objects()[index].id())
         .remedy("give B its own with `set: {.dockerconfigjson: {file: PATH}}`");
         work.find(finding);
     }
@@ -304,7 +304,7 @@ fn tell_kept(work: &mut Work<'_>, index: usize, secrets: &Secrets) {
 
 /// T-9: the data of an immutable object never changes again; where B has it already it stays.
 pub(super) fn tell_immutable(work: &mut Work<'_>, index: usize) {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let immutable = object.pointer("/immutable") == Some(&Value::Bool(true));
     if immutable && object.pointer("/data") != work.before[index].pointer("/data") {
         let finding = Finding::new(
@@ -350,7 +350,7 @@ struct Place {
 }
 
 fn places(work: &Work<'_>, knowledge: &Knowledge, index: usize, keys: &[Glob]) -> Vec<Place> {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let rows = knowledge.targets.iter();
     let rows = rows.filter(|row| row.rewrites == Rewrites::Secret && row.applies(object));
     let mut found = Vec::new();
@@ -390,7 +390,7 @@ fn scrub_place(
     let Some(scrub) = &secrets.scrub else {
         return false;
     };
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let Some(now) = object.text(&place.path) else {
         return false;
     };
@@ -497,7 +497,7 @@ pub(super) fn record_values(work: &Work<'_>, index: usize, values: &mut Value) -
         let selected = work.selected(recipe, entry).contains(&index);
         (selected && !matches!(scrub, Scrub::Keep)).then_some((recipe, entry, scrub))
     })?;
-    let context = work.objects[index].id().to_string();
+    let context = work.objects()[index].id().to_string();
     let before = values.clone();
     walk(values, false, scrub, &context);
     (*values != before).then(|| whole(recipe, entry))

@@ -54,8 +54,7 @@ impl<'a> Source<'a> {
     /// controllers make again of what travels (E-72).
     pub(super) fn services(&self, knowledge: &Knowledge) -> BTreeSet<(String, String)> {
         let travelling = self.objects.iter().map(Object::id);
-        let made = self.objects.iter();
-        let made = made.flat_map(|object| graph::products(object, knowledge));
+        let made = graph::products(self.objects, knowledge);
         let again = |one: &&Dropped| one.class == DropClass::Produced;
         let stays = self.stays.iter().filter(again).map(|one| one.id.clone());
         travelling

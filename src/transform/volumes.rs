@@ -201,7 +201,7 @@ fn places(
     index: usize,
     rewrites: Rewrites,
 ) -> Vec<(String, Value)> {
-    let object = &work.objects[index];
+    let object = &work.objects()[index];
     let rows = knowledge.targets.iter();
     let rows = rows.filter(|row| row.rewrites == rewrites && row.applies(object));
     let mut found = Vec::new();
@@ -334,7 +334,7 @@ fn modes(
                 "T-8",
                 format!("{user} has {replicas} replicas, and only one node can mount the claim"),
             )
-            .on(work.objects[index].id())
+            .on(work.objects()[index].id())
             .at(path)
             .remedy("set its replicas to 1 with `scale`, or keep its pods on one node");
             work.find(finding);
@@ -348,7 +348,7 @@ fn mounted_by_several(
     references: &References<'_>,
     claim: &ObjectId,
 ) -> Vec<(ObjectId, u64)> {
-    let pairs = work.before.iter().zip(&work.objects);
+    let pairs = work.before.iter().zip(work.objects());
     let several = |(before, after): (&Object, &Object)| {
         let replicas = after.pointer("/spec/replicas").and_then(Value::as_u64)?;
         let mounts = replicas > 1

@@ -42,10 +42,10 @@ pub(super) struct Work<'a> {
     /// As they are on A; selections look here.
     pub(super) before: &'a [Object],
     /// Being changed, in the same order.
-    pub(super) objects: Vec<Object>,
+    objects: Vec<Object>,
     ids: Vec<ObjectId>,
-    /// The keys of each object as it is on A, gathered when first asked for.
-    keys: OnceCell<Vec<Keys>>,
+    /// All keys each object holds, and perhaps more; gathered anew when asked for after some were added.
+    keys: Vec<OnceCell<Keys>>,
     pub(super) changes: Vec<Change>,
     /// Which part asked for each change, in step with `changes`.
     pub(super) origins: Vec<Part>,
@@ -72,7 +72,7 @@ impl<'a> Work<'a> {
             before: objects,
             objects: objects.to_vec(),
             ids: objects.iter().map(Object::id).collect(),
-            keys: OnceCell::new(),
+            keys: vec![OnceCell::new(); objects.len()],
             added: Vec::new(),
             left: BTreeSet::new(),
             findings: Vec::new(),
@@ -134,17 +134,20 @@ impl<'a> Work<'a> {
         &self.ids[index]
     }
 
-    /// The keys an object holds by now.
+    /// The objects as they are by now, in the order of `before`.
+    pub(super) fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// An object, to be changed and the change to be recorded.
+    pub(super) fn edit(&mut self, index: usize) -> &mut Object {
+        self.keys[index].take();
+        &mut self.objects[index]
+    }
+
+    /// The keys of a vocabulary, always the same one, that an object holds by now, and perhaps some that are gone.
     pub(super) fn keys(&self, index: usize, vocabulary: &Vocabulary) -> Keys {
-        let (before, now) = (&self.before[index], &self.objects[index]);
-        if !now.shares(before) {
-            return vocabulary.of(now.value());
-        }
-        let all = || {
-            let objects = self.before.iter();
-            objects.map(|one| vocabulary.of(one.value())).collect()
-        };
-        self.keys.get_or_init(all)[index]
+        *self.keys[index].get_or_init(|| vocabulary.of(self.objects[index].value()))
     }
 
     /// Remembers that a part of a recipe found something, even if it is as wanted already.
@@ -162,6 +165,11 @@ impl<'a> Work<'a> {
         let before = self.objects[index].pointer(path).cloned();
         if before.as_ref() == Some(&value) {
             return;
+        }
+        // One scalar in the place of another adds no keys.
+        let inner = |value: &Value| value.is_object() || value.is_array();
+        if before.as_ref().is_none_or(inner) || inner(&value) {
+            self.keys[index].take();
         }
         pointer::set(self.objects[index].value_mut(), path, value.clone());
         let difference = Difference {
@@ -299,11 +307,11 @@ impl<'a> Work<'a> {
         let mut objects = Vec::new();
         for (object, rule, part) in added {
             self.changes.push(Change {
-                rule,
-                recipe: self.recipes[part.recipe].name.clone(),
+                rule: rule.into(),
+                recipe: self.recipes[part.recipe].name.as_str().into(),
                 entry: part.entry,
                 object: object.id(),
-                path: String::new(),
+                path: "".into(),
                 before: Value::Null,
                 after: object.value().clone(),
             });
@@ -339,7 +347,26 @@ impl<'a> Work<'a> {
             after: object.value().clone(),
         };
         self.record(index, difference, rule, part);
-        self.objects[index] = object;
+        *self.edit(index) = object;
+    }
+
+    /// How many changes there are.
+    pub(super) fn recorded(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Takes out the changes after the first so many, to be put back in their place.
+    pub(super) fn take_changes(&mut self, from: usize) -> impl Iterator<Item = (Change, Part)> {
+        let origins = self.origins.split_off(from);
+        self.changes.split_off(from).into_iter().zip(origins)
+    }
+
+    /// Puts changes back.
+    pub(super) fn put_changes(&mut self, changes: Vec<(Change, Part)>) {
+        for (change, origin) in changes {
+            self.changes.push(change);
+            self.origins.push(origin);
+        }
     }
 
     /// Records a change that was made elsewhere.
@@ -350,11 +377,11 @@ impl<'a> Work<'a> {
             after,
         } = difference;
         self.changes.push(Change {
-            rule: rule.to_owned(),
-            recipe: self.recipes[part.recipe].name.clone(),
+            rule: rule.into(),
+            recipe: self.recipes[part.recipe].name.as_str().into(),
             entry: part.entry,
             object: self.ids[index].clone(),
-            path,
+            path: path.into(),
             before,
             after,
         });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use ferry::capture::{Archive, Capture, Selection};
 use ferry::check::{self, CheckInput};
@@ -78,7 +79,7 @@ pub(crate) fn check(
 pub(crate) fn plan(
     capture: &Capture,
     transformed: &Transformed,
-    graph: &Graph,
+    graph: &Arc<Graph>,
     surface: &Surface,
     findings: &[Finding],
 ) -> Plan {

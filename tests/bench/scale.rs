@@ -20,10 +20,16 @@ mod generate;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mimalloc::MiMalloc;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Objects in one file: about what an application's folder holds.
 const PER_FILE: usize = 12;
@@ -84,7 +90,7 @@ fn one(folder: &Path, count: usize) {
     laps.push(lap.take());
     let transformed = chain::transform(&capture);
     laps.push(lap.take());
-    let graph = chain::graph(&capture, &transformed);
+    let graph = Arc::new(chain::graph(&capture, &transformed));
     laps.push(lap.take());
     let surface = chain::surface("b");
     let findings = chain::check(&capture, &transformed, &graph, &surface);

@@ -233,7 +233,7 @@ impl Bench {
             capture: &capture,
             transformed: &transformed,
             recipes: &[],
-            graph: &graph,
+            graph: &graph.into(),
             surface: &self.surface,
             target: &target,
             findings: &[],

@@ -19,7 +19,7 @@ const SAME: [&str; 5] = [
 
 /// Puts a Deployment in the place of a deployment config.
 pub(super) fn convert(work: &mut Work<'_>, index: usize, part: Part) {
-    let object = work.objects[index].clone();
+    let object = work.objects()[index].clone();
     let spec = object.pointer("/spec").cloned().unwrap_or_default();
     let (metadata, _) = metadata(&object, &OWN);
     let mut made = Map::new();

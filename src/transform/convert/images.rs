@@ -41,7 +41,7 @@ pub(super) fn convert(work: &mut Work<'_>, references: &References<'_>, index: u
     }
     for container in references.roots().containers(&work.before[index]) {
         let path = format!("{container}/image");
-        if let Some(image) = work.objects[index].text(&path)
+        if let Some(image) = work.objects()[index].text(&path)
             && let Some(plain) = of_registry(work, image)
         {
             work.set(index, &path, plain.into(), "convert", part);
@@ -72,7 +72,7 @@ fn of_registry(work: &Work<'_>, image: &str) -> Option<String> {
 fn stream<'w>(work: &'w Work<'_>, namespace: &str, name: &str) -> Option<&'w Value> {
     let found = (0..work.before.len()).find(|index| {
         let id = work.id(*index);
-        let now = work.objects[*index].namespace();
+        let now = work.objects()[*index].namespace();
         id.is("image.openshift.io", "ImageStream")
             && id.name == name
             && (id.namespace.as_deref() == Some(namespace) || now == Some(namespace))
@@ -123,7 +123,7 @@ fn of_reference(work: &Work<'_>, index: usize, from: &Value) -> Option<String> {
     if from["kind"] != "ImageStreamTag" {
         return None;
     }
-    let own = work.objects[index].namespace().unwrap_or_default();
+    let own = work.objects()[index].namespace().unwrap_or_default();
     let namespace = from["namespace"].as_str().unwrap_or(own);
     let (name, tag) = from["name"].as_str()?.split_once(':')?;
     by_tag(work, namespace, name, tag, LONGEST)
@@ -131,7 +131,7 @@ fn of_reference(work: &Work<'_>, index: usize, from: &Value) -> Option<String> {
 
 /// The annotation of plain workloads: `[{from, fieldPath}]` as JSON.
 fn annotation(work: &mut Work<'_>, index: usize, part: Part) {
-    let Some(text) = work.objects[index].annotation(TRIGGERS) else {
+    let Some(text) = work.objects()[index].annotation(TRIGGERS) else {
         return;
     };
     let Ok(Value::Array(triggers)) = serde_json::from_str::<Value>(text) else {
@@ -140,7 +140,7 @@ fn annotation(work: &mut Work<'_>, index: usize, part: Part) {
     let place = pointer::join("/metadata/annotations", TRIGGERS);
     for trigger in &triggers {
         let field = trigger["fieldPath"].as_str().unwrap_or_default();
-        let path = field_path(work.objects[index].value(), field);
+        let path = field_path(work.objects()[index].value(), field);
         let image = of_reference(work, index, &trigger["from"]);
         write(work, index, path, image, &place, &trigger["from"], part);
     }
@@ -157,7 +157,7 @@ fn annotation(work: &mut Work<'_>, index: usize, part: Part) {
 
 /// A deployment config's image triggers.
 fn triggers(work: &mut Work<'_>, index: usize, part: Part) {
-    let found = work.objects[index].pointer("/spec/triggers");
+    let found = work.objects()[index].pointer("/spec/triggers");
     let found = found.and_then(Value::as_array).cloned().unwrap_or_default();
     for (number, trigger) in found.iter().enumerate() {
         let params = &trigger["imageChangeParams"];
@@ -165,7 +165,7 @@ fn triggers(work: &mut Work<'_>, index: usize, part: Part) {
         let image = of_reference(work, index, &params["from"]);
         let image = image.or_else(|| params["lastTriggeredImage"].as_str().map(str::to_owned));
         for name in params["containerNames"].as_array().into_iter().flatten() {
-            let path = container(work.objects[index].value(), "/spec/template/spec", name);
+            let path = container(work.objects()[index].value(), "/spec/template/spec", name);
             write(
                 work,
                 index,
@@ -233,7 +233,7 @@ pub(in crate::transform) fn left_behind(work: &mut Work<'_>, references: &Refere
     for index in 0..work.before.len() {
         for container in references.roots().containers(&work.before[index]) {
             let path = format!("{container}/image");
-            let image = work.objects[index].text(&path).unwrap_or_default();
+            let image = work.objects()[index].text(&path).unwrap_or_default();
             let inside = ImageRef::parse(image)
                 .is_some_and(|image| INTERNAL.contains(&image.registry.as_str()));
             if inside {
@@ -251,7 +251,7 @@ pub(in crate::transform) fn left_behind(work: &mut Work<'_>, references: &Refere
                 "T-2",
                 "the image is in OpenShift's own registry",
             )
-            .on(work.objects[index].id())
+            .on(work.objects()[index].id())
             .at(path)
             .because(image)
             .remedy("copy it to a registry that B can pull from, and map it with `registry`");

@@ -30,7 +30,7 @@ struct Said {
 
 /// Puts an Ingress or HTTPRoute in the place of a Route.
 pub(super) fn convert(work: &mut Work<'_>, index: usize, routes: &Routes, part: Part) {
-    let object = work.objects[index].clone();
+    let object = work.objects()[index].clone();
     let said = read(&object);
     if said
         .tls
@@ -141,8 +141,8 @@ fn service_port(
     service: &str,
     port: Option<&Value>,
 ) -> Option<Value> {
-    let namespace = work.objects[index].namespace();
-    let service = work.objects.iter().find(|object| {
+    let namespace = work.objects()[index].namespace();
+    let service = work.objects().iter().find(|object| {
         object.is("", "Service") && object.name() == service && object.namespace() == namespace
     })?;
     let ports = service.pointer("/spec/ports")?.as_array()?;

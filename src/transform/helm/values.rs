@@ -58,7 +58,7 @@ pub(super) fn follow(
     };
     let mut inner = Work::new(&source, work.recipes);
     drop(stages(&mut inner, lens, maps));
-    let effective = inner.objects[0].pointer(PLACE)?;
+    let effective = inner.objects()[0].pointer(PLACE)?;
     let mut config = match given {
         Value::Object(_) => given.clone(),
         _ => Value::Object(Map::new()),

@@ -79,7 +79,7 @@ pub(super) fn add(work: &mut Work<'_>, index: usize, keys: &[(&str, &External)],
         }
         row
     });
-    let secret = &work.objects[index];
+    let secret = &work.objects()[index];
     let made = Object::new(json!({
         "apiVersion": API_VERSION, "kind": "ExternalSecret",
         "metadata": {"name": secret.name(), "namespace": secret.namespace()},

@@ -32,7 +32,6 @@ fn runtime() -> tokio::runtime::Runtime {
 /// A plan but for its capture's name, which is made of the time.
 fn bytes(mut plan: Plan) -> String {
     plan.capture = String::new();
-    plan.capture_digest = String::new();
     serde_json::to_string(&plan).unwrap()
 }
 
@@ -261,7 +260,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         capture: &capture,
         transformed: &transformed,
         recipes: &[],
-        graph: &graph,
+        graph: &graph.into(),
         surface,
         target: &target,
         findings: &findings,
