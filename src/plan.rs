@@ -14,6 +14,7 @@ use crate::capture::{Consistency, Owner, SavedVolume, VolumeMode};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase};
 use crate::object::{Object, ObjectId};
+use crate::repository::LossClass;
 use crate::surface::ClusterIdentity;
 use crate::transform::Change;
 
@@ -135,6 +136,9 @@ pub struct VolumeMove {
     /// source does not have any more is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synced: bool,
+    /// What B's storage is known to lose of every file (C-40). Nothing begins until that is accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loses: Vec<LossClass>,
 }
 
 /// What a step does.

@@ -205,6 +205,7 @@ fn fits(input: &CheckInput<'_>, claim: &Claim<'_>, class: &Object) -> Option<Fin
         );
     };
     cannot(claim, class, driver, row, mode, &wanted)
+        .or_else(|| lossy(claim, class, driver, row, mode))
 }
 
 fn cannot(
@@ -245,6 +246,32 @@ fn cannot(
     )
 }
 
+/// A file system that does not keep what every entry has. A run says so too, before it begins.
+fn lossy(
+    claim: &Claim<'_>,
+    class: &Object,
+    driver: &str,
+    row: &Provisioner,
+    mode: VolumeMode,
+) -> Option<Finding> {
+    let losses = row.losses_of(class);
+    if losses.is_empty() || mode == VolumeMode::Block {
+        return None;
+    }
+    let names: Vec<String> = losses.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "storage class {} of the target cluster does not keep the {} of files",
+        class.name(),
+        names.join(" and ")
+    );
+    let finding = on(claim, "storageClassName", Verdict::Warn, "C-40", message)
+        .because(format!("its driver is {driver}: {}", row.why));
+    Some(finding.remedy(format!(
+        "map the class to one that does; to load data all the same, accept it with --accept-loss {}",
+        names.join(" --accept-loss ")
+    )))
+}
+
 fn on(claim: &Claim<'_>, field: &str, verdict: Verdict, rule: &str, message: String) -> Finding {
     Finding::new(verdict, rule, message)
         .on(claim.object.id())
@@ -266,6 +293,7 @@ mod tests {
             class("disk", "ebs.csi.aws.com"),
             class("files", "efs.csi.aws.com"),
             class("own", "csi.example.com"),
+            class("share", "smb.csi.k8s.io"),
         ]);
         case.with_volumes()
     }
@@ -282,7 +310,10 @@ mod tests {
         let finding = &case.expect(&[
             "block C-40 PersistentVolumeClaim shop/a /spec/storageClassName: the target cluster has no storage class fast",
         ])[0];
-        assert_eq!(finding.evidence.as_deref(), Some("it has disk, files, own"));
+        assert_eq!(
+            finding.evidence.as_deref(),
+            Some("it has disk, files, own, share")
+        );
         assert!(finding.remedy.as_ref().unwrap().contains("map: {fast:"));
     }
 
@@ -298,6 +329,26 @@ mod tests {
         claim(r#"{"storageClassName": "own", "accessModes": ["ReadWriteMany"]}"#).expect(&[
             "warn C-40 PersistentVolumeClaim shop/a /spec/accessModes: it is not known whether csi.example.com can do ReadWriteMany",
         ]);
+    }
+
+    #[test]
+    fn c_40_storage_that_keeps_no_owners_is_told_with_what_accepts_it() {
+        let asks = r#"{"storageClassName": "share", "accessModes": ["ReadWriteMany"]}"#;
+        let mut case = claim(asks);
+        let finding = &case.expect(&[
+            "warn C-40 PersistentVolumeClaim shop/a /spec/storageClassName: storage class share of the target cluster does not keep the owner and mode of files",
+        ])[0];
+        assert!(
+            finding
+                .remedy
+                .as_ref()
+                .unwrap()
+                .ends_with("--accept-loss owner --accept-loss mode")
+        );
+        for class in &mut case.surface.objects {
+            class.value_mut()["parameters"] = serde_json::json!({"protocol": "nfs"});
+        }
+        case.expect(&[]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What commands share: the report, the kubeconfig, and the ways to open a store and a cluster.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,8 +10,9 @@ use super::Failure;
 use crate::cluster::{Cluster, ConnectOptions};
 use crate::data::{ClusterMovers, MoverSettings, MoverStore};
 use crate::event::Events;
-use crate::plan::Plan;
+use crate::plan::{Action, Plan, VolumeMove};
 use crate::report::Report;
+use crate::report::units::plural;
 use crate::repository::LossClass;
 use crate::store::{Password, Store};
 use crate::transform::{self, Recipe, Values};
@@ -144,14 +146,18 @@ impl MoverArgs {
     /// the first write.
     pub(crate) fn suffice(&self, plan: &Plan) -> Result<(), Failure> {
         let moves = plan.steps.iter().any(|step| !step.action.is_object());
-        match (&self.mover_image, moves) {
-            (None, true) => Err(Failure::input(
+        if moves && self.mover_image.is_none() {
+            return Err(Failure::input(
                 "the plan moves volumes, and no image was named to move them with",
                 "push Ferry's own with `ferry mover push REGISTRY/REPO:TAG` to a registry that both \
                  clusters pull from, and name it with --mover-image or FERRY_MOVER_IMAGE",
-            )),
-            _ => Ok(()),
+            ));
         }
+        let loads = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Load(volume) => Some::<&VolumeMove>(volume),
+            _ => None,
+        });
+        accepted(loads, &self.accept_losses)
     }
 
     /// The settings of one run's movers.
@@ -172,6 +178,36 @@ impl MoverArgs {
             accept_losses: self.accept_losses.clone(),
         }
     }
+}
+
+/// What the target's storage is known to lose has to be accepted before anything is written.
+fn accepted<'a>(
+    loads: impl Iterator<Item = &'a VolumeMove>,
+    accept: &[LossClass],
+) -> Result<(), Failure> {
+    let mut claims = BTreeSet::new();
+    let mut classes = BTreeSet::new();
+    for volume in loads {
+        for class in volume.loses.iter().filter(|class| !accept.contains(class)) {
+            claims.insert(&volume.target);
+            classes.insert(*class);
+        }
+    }
+    let Some(first) = claims.first() else {
+        return Ok(());
+    };
+    let classes: Vec<String> = classes.iter().map(ToString::to_string).collect();
+    Err(Failure::blocked(
+        format!(
+            "on the target's storage the files of {} would lose their {}: {first} for one",
+            plural(claims.len(), "claim"),
+            classes.join(" and "),
+        ),
+        format!(
+            "map the storage class to one that keeps that, or accept it with --accept-loss {}",
+            classes.join(" --accept-loss ")
+        ),
+    ))
 }
 
 impl Context {
@@ -262,5 +298,40 @@ async fn interrupted() -> bool {
     tokio::select! {
         result = tokio::signal::ctrl_c() => result.is_ok(),
         received = terminated.recv() => received.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Consistency, VolumeMode};
+    use crate::exit::Exit;
+    use crate::object::ObjectId;
+
+    #[test]
+    fn what_storage_loses_is_accepted_class_by_class_or_nothing_begins() {
+        let load = VolumeMove {
+            source: ObjectId::namespaced("", "PersistentVolumeClaim", "shop", "data"),
+            target: ObjectId::namespaced("", "PersistentVolumeClaim", "shop", "data"),
+            mode: VolumeMode::Filesystem,
+            capacity: 1,
+            consistency: Consistency::Live,
+            saved: None,
+            placement: serde_json::Value::Null,
+            synced: false,
+            loses: vec![LossClass::Owner, LossClass::Mode],
+        };
+        let loads = || std::iter::once(&load);
+        let refused = accepted(loads(), &[LossClass::Owner]).unwrap_err();
+        assert_eq!(refused.exit, Exit::Blocked);
+        let help = refused.error.help().unwrap().to_string();
+        assert!(help.ends_with("with --accept-loss mode"), "{help}");
+        assert!(
+            refused
+                .error
+                .to_string()
+                .contains("1 claim would lose their mode")
+        );
+        accepted(loads(), &[LossClass::Mode, LossClass::Owner]).unwrap();
     }
 }

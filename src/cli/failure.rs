@@ -34,6 +34,17 @@ impl Failure {
         )
     }
 
+    /// The plan is not to be run as things are.
+    pub fn blocked(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(
+            Exit::Blocked,
+            Said {
+                message: message.into(),
+                help: help.into(),
+            },
+        )
+    }
+
     /// A cluster or a store refuses.
     pub fn refused(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(

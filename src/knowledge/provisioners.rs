@@ -1,7 +1,11 @@
 //! `transforms/builtin/provisioners.yaml`: what storage drivers can do (C-40, C-41).
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+use crate::object::Object;
+use crate::repository::LossClass;
 use crate::transform::select::Glob;
 
 /// What one driver can do. A driver without a row is not judged.
@@ -14,6 +18,12 @@ pub struct Provisioner {
     pub filesystem: Vec<String>,
     /// Access modes as a raw device; empty when it has none.
     pub block: Vec<String>,
+    /// What its file systems lose of every entry, whatever is written.
+    #[serde(default)]
+    pub loses: Vec<LossClass>,
+    /// Parameters of a class with which they lose none of it.
+    #[serde(default)]
+    pub loses_nothing_with: BTreeMap<String, String>,
     /// Why we believe so.
     pub why: String,
 }
@@ -24,5 +34,16 @@ impl Provisioner {
         self.drivers
             .iter()
             .any(|glob| Glob::new(glob).is_some_and(|glob| glob.matches(driver)))
+    }
+
+    /// What a file system of a class loses of every entry.
+    pub fn losses_of(&self, class: &Object) -> &[LossClass] {
+        let set = |(name, value): (&String, &String)| {
+            class.text(&format!("/parameters/{name}")) == Some(value.as_str())
+        };
+        match self.loses_nothing_with.iter().any(set) {
+            true => &[],
+            false => &self.loses,
+        }
     }
 }

@@ -399,6 +399,8 @@ fn moves(
         items,
         live: &input.target.live,
         purpose: input.purpose,
+        surface: input.surface,
+        knowledge: input.knowledge,
     };
     let made_now = |claim: Number| {
         let verdict = verdicts[claim as usize].as_ref();

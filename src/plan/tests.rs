@@ -9,6 +9,7 @@ use crate::capture::{Capture, Captured, Proof, Volume};
 use crate::finding::{Finding, Verdict};
 use crate::graph::{Edge, Node, Presence, Strength};
 use crate::knowledge::Knowledge;
+use crate::repository::LossClass;
 use crate::surface::Surface;
 use crate::target::{DryRun, NamespaceState, TargetState};
 use crate::transform::Transformed;
@@ -18,6 +19,7 @@ struct Fixture {
     transformed: Transformed,
     graph: Graph,
     target: TargetState,
+    offers: Surface,
     findings: Vec<Finding>,
     purpose: Purpose,
 }
@@ -145,6 +147,7 @@ fn shop() -> Fixture {
         },
         graph,
         target: TargetState::default(),
+        offers: surface("b"),
         findings: Vec::new(),
         purpose: Purpose::Move,
     }
@@ -157,7 +160,7 @@ impl Fixture {
             transformed: &self.transformed,
             recipes: &[],
             graph: &self.graph.clone().into(),
-            surface: &surface("b"),
+            surface: &self.offers,
             target: &self.target,
             findings: &self.findings,
             knowledge: Knowledge::builtin(),
@@ -413,6 +416,27 @@ fn a_csi_volume_is_snapshotted_before_anything_is_read() {
     let save = find(&plan, "PersistentVolumeClaim", "data", "save");
     assert_eq!(needs(save, snapshot), Some(Gate::Done));
     assert_eq!(snapshot.wave, 0);
+}
+
+#[test]
+fn c_40_a_load_says_what_the_storage_is_known_to_lose() {
+    let mut fixture = shop();
+    let share = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "share",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "smb.csi.k8s.io"});
+    fixture.offers.objects.push(Object::new(share).unwrap());
+    let loses = |fixture: &Fixture| {
+        let plan = fixture.plan();
+        let load = find(&plan, "PersistentVolumeClaim", "data", "load");
+        let Action::Load(volume) = &load.action else {
+            panic!("{load:?}")
+        };
+        volume.loses.clone()
+    };
+    assert_eq!(loses(&fixture), [LossClass::Owner, LossClass::Mode]);
+    fixture.capture.volumes[0].mode = VolumeMode::Block;
+    assert_eq!(loses(&fixture), []);
 }
 
 #[test]

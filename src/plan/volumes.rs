@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 
 use super::items::Items;
 use super::{Purpose, VolumeMove, stamp};
-use crate::capture::{Capture, Consistency, Volume};
+use crate::capture::{Capture, Consistency, Volume, VolumeMode};
+use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
+use crate::repository::LossClass;
 use crate::surface::Surface;
 
 /// What is needed to describe a move.
@@ -20,6 +22,9 @@ pub(super) struct Moves<'a> {
     /// What is on B.
     pub(super) live: &'a BTreeMap<ObjectId, Object>,
     pub(super) purpose: Purpose,
+    /// What B offers.
+    pub(super) surface: &'a Surface,
+    pub(super) knowledge: &'a Knowledge,
 }
 
 impl Moves<'_> {
@@ -33,6 +38,7 @@ impl Moves<'_> {
             saved: volume.saved.clone(),
             placement: self.placement(volume, target),
             synced: self.synced(target),
+            loses: self.losses(volume, target),
             target: target.clone(),
         }
     }
@@ -42,6 +48,25 @@ impl Moves<'_> {
         match self.live.get(target) {
             Some(live) => live.annotation(stamp::SYNC_ANNOTATION).is_some(),
             None => self.purpose != Purpose::Move,
+        }
+    }
+
+    /// What the class of the claim on B is known to lose.
+    fn losses(&self, volume: &Volume, target: &ObjectId) -> Vec<LossClass> {
+        let planned = || self.items.object(self.items.by_source(&volume.claim)?);
+        let class = self
+            .live
+            .get(target)
+            .or_else(planned)
+            .and_then(|claim| storage_class(claim, self.surface));
+        let driver = class.and_then(|class| class.text("/provisioner"));
+        match (class, driver, volume.mode) {
+            (Some(class), Some(driver), VolumeMode::Filesystem) => {
+                let mut rows = self.knowledge.provisioners.iter();
+                let row = rows.find(|row| row.is_for(driver));
+                row.map_or_else(Vec::new, |row| row.losses_of(class).to_vec())
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -72,6 +97,7 @@ impl VolumeMove {
             saved: None,
             placement: Value::Null,
             synced: false,
+            loses: Vec::new(),
         }
     }
 }
@@ -90,6 +116,17 @@ fn consistency(volume: &Volume, surface: &Surface) -> Consistency {
         Consistency::Snapshot
     } else {
         Consistency::Live
+    }
+}
+
+/// The class that a claim names, or gets.
+fn storage_class<'a>(claim: &Object, surface: &'a Surface) -> Option<&'a Object> {
+    const GROUP: &str = "storage.k8s.io";
+    match claim.text("/spec/storageClassName") {
+        Some(name) => surface.find(GROUP, "StorageClass", name),
+        None => surface.of_kind(GROUP, "StorageClass").find(|class| {
+            class.annotation("storageclass.kubernetes.io/is-default-class") == Some("true")
+        }),
     }
 }
 

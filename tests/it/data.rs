@@ -116,6 +116,7 @@ impl Pair {
             saved: None,
             placement: Value::Null,
             synced: false,
+            loses: Vec::new(),
         }
     }
 
