@@ -8,6 +8,7 @@ mod capture;
 mod carry;
 mod completion;
 mod context;
+mod cutover;
 mod data;
 mod failure;
 mod graph;
@@ -23,6 +24,7 @@ mod show;
 mod standing;
 mod store;
 mod sync;
+mod warm;
 mod watch;
 
 use std::path::PathBuf;
@@ -81,6 +83,7 @@ pub(crate) struct Global {
 enum Command {
     Migrate(migrate::MigrateArgs),
     Sync(sync::SyncArgs),
+    Cutover(cutover::CutoverArgs),
     Capture(capture::CaptureArgs),
     /// List, show and remove captures
     #[command(subcommand)]
@@ -128,6 +131,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
     match command {
         Command::Migrate(args) => args.run(context).await,
         Command::Sync(args) => args.run(context).await,
+        Command::Cutover(args) => args.run(context).await,
         Command::Capture(args) => args.run(context).await,
         Command::Captures(command) => command.run(context).await,
         Command::Graph(args) => args.run(context).await,

@@ -117,6 +117,13 @@ pub enum Entry {
         /// Why.
         reason: String,
     },
+    /// Something ran on cluster A after its data was taken: the run can only be taken back.
+    Broken {
+        /// What ran.
+        reason: String,
+    },
+    /// A workload of cluster A is as it was before the run held it.
+    GivenBack,
     /// A process ended the run in order.
     Closed {
         /// Steps that ended well.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capture::{self, Capture, Captured, Consistency, Dropped, Owner};
 use crate::check::{self, CheckInput};
-use crate::cluster::rights::{self, Lacking};
+use crate::cluster::rights::{self, Lacking, Right};
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
 use crate::event::{Events, Stage};
 use crate::exit::Exit;
@@ -83,7 +83,9 @@ pub async fn prepare(
     let transformed = transformed(&capture, recipes, knowledge, events)?;
     events.started(Stage::Check);
     let state = probe(target, &surface, &transformed.objects, events).await?;
-    let lacking = lacking(&capture, source, target, &transformed.objects, &surface).await?;
+    let on_a = rights_on_source(&capture, choices.purpose);
+    let on_b = rights_on_target(&capture, &transformed.objects, &surface);
+    let lacking = lacking(source, &on_a, target, &on_b).await?;
     let mut on_b: BTreeSet<ObjectId> = surface.objects.iter().map(Object::id).collect();
     on_b.extend(state.live.keys().cloned());
     let mut graph = draw(&capture, &transformed, &on_b, knowledge)?;
@@ -143,28 +145,45 @@ pub async fn prepare(
     })
 }
 
-/// What the user lacks on either cluster (C-61): the objects' rights on B, the movers' on both.
+/// What the user lacks on either cluster (C-61).
 async fn lacking(
-    capture: &Capture,
     source: Option<&Cluster>,
+    on_a: &[Right],
     target: &Cluster,
-    objects: &[Object],
-    surface: &Surface,
+    on_b: &[Right],
 ) -> Result<Vec<Lacking>, ClusterError> {
+    let mut found = Vec::new();
+    if let Some(source) = source {
+        found.extend(rights::lacking(source, on_a).await?);
+    }
+    found.extend(rights::lacking(target, on_b).await?);
+    Ok(found)
+}
+
+/// The movers' rights on A, and those that a cutover needs to make it stand still.
+fn rights_on_source(capture: &Capture, purpose: Purpose) -> Vec<Right> {
+    let mut on_a = Vec::new();
+    if !capture.volumes.is_empty() {
+        let freezes = capture.volumes.iter().any(|volume| {
+            let saving = VolumeMove::saving(volume, &capture.surface);
+            saving.consistency == Consistency::Snapshot
+        });
+        on_a.extend(rights::to_move(freezes));
+    }
+    if purpose == Purpose::Cutover {
+        let held = plan::quiesced(capture, Knowledge::builtin());
+        on_a.extend(rights::to_hold(held.keys(), &capture.surface));
+    }
+    on_a
+}
+
+/// The objects' rights on B, and the movers'.
+fn rights_on_target(capture: &Capture, objects: &[Object], surface: &Surface) -> Vec<Right> {
     let mut on_b = rights::to_apply(objects, surface);
-    let mut lacking = Vec::new();
     if !capture.volumes.is_empty() {
         on_b.extend(rights::to_move(false));
-        if let Some(source) = source {
-            let freezes = capture.volumes.iter().any(|volume| {
-                let saving = VolumeMove::saving(volume, &capture.surface);
-                saving.consistency == Consistency::Snapshot
-            });
-            lacking.extend(rights::lacking(source, &rights::to_move(freezes)).await?);
-        }
     }
-    lacking.extend(rights::lacking(target, &on_b).await?);
-    Ok(lacking)
+    on_b
 }
 
 /// The graph of a capture by itself, after recipes. Without a B, what A offers is what can be relied

@@ -33,7 +33,7 @@ mod volumes;
 mod tests;
 
 pub use body::Body;
-pub use build::{PlanInput, build};
+pub use build::{PlanInput, build, quiesced};
 pub(crate) use classify::{content, digest, same};
 
 /// What a plan is for.
@@ -45,13 +45,15 @@ pub enum Purpose {
     Move,
     /// Data alone, into claims that nothing on B uses yet: to be done again.
     Sync,
+    /// Objects and data, while A stands still.
+    Cutover,
 }
 
 impl Purpose {
     /// The annotation of a claim that says what arrived, once all of it has.
     pub fn mark(self) -> &'static str {
         match self {
-            Self::Move => stamp::DATA_ANNOTATION,
+            Self::Move | Self::Cutover => stamp::DATA_ANNOTATION,
             Self::Sync => stamp::SYNC_ANNOTATION,
         }
     }
@@ -167,6 +169,16 @@ pub enum Action {
         /// The object as it shall be after release (the manager then owns no held field).
         body: Body,
     },
+    /// Keep a workload of A quiet (W-9). What it was is in the journal before anything is changed.
+    Quiesce {
+        /// What is set.
+        holds: Vec<Hold>,
+    },
+    /// Nothing runs in a namespace of A that could write to what moves.
+    Quiet {
+        /// Whether pods are waited for; else one that runs is a failure.
+        waits: bool,
+    },
     /// Snapshot a claim on A, so that all data shows one time.
     Snapshot(Box<VolumeMove>),
     /// Carry a claim's data from A (its snapshot, or live) into the store.
@@ -206,7 +218,7 @@ pub struct Step {
     /// Phase it belongs to. Steps that write objects wait until those of earlier phases have ended;
     /// where a reference points the other way, the referred object was moved to the earlier phase.
     pub phase: Phase,
-    /// The object on B (on A for `Snapshot` and `Save`).
+    /// The object on B (on A for what is done there: quiesce, snapshot, save).
     pub object: ObjectId,
     /// What is done.
     pub action: Action,
@@ -271,6 +283,8 @@ impl Action {
                 Class::Blocked => "blocked",
             },
             Self::Release { .. } => "release",
+            Self::Quiesce { .. } => "quiesce",
+            Self::Quiet { .. } => "quiet",
             Self::Snapshot(_) => "snapshot",
             Self::Save(_) => "save",
             Self::Load(_) => "load",
@@ -281,11 +295,29 @@ impl Action {
     pub fn pending(&self) -> bool {
         match self {
             Self::Apply { class, .. } => matches!(class, Class::Create | Class::Update),
-            Self::Release { .. } | Self::Snapshot(_) | Self::Save(_) | Self::Load(_) => true,
+            Self::Release { .. }
+            | Self::Quiesce { .. }
+            | Self::Quiet { .. }
+            | Self::Snapshot(_)
+            | Self::Save(_)
+            | Self::Load(_) => true,
         }
     }
 
-    /// Whether it writes an object on B, as opposed to moving data.
+    /// Whether it is about cluster A.
+    pub fn is_on_source(&self) -> bool {
+        matches!(
+            self,
+            Self::Quiesce { .. } | Self::Quiet { .. } | Self::Snapshot(_) | Self::Save(_)
+        )
+    }
+
+    /// Whether it needs a mover.
+    pub fn moves_data(&self) -> bool {
+        matches!(self, Self::Snapshot(_) | Self::Save(_) | Self::Load(_))
+    }
+
+    /// Whether it writes an object on B.
     pub fn is_object(&self) -> bool {
         matches!(self, Self::Apply { .. } | Self::Release { .. })
     }
@@ -305,10 +337,9 @@ impl Plan {
         self.findings.iter().any(|finding| finding.verdict.blocks())
     }
 
-    /// Whether cluster A is still read when it is executed.
+    /// Whether cluster A is needed when it is executed.
     pub fn reads_source(&self) -> bool {
-        let reads = |step: &Step| matches!(step.action, Action::Snapshot(_) | Action::Save(_));
-        self.steps.iter().any(reads)
+        self.steps.iter().any(|step| step.action.is_on_source())
     }
 
     /// Steps by their object and whether they release it, to look one up.

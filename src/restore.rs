@@ -23,7 +23,7 @@ use crate::data::Movers;
 use crate::event::{Events, Stage};
 use crate::journal::{self, Entry, Journal, Record, RunFiles};
 use crate::knowledge::Knowledge;
-use crate::plan::{Action, Plan, file};
+use crate::plan::{Plan, file};
 
 mod engine;
 mod error;
@@ -33,6 +33,7 @@ mod lease;
 mod moves;
 mod owners;
 mod past;
+mod quiesce;
 mod report;
 mod resource;
 mod schedule;
@@ -42,8 +43,9 @@ mod watcher;
 mod write;
 
 pub use error::{RestoreError, StepError};
+pub use quiesce::{PodTimes, pod_times, still_held};
 pub use report::{Failure, RunReport, Skipped};
-pub use undo::{Left, UndoOptions, UndoReport, undo};
+pub use undo::{Left, UndoOptions, UndoReport, released, undo};
 pub use verify::{Proven, VerifyReport, verify};
 
 /// The field manager that gives held replica counts back (W-8).
@@ -64,6 +66,8 @@ pub struct RunContext<'a, M> {
     pub run: &'a str,
     /// Cluster B.
     pub target: &'a Cluster,
+    /// Cluster A, where the plan has something to do there.
+    pub source: Option<&'a Cluster>,
     /// Where the run's plan and journal are kept.
     pub files: Arc<dyn RunFiles>,
     /// What carries volumes; it knows cluster A.
@@ -177,14 +181,19 @@ fn admit(plan: &Plan, target: &Cluster) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Takes every namespace the run writes to, unless it has nothing to do there.
-async fn take_all(plan: &Plan, leases: &lease::Leases<'_>) -> Result<(), RestoreError> {
+/// The namespaces of B that the run writes to.
+fn written(plan: &Plan) -> BTreeSet<&str> {
     let pending = plan.steps.iter().filter(|step| step.action.pending());
     let targets = pending.filter_map(|step| match &step.action {
-        Action::Snapshot(_) | Action::Save(_) => None,
+        action if action.is_on_source() => None,
         _ => step.object.namespace.as_deref(),
     });
-    let targets = targets.collect::<BTreeSet<&str>>();
+    targets.collect()
+}
+
+/// Takes every namespace the run writes to, unless it has nothing to do there.
+async fn take_all(plan: &Plan, leases: &lease::Leases<'_>) -> Result<(), RestoreError> {
+    let targets = written(plan);
     leases.look(&targets).await;
     for namespace in targets {
         leases.take(namespace).await.map_err(RestoreError::Busy)?;

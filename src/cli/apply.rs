@@ -72,6 +72,6 @@ impl ApplyArgs {
             mover,
             options,
         };
-        run::start(context, &parts, &plan, capture).await
+        run::start(context, &parts, &plan, capture, None).await
     }
 }

@@ -145,7 +145,7 @@ impl MoverArgs {
     /// Refuses a plan that moves data when there is no image to move it with: better now than after
     /// the first write.
     pub(crate) fn suffice(&self, plan: &Plan) -> Result<(), Failure> {
-        let moves = plan.steps.iter().any(|step| !step.action.is_object());
+        let moves = plan.steps.iter().any(|step| step.action.moves_data());
         if moves && self.mover_image.is_none() {
             return Err(Failure::input(
                 "the plan moves volumes, and no image was named to move them with",

@@ -1,4 +1,4 @@
-//! From cluster A to cluster B in one command: what `migrate` and `sync` share.
+//! From cluster A to cluster B in one command: what `migrate`, `sync` and `cutover` share.
 //!
 //! ```text
 //! capture ──▶ plan for a purpose ──▶ shown ──▶ asked ──▶ run
@@ -13,6 +13,7 @@ use super::context::{Context, MoverArgs, RecipeArgs, StoreArgs};
 use super::run::{self, Parts};
 use super::select::SelectArgs;
 use super::show::Review;
+use super::warm;
 use crate::capture;
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
@@ -109,6 +110,9 @@ impl JourneyArgs {
             transformed,
             plan,
         } = prepared;
+        if purpose == Purpose::Cutover {
+            warm::not_held(&store, &plan, &capture).await?;
+        }
         let review = Review::new(&plan)?.with_lookalikes(&transformed.lookalikes);
         if let Some(folder) = &save_report {
             review.save(folder)?;
@@ -132,9 +136,6 @@ impl JourneyArgs {
         if !dry_run {
             mover.suffice(&plan)?;
         }
-        if dry_run || !run::confirmed(context, &store, &plan, yes).await? {
-            return Ok(Exit::Changes);
-        }
         let options = RunOptions {
             force_conflicts,
             ..RunOptions::default()
@@ -146,6 +147,16 @@ impl JourneyArgs {
             mover,
             options,
         };
-        run::start(context, &parts, &plan, capture).await
+        let expected = match purpose {
+            Purpose::Cutover => warm::expect(&parts, &plan).await?,
+            Purpose::Move | Purpose::Sync => None,
+        };
+        if purpose == Purpose::Cutover {
+            context.report.say(&warm::announce(expected.as_ref()));
+        }
+        if dry_run || !run::confirmed(context, &parts.store, &plan, yes).await? {
+            return Ok(Exit::Changes);
+        }
+        run::start(context, &parts, &plan, capture, expected).await
     }
 }

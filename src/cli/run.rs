@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, MoverArgs};
 use super::standing;
+use super::warm::{self, Expected, Warm};
 use crate::capture::{Capture, Proof};
 use crate::cluster::Cluster;
 use crate::data::ClusterMovers;
 use crate::exit::Exit;
-use crate::journal::{self, Entry, Record};
+use crate::journal::{self, Entry};
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
 use crate::plan::{Plan, Purpose};
@@ -21,7 +21,6 @@ use crate::report::palette::{Role, paint};
 use crate::report::units::{bytes, count, plural};
 use crate::restore::{self, RestoreError, RunContext, RunOptions, RunReport};
 use crate::store::{Store, StoreError};
-use crate::sync::{self, Forecast, Measure};
 
 /// Name of the capture among a run's files: it is committed once its data is in the store.
 const CAPTURE_FILE: &str = "capture";
@@ -62,12 +61,16 @@ pub(super) async fn start(
     parts: &Parts,
     plan: &Plan,
     capture: Capture,
+    expected: Option<Expected>,
 ) -> Result<Exit, Failure> {
     let run = new_id();
     context
         .report
         .say(&format!("run {}", paint(Role::Name, &run)));
     keep_capture(&parts.store, &run, &capture).await?;
+    if plan.purpose == Purpose::Cutover {
+        warm::keep(&parts.store, &run, plan, expected).await?;
+    }
     let movers = movers(context, parts, &run, plan);
     let report = restore::execute(plan, &run_context(context, parts, &run, &movers)).await?;
     finish(context, parts, plan, capture, report).await
@@ -108,6 +111,7 @@ pub(super) fn run_context<'a>(
     RunContext {
         run,
         target: &parts.target,
+        source: parts.source.as_ref(),
         files: Arc::new(parts.store.clone()),
         movers,
         knowledge: Knowledge::builtin(),
@@ -126,15 +130,6 @@ struct Ended<'a> {
     complete: bool,
     #[serde(flatten)]
     warm: &'a Warm,
-}
-
-/// What a run of a warm migration measured, and what that says of the next.
-#[derive(Default, Serialize)]
-struct Warm {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sync: Option<Measure>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    forecast: Option<Forecast>,
 }
 
 /// Commits the capture once all of its data is saved, and tells how the run ended.
@@ -171,16 +166,16 @@ async fn finish(
         parts.store.save_capture(&capture).await?;
     }
     let complete = report.complete();
-    let warm = warm(&parts.store, plan, &report, &records).await?;
+    let warm = Warm::of(&parts.store, plan, &report, &records).await?;
     let ended = Ended {
         report: &report,
         capture: &capture.id,
         complete,
         warm: &warm,
     };
-    context
-        .report
-        .data(&ended, || format!("{}{}", tell(&report), told(&warm)));
+    context.report.data(&ended, || {
+        format!("{}{}", tell(plan, &report), warm.text(&report.run))
+    });
     Ok(if complete {
         Exit::Done
     } else {
@@ -188,63 +183,7 @@ async fn finish(
     })
 }
 
-/// Keeps what a finished sync measured and looks ahead.
-async fn warm(
-    store: &Store,
-    plan: &Plan,
-    report: &RunReport,
-    records: &[Record],
-) -> Result<Warm, StoreError> {
-    if plan.purpose != Purpose::Sync || !report.complete() {
-        return Ok(Warm::default());
-    }
-    let sync = Measure::of(plan, records);
-    if let Some(measure) = &sync {
-        measure.keep(store, &report.run).await?;
-    }
-    let history = sync::history(store, plan).await?;
-    Ok(Warm {
-        forecast: Forecast::at(Timestamp::now(), &history),
-        sync,
-    })
-}
-
-/// The lines of a warm migration's measures.
-fn told(warm: &Warm) -> String {
-    let mut out = String::new();
-    if let Some(sync) = &warm.sync {
-        out.push_str(&format!(
-            "{} of {} had changed and travelled; {:.1} s until proven\n",
-            bytes(sync.changed),
-            bytes(sync.size),
-            sync.seconds,
-        ));
-    }
-    if let Some(forecast) = &warm.forecast {
-        out.push_str(&foretold(forecast));
-    }
-    out
-}
-
-/// What a cutover would carry, in one line.
-fn foretold(forecast: &Forecast) -> String {
-    let rate = match forecast.change_rate {
-        Some(rate) => format!("{}/s change on A", bytes(rate as u64)),
-        None => "how much changes on A is known after the next sync".to_owned(),
-    };
-    let speed = match forecast.bandwidth {
-        Some(speed) => format!(" at {}/s", bytes(speed as u64)),
-        None => String::new(),
-    };
-    format!(
-        "a cutover now would carry {} in about {:.0} s{speed}, and stand still so long and for the pods \
-         to stop and start; {rate}\n",
-        bytes(forecast.changed),
-        forecast.seconds.ceil(),
-    )
-}
-
-fn tell(report: &RunReport) -> String {
+fn tell(plan: &Plan, report: &RunReport) -> String {
     let mut out = String::new();
     for failure in &report.failed {
         let head = format!(
@@ -281,6 +220,13 @@ fn tell(report: &RunReport) -> String {
         None => out.push_str(&format!(
             "{} run {}: {}\n",
             paint(Role::Good, "✓"),
+            report.run,
+            report.summary()
+        )),
+        // What is next in a cutover depends on where both clusters stand.
+        Some(_) if plan.purpose == Purpose::Cutover => out.push_str(&format!(
+            "{} cutover {} is not complete: {}\n",
+            paint(Role::Bad, "✗"),
             report.run,
             report.summary()
         )),

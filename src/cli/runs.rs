@@ -5,11 +5,13 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, MoverArgs, StoreArgs};
+use super::journey::JourneyArgs;
 use super::run::{self, Parts};
 use super::show::Review;
-use super::standing::{self, Standing, find};
+use super::standing::{self, Latest, Standing, find};
 use crate::exit::Exit;
 use crate::journal::{self, Entry, Record};
+use crate::plan::Purpose;
 use crate::report::palette::{Role, paint};
 use crate::report::plan_view;
 use crate::report::table::{Cell, render};
@@ -126,7 +128,7 @@ impl RunsCommand {
             }
             Self::Logs { run, store } => logs(context, &store.open().await?, &run).await,
             Self::Resume(args) => {
-                let (run, parts) = args.parts(context, true).await?;
+                let (run, parts) = args.parts(context, Latest::Unfinished).await?;
                 run::resume(context, &parts, &run).await
             }
             Self::Undo {
@@ -147,10 +149,38 @@ impl RunsCommand {
 }
 
 impl ResumeArgs {
+    /// A run of the user's own words in a command that begins runs.
+    pub(super) fn of(
+        run: String,
+        from: Option<String>,
+        to: Option<String>,
+        journey: JourneyArgs,
+    ) -> Self {
+        let JourneyArgs {
+            store,
+            mover,
+            force_conflicts,
+            ..
+        } = journey;
+        Self {
+            run,
+            from,
+            to,
+            force_conflicts,
+            store,
+            mover,
+        }
+    }
+
     /// The run's name, its clusters and its store. The source is only connected when the plan still
     /// reads from it; where the run is not gone on with, one that does not answer is only a warning: it
     /// may be gone by now.
-    async fn parts(self, context: &Context, resumes: bool) -> Result<(String, Parts), Failure> {
+    pub(super) async fn parts(
+        self,
+        context: &Context,
+        latest: Latest,
+    ) -> Result<(String, Parts), Failure> {
+        let resumes = latest == Latest::Unfinished;
         let Self {
             run,
             from,
@@ -160,10 +190,7 @@ impl ResumeArgs {
             mover,
         } = self;
         let store = store.open().await?;
-        let run = match resumes {
-            true => standing::resumable(context, &store, &run).await?,
-            false => find(&store, &run).await?,
-        };
+        let run = latest.find(context, &store, &run).await?;
         let plan = restore::plan_of(&store, &run).await?;
         let target = context
             .cluster(to.as_deref().unwrap_or(&plan.target.name))
@@ -271,6 +298,8 @@ fn line(record: &Record) -> String {
         Entry::Done { .. } => "done".into(),
         Entry::Ready => "ready".into(),
         Entry::Failed { reason } => paint(Role::Bad, format!("failed: {reason}")),
+        Entry::Broken { reason } => paint(Role::Bad, format!("can only be taken back: {reason}")),
+        Entry::GivenBack => "as it was before it was held".into(),
         Entry::Closed { done, open } => format!("ended: {done} done, {open} open"),
         Entry::Undone { left: None } => "about to be taken back".into(),
         Entry::Undone { left: Some(left) } => format!("taken back, {left} left"),
@@ -288,17 +317,32 @@ async fn undo(
     options: UndoOptions,
     yes: bool,
 ) -> Result<Exit, Failure> {
-    let (run, parts) = args.parts(context, false).await?;
-    let plan = restore::plan_of(&parts.store, &run).await?;
+    let (run, parts) = args.parts(context, Latest::Any).await?;
+    take_back(context, &run, &parts, options, yes).await
+}
+
+/// Asks, takes a run back, and tells what came of it.
+pub(super) async fn take_back(
+    context: &Context,
+    run: &str,
+    parts: &Parts,
+    options: UndoOptions,
+    yes: bool,
+) -> Result<Exit, Failure> {
+    let plan = restore::plan_of(&parts.store, run).await?;
+    let back = match plan.purpose {
+        Purpose::Cutover => ", and start the application on A as it was",
+        Purpose::Move | Purpose::Sync => "",
+    };
     let question = format!(
-        "Take back run {run} on cluster {}?",
+        "Take back run {run} on cluster {}{back}?",
         paint(Role::Name, &plan.target.name)
     );
     if !context.agreed(yes, &question, "the undo", "")? {
         return Ok(Exit::Done);
     }
-    let movers = run::movers(context, &parts, &run, &plan);
-    let undone = restore::undo(&run::run_context(context, &parts, &run, &movers), options).await?;
+    let movers = run::movers(context, parts, run, &plan);
+    let undone = restore::undo(&run::run_context(context, parts, run, &movers), options).await?;
     let failed = undone.left.iter().filter(|left| left.failed).count();
     context.report.data(&undone, || {
         let left: String = undone
@@ -313,12 +357,16 @@ async fn undo(
                 format!("{mark} left {}: {}\n", left.object, left.reason)
             })
             .collect();
-        let counts = format!(
+        let mut counts = format!(
             "{} deleted, {} restored, {} left",
             undone.deleted.len(),
             undone.restored.len(),
             undone.left.len(),
         );
+        if !undone.given_back.is_empty() {
+            let workloads = plural(undone.given_back.len(), "workload");
+            counts.push_str(&format!(", {workloads} of A as before"));
+        }
         match failed {
             0 => format!(
                 "{left}{} run {run} taken back: {counts}\n",
@@ -339,7 +387,7 @@ async fn undo(
 }
 
 async fn verify(context: &Context, args: ResumeArgs) -> Result<Exit, Failure> {
-    let (run, parts) = args.parts(context, false).await?;
+    let (run, parts) = args.parts(context, Latest::Any).await?;
     let plan = restore::plan_of(&parts.store, &run).await?;
     let movers = run::movers(context, &parts, &run, &plan);
     let verified = restore::verify(&run::run_context(context, &parts, &run, &movers)).await?;

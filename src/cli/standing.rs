@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Failure;
 use super::context::Context;
 use crate::journal::{self, Entry, Record};
-use crate::plan::Plan;
+use crate::plan::{Plan, Purpose};
 use crate::report::units::plural;
 use crate::restore::{self, RestoreError};
 use crate::store::Store;
@@ -22,6 +22,33 @@ const LATEST: &str = "latest";
 
 /// Journals read at once.
 const PARALLEL: usize = 8;
+
+/// Which run `latest` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Latest {
+    /// The newest.
+    Any,
+    /// The newest that is unfinished.
+    Unfinished,
+    /// The newest cutover: a sync may have been tried since.
+    Cutover,
+}
+
+impl Latest {
+    /// The run meant.
+    pub(super) async fn find(
+        self,
+        context: &Context,
+        store: &Store,
+        wanted: &str,
+    ) -> Result<String, Failure> {
+        match self {
+            Self::Unfinished => resumable(context, store, wanted).await,
+            Self::Cutover if wanted == LATEST => newest_cutover(store).await,
+            Self::Any | Self::Cutover => find(store, wanted).await,
+        }
+    }
+}
 
 /// Where a run stands, in a word for machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -111,12 +138,20 @@ pub(super) async fn find(store: &Store, wanted: &str) -> Result<String, Failure>
     choose(names(store).await?, wanted)
 }
 
+async fn newest_cutover(store: &Store) -> Result<String, Failure> {
+    for run in names(store).await? {
+        if restore::plan_of(store, &run).await?.purpose == Purpose::Cutover {
+            return Ok(run);
+        }
+    }
+    Err(Failure::input(
+        "the store holds no cutover",
+        "`ferry runs list` shows the runs it has; `--store` or FERRY_STORE name another store",
+    ))
+}
+
 /// A run to go on with: by its name, or the newest that is unfinished.
-pub(super) async fn resumable(
-    context: &Context,
-    store: &Store,
-    wanted: &str,
-) -> Result<String, Failure> {
+async fn resumable(context: &Context, store: &Store, wanted: &str) -> Result<String, Failure> {
     let names = names(store).await?;
     if wanted != LATEST || names.is_empty() {
         return choose(names, wanted);

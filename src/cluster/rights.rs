@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Cluster, ClusterError};
-use crate::object::{GroupKind, Object};
+use crate::object::{GroupKind, Object, ObjectId};
 use crate::surface::Surface;
 
 /// Questions in flight at once.
@@ -143,6 +143,39 @@ pub fn to_move(freezes: bool) -> Vec<Right> {
                 .map(move |verb| Right::new(verb, group, resource, None))
         })
         .collect();
+    rights.into_iter().collect()
+}
+
+/// The rights a cutover needs on A to hold workloads, to see that their pods end, and to give them back,
+/// sorted.
+pub fn to_hold<'a>(
+    workloads: impl IntoIterator<Item = &'a ObjectId>,
+    surface: &Surface,
+) -> Vec<Right> {
+    let mut rights = BTreeSet::new();
+    for id in workloads {
+        let Some(resource) = surface.resource(&id.group_kind(), None) else {
+            continue;
+        };
+        let namespace = id.namespace.as_deref();
+        for verb in ["get", "patch"] {
+            rights.insert(Right::new(
+                verb,
+                &resource.group,
+                &resource.plural,
+                namespace,
+            ));
+        }
+        // Pods, and what may stand between them and the workload.
+        for (group, plural) in [
+            ("", "pods"),
+            ("", "replicationcontrollers"),
+            ("apps", "replicasets"),
+            ("batch", "jobs"),
+        ] {
+            rights.insert(Right::new("list", group, plural, namespace));
+        }
+    }
     rights.into_iter().collect()
 }
 
@@ -309,10 +342,10 @@ mod tests {
         assert_eq!(right.to_string(), "list deployments.apps in namespace shop");
     }
 
-    #[test]
-    fn c_61_a_workload_needs_its_verbs_and_its_scale() {
+    /// A cluster that serves Deployments and little else.
+    fn surface() -> Surface {
         use crate::surface::{ApiResource, ClusterIdentity};
-        let surface = Surface {
+        Surface {
             cluster: ClusterIdentity {
                 name: "b".into(),
                 uid: String::new(),
@@ -331,7 +364,30 @@ mod tests {
             objects: Vec::new(),
             unseen: BTreeSet::new(),
             silent: BTreeSet::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn c_61_a_cutover_needs_to_hold_what_runs_on_a_and_to_see_it_end() {
+        let web = ObjectId::namespaced("apps", "Deployment", "shop", "web");
+        let rights = to_hold([&web], &surface());
+        let sentences: Vec<String> = rights.iter().map(Right::to_string).collect();
+        assert_eq!(
+            sentences,
+            [
+                "get deployments.apps in namespace shop",
+                "list pods in namespace shop",
+                "list replicationcontrollers in namespace shop",
+                "list replicasets.apps in namespace shop",
+                "list jobs.batch in namespace shop",
+                "patch deployments.apps in namespace shop",
+            ]
+        );
+    }
+
+    #[test]
+    fn c_61_a_workload_needs_its_verbs_and_its_scale() {
+        let surface = surface();
         let object = |api_version: &str, kind: &str, name: &str| {
             Object::new(json!({"apiVersion": api_version, "kind": kind,
                 "metadata": {"name": name, "namespace": "shop"}}))

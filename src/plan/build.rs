@@ -29,6 +29,10 @@ use crate::surface::Surface;
 use crate::target::{DryRun, SOURCE_ANNOTATION, TargetState};
 use crate::transform::Transformed;
 
+mod cutover;
+
+pub use cutover::quiesced;
+
 /// Everything a plan follows from.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
@@ -56,6 +60,7 @@ pub struct PlanInput<'a> {
 pub fn build(input: &PlanInput) -> Plan {
     let builder = Builder::new(input);
     let mut findings = input.findings.to_vec();
+    findings.extend(builder.warm_findings());
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     let (before, drift) = (builder.before(), builder.drift());
     let plan = Plan {
@@ -74,7 +79,7 @@ pub fn build(input: &PlanInput) -> Plan {
         purpose: input.purpose,
     };
     match input.purpose {
-        Purpose::Move => plan,
+        Purpose::Move | Purpose::Cutover => plan,
         Purpose::Sync => sync::data_alone(plan),
     }
 }
@@ -154,6 +159,7 @@ impl<'a> Builder<'a> {
             self.draft_move(&mut drafts, *claim, volume);
         }
         self.connect(&mut drafts, &holds);
+        self.stand_still(&mut drafts);
         // Drafts and steps are the most a plan ever holds: what led to them makes room.
         drop((self.verdicts, self.ties));
         drafts.steps(&self.items.into_ids())
@@ -166,7 +172,8 @@ impl<'a> Builder<'a> {
         verdict: &Verdict,
         mounts_moved: &BTreeSet<Number>,
     ) -> Option<Hold> {
-        if self.moves.is_empty() || self.beneath_data[number as usize] {
+        let nothing_to_wait_for = self.moves.is_empty() && !self.cuts_over();
+        if nothing_to_wait_for || self.beneath_data[number as usize] {
             return None;
         }
         let id = self.items.id(number);
@@ -275,7 +282,13 @@ impl<'a> Builder<'a> {
     }
 
     fn draft_move(&self, drafts: &mut Drafts, claim: Number, volume: &VolumeMove) {
-        let draft = |action| Draft::new(Phase::Storage, action);
+        // In a cutover the data waits for A to stand still, and A for what is prepared on B.
+        let phase = if self.cuts_over() {
+            Phase::Workload
+        } else {
+            Phase::Storage
+        };
+        let draft = |action| Draft::new(phase, action);
         let on_a = |volume: &VolumeMove| self.items.number(&volume.source);
         let mut load = draft(Action::Load(volume.clone().into()));
         load.need((claim, Role::Apply), Gate::Done);
@@ -338,6 +351,10 @@ impl<'a> Builder<'a> {
             if held || self.runs_unheld(number) {
                 for claim in self.moves.keys() {
                     drafts.need(&(number, waiting), (*claim, Role::Load), Gate::Done);
+                }
+                for namespace in self.quiet_namespaces() {
+                    let still = (namespace, Role::StillQuiet);
+                    drafts.need(&(number, waiting), still, Gate::Done);
                 }
             }
         }

@@ -54,8 +54,19 @@ pub(super) fn released(body: &Body, hold: &Hold) -> Body {
     body
 }
 
+/// Whether an object is a Job that has run to its end: nothing of it runs any more.
+pub(super) fn has_ended(object: &Object) -> bool {
+    let conditions = object.pointer("/status/conditions");
+    let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+    let ends = |one: &Value| one["type"] == "Complete" || one["type"] == "Failed";
+    object.is("batch", "Job")
+        && conditions
+            .filter(|one| ends(one))
+            .any(|one| one["status"] == "True")
+}
+
 /// `{"spec": {"replicas": value}}` for `/spec/replicas`.
-fn nested(pointer: &str, value: Value) -> Value {
+pub(super) fn nested(pointer: &str, value: Value) -> Value {
     let tokens = pointer.trim_start_matches('/').rsplit('/');
     tokens.fold(
         value,

@@ -6,7 +6,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::PlanInput;
+use super::{PlanInput, Purpose};
 use crate::capture::Captured;
 use crate::graph::{Graph, Phase, Strength};
 use crate::object::{Object, ObjectId};
@@ -46,6 +46,9 @@ impl<'a> Items<'a> {
         let drawn = ids.len();
         let others = objects.map(Object::id_ref).chain(claims);
         ids.extend(others.filter(|id| !numbers.contains_key(*id)).cloned());
+        if input.purpose == Purpose::Cutover {
+            ids.extend(standing_still(input).filter(|id| !numbers.contains_key(id)));
+        }
         if ids.len() > drawn {
             ids.sort();
             ids.dedup();
@@ -144,6 +147,20 @@ impl<'a> Items<'a> {
             })
             .collect()
     }
+}
+
+/// A namespace's name.
+pub(super) fn namespace(name: &str) -> ObjectId {
+    ObjectId::cluster("", "Namespace", name)
+}
+
+/// What of A a cutover may hold and watch, by the names on A.
+fn standing_still<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = ObjectId> + use<'a> {
+    let capture = input.capture;
+    let captured = capture.objects.iter().map(|captured| captured.raw.id());
+    let made = capture.dropped.iter().map(|dropped| dropped.id.clone());
+    let namespaces = capture.namespaces.iter().map(|name| namespace(name));
+    captured.chain(made).chain(namespaces)
 }
 
 /// Namespaces that are not on B are made plain, unless they travel.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::items::Number;
 use super::{Action, Gate, Need, Step};
@@ -17,9 +17,12 @@ use crate::object::ObjectId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
     Apply,
+    Quiesce,
+    Quiet,
     Snapshot,
     Save,
     Load,
+    StillQuiet,
     Release,
 }
 
@@ -74,6 +77,34 @@ impl Drafts {
         if let Some(place) = self.places.get(of) {
             self.list[*place].1.need(key, gate);
         }
+    }
+
+    /// Writes of objects that come no later than workloads and wait, over however many others, for no draft
+    /// of these roles; in order.
+    pub(super) fn independent_of(&self, roles: &[Role]) -> Vec<Key> {
+        let mut waiting: HashMap<Key, Vec<Key>> = HashMap::new();
+        for (key, draft) in &self.list {
+            for (need, _) in &draft.needs {
+                waiting.entry(*need).or_default().push(*key);
+            }
+        }
+        // Also those that are waited for and not drafted yet.
+        let all = self.list.iter().map(|(key, _)| key).chain(waiting.keys());
+        let mut work: Vec<Key> = all.filter(|key| roles.contains(&key.1)).copied().collect();
+        let mut dependent: HashSet<Key> = work.iter().copied().collect();
+        while let Some(key) = work.pop() {
+            for next in waiting.get(&key).into_iter().flatten() {
+                if dependent.insert(*next) {
+                    work.push(*next);
+                }
+            }
+        }
+        let free = |(key, draft): &&(Key, Draft)| {
+            key.1 == Role::Apply && draft.phase <= Phase::Workload && !dependent.contains(key)
+        };
+        let mut found: Vec<Key> = self.list.iter().filter(free).map(|(key, _)| *key).collect();
+        found.sort();
+        found
     }
 
     /// Numbers the drafts; `ids` are the objects' names by number. Needs on drafts that do not exist are

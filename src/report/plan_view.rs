@@ -6,7 +6,7 @@ use super::palette::{Role, paint};
 use super::table::{Cell, render};
 use super::units::{bytes, plural};
 use crate::finding::{Finding, Verdict};
-use crate::plan::{Action, Class, Plan, Step};
+use crate::plan::{Action, Class, Hold, Plan, Step};
 
 /// The plan's steps as a table with a line of totals.
 pub fn table(plan: &Plan) -> String {
@@ -45,6 +45,8 @@ pub fn word(action: &Action) -> (Role, &'static str) {
             Class::Blocked => (Role::Bad, "blocked"),
         },
         Action::Release { .. } => (Role::Good, "release"),
+        Action::Quiesce { .. } => (Role::Warn, "quiesce"),
+        Action::Quiet { .. } => (Role::Name, "quiet"),
         Action::Snapshot(_) => (Role::Name, "snapshot"),
         Action::Save(_) => (Role::Name, "save"),
         Action::Load(_) => (Role::Name, "load"),
@@ -61,6 +63,12 @@ fn note(action: &Action) -> String {
             format!("held ({}) until its data is proven", held.join(", "))
         }
         Action::Apply { .. } | Action::Release { .. } => String::new(),
+        Action::Quiesce { holds } => {
+            let held: Vec<String> = holds.iter().map(set).collect();
+            format!("on A: {}", held.join(", "))
+        }
+        Action::Quiet { waits: true } => "on A: its pods are waited for".into(),
+        Action::Quiet { waits: false } => "on A: still nothing runs".into(),
         Action::Snapshot(volume) | Action::Save(volume) => {
             format!(
                 "{} claim on A, {}",
@@ -76,6 +84,15 @@ fn note(action: &Action) -> String {
             volume.source.namespace.as_deref().unwrap_or(""),
             volume.source.name
         ),
+    }
+}
+
+/// `replicas 3 → 0`.
+fn set(hold: &Hold) -> String {
+    let name = hold.path.rsplit('/').next().unwrap_or("");
+    match &hold.release {
+        Some(value) => format!("{} {value} → {}", name.replace("~1", "/"), hold.held),
+        None => format!("{} {}", name.replace("~1", "/"), hold.held),
     }
 }
 
@@ -107,6 +124,12 @@ pub fn totals(plan: &Plan) -> String {
         if count(word) > 0 {
             parts.push(format!("{} {text}", count(word)));
         }
+    }
+    if count("quiesce") > 0 {
+        parts.push(format!(
+            "{} of A to hold",
+            plural(count("quiesce"), "workload")
+        ));
     }
     if count("load") > 0 {
         parts.push(format!("{} to move", plural(count("load"), "volume")));

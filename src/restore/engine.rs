@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::OnceCell;
 
 use super::gate::Gated;
 use super::lease::Leases;
@@ -16,7 +17,7 @@ use super::past::Past;
 use super::resource::Resources;
 use super::schedule::{Schedule, State};
 use super::watcher::Watchers;
-use super::{Failure, RunContext, RunReport, Skipped, StepError};
+use super::{Failure, RunContext, RunReport, Skipped, StepError, undo};
 use crate::capture::{Proof, SavedVolume};
 use crate::cluster::Cluster;
 use crate::data::Movers;
@@ -44,6 +45,14 @@ pub(super) struct Executed {
 }
 
 impl Executed {
+    /// What an earlier process did, or what needs no doing any more.
+    pub(super) fn found() -> Self {
+        Self {
+            found: true,
+            ..Self::default()
+        }
+    }
+
     /// A write that B accepted.
     pub(super) fn of(live: Object) -> Self {
         Self {
@@ -70,6 +79,11 @@ pub(super) struct Engine<'a, M> {
     pub(super) uids: Mutex<BTreeMap<ObjectId, String>>,
     /// What was saved, by the claim on A.
     pub(super) saved: Mutex<BTreeMap<ObjectId, SavedVolume>>,
+    /// Whether an earlier process began to start the application on B: what becomes of A is its owner's
+    /// business since.
+    pub(super) released: bool,
+    /// What A serves, asked once.
+    pub(super) source_served: OnceCell<Vec<ApiResource>>,
     /// The namespaces that are this run's.
     leases: &'a Leases<'a>,
 }
@@ -100,10 +114,12 @@ impl<'a, M: Movers> Engine<'a, M> {
             journal,
             resources: Resources::new(served.to_vec(), plan),
             past: Past::new(records, context.run),
+            released: undo::released(plan, records),
             watchers: Watchers::new(context.target.clone()),
             applies: plan.applies(),
             uids: Mutex::default(),
             saved: Mutex::default(),
+            source_served: OnceCell::new(),
             leases,
         }
     }
@@ -188,6 +204,8 @@ impl<'a, M: Movers> Engine<'a, M> {
                 ..
             } => self.apply_and_take(step, body, expect).await,
             Action::Release { holds, body } => self.release(step, holds, body).await,
+            Action::Quiesce { holds } => self.quiesce(step, holds).await,
+            Action::Quiet { waits } => self.quiet(step, *waits).await,
             Action::Snapshot(volume) => self.snapshot(step, volume).await,
             Action::Save(volume) => self.save(step, volume).await,
             Action::Load(volume) => self.load(step, volume).await,

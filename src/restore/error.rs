@@ -33,6 +33,12 @@ pub enum RestoreError {
         /// The run.
         run: String,
     },
+    /// Cluster A is needed and was not given.
+    #[error(
+        "the run holds workloads on cluster A, which does not answer: nothing was taken back; name its \
+         context with --from"
+    )]
+    NoSource,
     /// The files of the run cannot be kept or read.
     #[error("failed to reach the files of run {run} in the store")]
     Files {
@@ -65,7 +71,7 @@ impl RestoreError {
             | Self::NoRun { .. }
             | Self::Undone { .. }
             | Self::Plan(_) => Exit::Input,
-            Self::Files { .. } | Self::Journal(_) | Self::Busy(_) => Exit::Refused,
+            Self::Files { .. } | Self::Journal(_) | Self::Busy(_) | Self::NoSource => Exit::Refused,
             Self::Cluster(error) => error.exit(),
         }
     }
@@ -108,7 +114,19 @@ pub enum StepError {
     /// A finding blocks the object.
     #[error("a finding blocks it")]
     Blocked,
-    /// B refused or did not answer.
+    /// Cluster A does not stand still.
+    #[error("{reason}")]
+    Running {
+        /// What runs, and what to do.
+        reason: String,
+    },
+    /// The user stopped the run while it waited.
+    #[error("stopped")]
+    Stopped,
+    /// Cluster A was not given.
+    #[error("cluster A is not part of this run; name its context with --from")]
+    NoSource,
+    /// A cluster refused or did not answer.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The data did not travel.
@@ -143,6 +161,9 @@ impl StepError {
 
     /// Whether the user, not a fault, ended the step.
     pub fn is_stop(&self) -> bool {
-        matches!(self, Self::Data(DataError::Cancelled { .. }))
+        matches!(
+            self,
+            Self::Stopped | Self::Data(DataError::Cancelled { .. })
+        )
     }
 }

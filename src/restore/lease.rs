@@ -209,24 +209,29 @@ impl<'a> Leases<'a> {
 
     /// Gives everything back. What cannot be given back expires.
     pub(super) async fn release(&self) {
+        for namespace in self.held() {
+            self.free(&namespace).await;
+            self.note(&namespace, false);
+        }
+    }
+
+    /// Gives a namespace back that a process of this run took, be it another that was killed.
+    pub(super) async fn free(&self, namespace: &str) {
         let Some(resource) = self.resource else {
             return;
         };
-        for namespace in self.held() {
-            let place = place(resource, &namespace);
-            if let Ok(Some(live)) = self.target.get(place).await
-                && live.text("/spec/holderIdentity") == Some(self.run)
-            {
-                let delete = Delete {
-                    uid: live.uid().map(Into::into),
-                    resource_version: live.resource_version().map(Into::into),
-                    ..Delete::default()
-                };
-                if let Err(error) = self.target.delete(place, &delete).await {
-                    tracing::debug!(%error, namespace, "the lease is left to expire");
-                }
+        let place = place(resource, namespace);
+        if let Ok(Some(live)) = self.target.get(place).await
+            && live.text("/spec/holderIdentity") == Some(self.run)
+        {
+            let delete = Delete {
+                uid: live.uid().map(Into::into),
+                resource_version: live.resource_version().map(Into::into),
+                ..Delete::default()
+            };
+            if let Err(error) = self.target.delete(place, &delete).await {
+                tracing::debug!(%error, namespace, "the lease is left to expire");
             }
-            self.note(&namespace, false);
         }
     }
 

@@ -102,7 +102,7 @@ impl<M: Movers> Engine<'_, M> {
         // After a sync the claim still waits for its data, which is the next sync's, or the cutover's.
         let marks = match self.plan.purpose {
             Purpose::Sync => json!({stamp::SYNC_ANNOTATION: proof.digest}),
-            Purpose::Move => {
+            Purpose::Move | Purpose::Cutover => {
                 json!({stamp::DATA_ANNOTATION: proof.digest, stamp::SYNC_ANNOTATION: Value::Null})
             }
         };

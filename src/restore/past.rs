@@ -24,6 +24,8 @@ pub(super) struct Ended {
 pub(super) struct Past {
     /// B's object before the run wrote it; none where the run made it.
     pub(super) before: BTreeMap<u32, Option<Object>>,
+    /// Why the run can only be taken back.
+    pub(super) broken: Option<String>,
     /// The last execution.
     pub(super) ended: BTreeMap<u32, Ended>,
     /// Whether the last process that closed the run had nothing left open.
@@ -62,9 +64,11 @@ impl Past {
                     };
                     past.ended.insert(step, ended);
                 }
+                Entry::Broken { reason } => past.broken = Some(reason.clone()),
                 Entry::Opened { .. }
                 | Entry::Ready
                 | Entry::Failed { .. }
+                | Entry::GivenBack
                 | Entry::Closed { .. }
                 | Entry::Undone { .. } => {}
             }

@@ -94,6 +94,7 @@ impl RunReport {
         let words = [
             ("create", "created"),
             ("update", "updated"),
+            ("quiesce", "held on A"),
             ("release", "released"),
             ("load", "loaded"),
             ("same", "the same"),

@@ -4,16 +4,17 @@
 //! former content back if nobody changed it since. Everything else is left alone and listed with the reason.
 //! Claims are data: they are only deleted when the user says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::lease::Leases;
 use super::past::Past;
 use super::resource::Resources;
-use super::{RestoreError, RunContext, StepError, admit, plan_of};
+use super::{RestoreError, RunContext, StepError, admit, plan_of, quiesce, written};
 use crate::cluster::{Delete, ListOptions, MANAGER, Patch, Place};
 use crate::data::Movers;
 use crate::journal::{self, After, Entry, Journal, Record};
@@ -22,7 +23,10 @@ use crate::plan::{Action, Plan, Step, content, digest};
 use crate::surface::ApiResource;
 use crate::target::RUN_LABEL;
 
+mod cutover;
 mod edited;
+
+pub use cutover::released;
 
 /// Objects taken back at once.
 const PARALLEL: usize = 16;
@@ -58,6 +62,9 @@ pub struct UndoReport {
     pub deleted: Vec<ObjectId>,
     /// Objects that have their former content back.
     pub restored: Vec<ObjectId>,
+    /// Workloads of cluster A that are as they were before the run held them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_back: Vec<ObjectId>,
     /// Objects left as they are.
     pub left: Vec<Left>,
 }
@@ -74,6 +81,10 @@ pub async fn undo<M: Movers>(
     // Before the run is marked: on another cluster nothing would be taken back, and nothing resumed later.
     admit(&plan, context.target)?;
     let records = journal::read(&*context.files, context.run).await?;
+    let originals = quiesce::originals(&plan, &records);
+    if !originals.is_empty() && context.source.is_none() {
+        return Err(RestoreError::NoSource);
+    }
     let served = context.target.served().await?;
     let last = records.last().map_or(0, |record| record.seq);
     let journal = Journal::open(context.files.clone(), context.run, last);
@@ -88,12 +99,34 @@ pub async fn undo<M: Movers>(
         served,
         past: Past::new(&records, context.run),
         plan: &plan,
+        originals,
     };
-    let report = undo.run().await;
+    let report = match released(&plan, &records) {
+        // The application must not run on both sides.
+        true => {
+            let mut report = undo.run(UndoReport::default()).await;
+            match undo.still_on_target(&report) {
+                Some(running) => undo.leave_source_held(&mut report, &running),
+                None => undo.give_source_back(&mut report, &journal).await?,
+            }
+            report
+        }
+        // Nothing runs on B: who waits, waits for A.
+        false => {
+            let mut report = UndoReport::default();
+            undo.give_source_back(&mut report, &journal).await?;
+            undo.run(report).await
+        }
+    };
     journal.note(Record::of_run(Entry::Undone {
         left: Some(report.left.len() as u64),
     }));
     journal.close().await?;
+    // A killed process left them; the next run need not wait until they expire.
+    let leases = Leases::new(context.target, context.run, context.events, &undo.served);
+    for namespace in written(&plan) {
+        leases.free(namespace).await;
+    }
     if let Err(error) = context.movers.clean().await {
         context.events.warning(error.to_string());
     }
@@ -114,11 +147,13 @@ struct Undo<'a, M> {
     served: Vec<ApiResource>,
     past: Past,
     plan: &'a Plan,
+    /// A's workloads before the run held them, by step.
+    originals: BTreeMap<u32, Object>,
 }
 
 impl<M: Movers> Undo<'_, M> {
-    async fn run(&self) -> UndoReport {
-        let mut report = UndoReport::default();
+    /// Takes back what was written on B.
+    async fn run(&self, mut report: UndoReport) -> UndoReport {
         let written = self.plan.steps.iter().rev().filter(|step| {
             matches!(step.action, Action::Apply { .. }) && self.past.intended(step.number)
         });
@@ -150,6 +185,7 @@ impl<M: Movers> Undo<'_, M> {
             }
         }
         self.wait_until_gone(&mut report).await;
+        self.reopen_claims(&mut report).await;
         self.note_claims_of_others(&mut report).await;
         report
     }

@@ -93,7 +93,7 @@ fn final_bodies(plan: &Plan) -> BTreeMap<&ObjectId, &Object> {
             Action::Apply { body, .. } | Action::Release { body, .. } => {
                 bodies.insert(&step.object, &**body);
             }
-            Action::Snapshot(_) | Action::Save(_) | Action::Load(_) => {}
+            _ => {}
         }
     }
     bodies

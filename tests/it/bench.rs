@@ -251,6 +251,7 @@ impl Bench {
         RunContext {
             run,
             target: &self.cluster,
+            source: None,
             files: self.files(),
             movers: &self.movers,
             knowledge: Knowledge::builtin(),

@@ -210,14 +210,14 @@ fn assert_restic_agrees(trip: &Trip) {
 }
 
 /// A command that runs, with its stderr as it comes.
-struct Running {
+pub struct Running {
     child: Child,
     lines: std::sync::mpsc::Receiver<String>,
     said: String,
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -240,7 +240,7 @@ impl Running {
 
     /// Waits for a line that fits.
     #[track_caller]
-    fn until(&mut self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+    pub fn until(&mut self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + Duration::from_secs(120);
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -255,12 +255,12 @@ impl Running {
     }
 
     /// Sends a signal.
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         run(Command::new("kill").args([name, &self.child.id().to_string()])).exits(0);
     }
 
     /// Waits for its end.
-    fn end(mut self) -> Done {
+    pub fn end(mut self) -> Done {
         let mut stdout = String::new();
         let out = self.child.stdout.as_mut().expect("stdout is piped");
         out.read_to_string(&mut stdout).expect("text");

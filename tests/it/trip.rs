@@ -84,6 +84,15 @@ impl Trip {
         trip
     }
 
+    /// An application of the test's own, from its manifest.
+    pub fn of(topic: &str, manifest: &str) -> Self {
+        let home = Namespace::new("a", topic);
+        let trip = Self::new(&home.name.clone(), topic, Some(home));
+        apply("a", &manifest.replace("NAMESPACE", &trip.from));
+        trip.recipe("");
+        trip
+    }
+
     fn new(from: &str, topic: &str, home: Option<Namespace>) -> Self {
         let to = Namespace::reserve("b", topic);
         let store = format!("s3://{}/{}", testbed("FERRY_TESTBED_S3_BUCKET"), to.name);

@@ -1,0 +1,183 @@
+//! What runs in one namespace of A, and what its pods tell of themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{place, resource, still_to_hold};
+use crate::cluster::{Cluster, ListOptions};
+use crate::object::{Object, ObjectId};
+use crate::plan::{Action, Hold, Plan};
+use crate::restore::StepError;
+use crate::surface::ApiResource;
+
+/// Pods named when they are waited for; the rest is counted.
+const NAMED: usize = 3;
+/// What may stand between a workload and its pods.
+const BETWEEN: [(&str, &str); 3] = [
+    ("apps", "ReplicaSet"),
+    ("batch", "Job"),
+    ("", "ReplicationController"),
+];
+
+/// What runs in one namespace of A.
+pub(super) struct Watch<'a> {
+    source: &'a Cluster,
+    served: &'a [ApiResource],
+    namespace: &'a str,
+    held: BTreeMap<&'a ObjectId, &'a [Hold]>,
+    claims: BTreeSet<&'a str>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        source: &'a Cluster,
+        served: &'a [ApiResource],
+        namespace: &'a str,
+    ) -> Self {
+        let here = |id: &ObjectId| id.namespace.as_deref() == Some(namespace);
+        let (mut held, mut claims) = (BTreeMap::new(), BTreeSet::new());
+        for step in plan.steps.iter().filter(|step| here(&step.object)) {
+            match &step.action {
+                Action::Quiesce { holds } => drop(held.insert(&step.object, holds.as_slice())),
+                Action::Save(_) => drop(claims.insert(step.object.name.as_str())),
+                _ => {}
+            }
+        }
+        Self {
+            source,
+            served,
+            namespace,
+            held,
+            claims,
+        }
+    }
+
+    /// A workload that something else has given back: a reconciler, an autoscaler, a colleague.
+    pub(super) async fn given_back(&self) -> Result<Option<&'a ObjectId>, StepError> {
+        for (id, holds) in &self.held {
+            let place = place(resource(self.served, id)?, id);
+            let live = self.source.get(place).await?;
+            if live.is_some_and(|live| still_to_hold(holds, &live).is_some()) {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Pods that mount a claim that moves, or belong to a workload that is held.
+    pub(super) async fn running(&self) -> Result<Vec<Object>, StepError> {
+        let pods = self.list("", "Pod").await?;
+        let ended =
+            |pod: &Object| matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+        let live: Vec<Object> = pods.into_iter().filter(|pod| !ended(pod)).collect();
+        if live.is_empty() {
+            return Ok(live);
+        }
+        let mut between = BTreeMap::new();
+        for (group, kind) in BETWEEN {
+            for object in self.list(group, kind).await? {
+                between.insert((kind, object.name().to_owned()), object);
+            }
+        }
+        let counts = |pod: &Object| self.mounts(pod) || self.belongs(pod, &between);
+        Ok(live.into_iter().filter(counts).collect())
+    }
+
+    async fn list(&self, group: &str, kind: &str) -> Result<Vec<Object>, StepError> {
+        let served = self
+            .served
+            .iter()
+            .find(|one| one.group == group && one.kind == kind && one.preferred);
+        let Some(resource) = served else {
+            return Ok(Vec::new());
+        };
+        let options = ListOptions::default();
+        let listed = self.source.list(resource, Some(self.namespace), &options);
+        Ok(listed.await?)
+    }
+
+    fn mounts(&self, pod: &Object) -> bool {
+        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+        let claim = |volume: &Value| {
+            let name = volume
+                .pointer("/persistentVolumeClaim/claimName")?
+                .as_str()?;
+            Some(self.claims.contains(name))
+        };
+        volumes
+            .into_iter()
+            .flatten()
+            .any(|volume| claim(volume) == Some(true))
+    }
+
+    /// Whether a held workload is among an object's owners.
+    fn belongs(&self, object: &Object, between: &BTreeMap<(&str, String), Object>) -> bool {
+        let owners = object.pointer("/metadata/ownerReferences");
+        let owners = owners.and_then(Value::as_array).into_iter().flatten();
+        owners
+            .filter_map(|owner| Some((owner["kind"].as_str()?, owner["name"].as_str()?)))
+            .any(|(kind, name)| {
+                self.held
+                    .keys()
+                    .any(|id| id.kind == kind && id.name == name)
+                    || between
+                        .get(&(kind, name.to_owned()))
+                        .is_some_and(|owner| self.belongs(owner, between))
+            })
+    }
+}
+
+/// `Pod a, b, c and 4 more`.
+pub(super) fn in_words(pods: &[Object]) -> String {
+    let named: Vec<&str> = pods.iter().take(NAMED).map(Object::name).collect();
+    let named = named.join(", ");
+    match pods.len().saturating_sub(NAMED) {
+        0 => format!("Pod {named}"),
+        more => format!("Pod {named} and {more} more"),
+    }
+}
+
+/// What the pods of A that a plan stops say of how long they take; seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PodTimes {
+    /// The slowest one's way to become ready: so long it will take on B.
+    pub start: f64,
+    /// The longest grace of one that does not end when it is asked to.
+    pub grace: u64,
+}
+
+/// Reads them off the pods that run now.
+///
+/// # Errors
+/// When A does not answer.
+pub async fn pod_times(source: &Cluster, plan: &Plan) -> Result<PodTimes, StepError> {
+    let served = source.served().await?;
+    let mut times = PodTimes::default();
+    for (namespace, _) in &plan.namespaces {
+        let watch = Watch::new(plan, source, &served, namespace);
+        for pod in watch.running().await? {
+            let grace = pod.pointer("/spec/terminationGracePeriodSeconds");
+            times.grace = times.grace.max(grace.and_then(Value::as_u64).unwrap_or(0));
+            times.start = times.start.max(start_of(&pod).unwrap_or(0.0));
+        }
+    }
+    Ok(times)
+}
+
+/// From a pod's start until it was ready; of one whose containers never ended since.
+fn start_of(pod: &Object) -> Option<f64> {
+    let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let statuses = pod.pointer("/status/containerStatuses")?.as_array()?;
+    if statuses.iter().any(|status| status["restartCount"] != 0) {
+        return None;
+    }
+    let conditions = pod.pointer("/status/conditions")?.as_array()?;
+    let ready = conditions
+        .iter()
+        .find(|one| one["type"] == "Ready" && one["status"] == "True")?;
+    let ready = time(ready["lastTransitionTime"].as_str()?)?;
+    let begun = time(pod.text("/status/startTime")?)?;
+    Some(ready.duration_since(begun).as_secs_f64())
+}
