@@ -151,6 +151,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A step of a run was broken off because the user stopped the run; it is open, not failed.
+    StepStopped {
+        /// Number of the step in its plan.
+        step: u32,
+        /// The object.
+        object: ObjectId,
+        /// The action in a word.
+        action: String,
+    },
     /// Still waiting for an object to become ready, and why.
     Waiting {
         /// The object.

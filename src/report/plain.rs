@@ -117,6 +117,9 @@ pub(super) fn describe(event: &Event) -> Option<String> {
             // The reason stands in what the run ends with, and only there.
             format!("{} {action} {object} failed", paint(Role::Bad, "✗"))
         }
+        Event::StepStopped { object, action, .. } => {
+            format!("{} {action} {object} stopped", paint(Role::Dim, "…"))
+        }
         Event::Waiting { object, message } => {
             format!(
                 "{} waiting for {object}: {}",
@@ -216,6 +219,17 @@ mod tests {
         };
         let line = describe(&event).unwrap();
         assert!(line.ends_with("create ConfigMap shop/env failed"), "{line}");
+    }
+
+    #[test]
+    fn what_the_user_stopped_has_not_failed() {
+        let event = Event::StepStopped {
+            step: 1,
+            object: crate::object::ObjectId::cluster("", "Namespace", "shop"),
+            action: "quiet".into(),
+        };
+        let line = describe(&event).unwrap();
+        assert!(line.ends_with("quiet Namespace shop stopped"), "{line}");
     }
 
     #[test]

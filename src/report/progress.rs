@@ -73,7 +73,9 @@ impl Board {
                 }
                 self.print(event);
             }
-            Event::Notice { .. } | Event::Warning { .. } => self.print(event),
+            Event::StepStopped { .. } | Event::Notice { .. } | Event::Warning { .. } => {
+                self.print(event);
+            }
         }
     }
 

@@ -214,14 +214,27 @@ impl<'a, M: Movers> Engine<'a, M> {
             self.remember(step, executed).await;
         }
         if told {
-            self.events().send(Event::StepFinished {
-                step: step.number,
-                object: step.object.clone(),
-                action: step.action.word().into(),
-                error: result.as_ref().err().map(StepError::full),
-            });
+            self.tell_end(step, &result);
         }
         result
+    }
+
+    fn tell_end(&self, step: &Step, result: &Result<Executed, StepError>) {
+        let (number, object) = (step.number, step.object.clone());
+        let action = step.action.word().into();
+        self.events().send(match result {
+            Err(error) if error.is_stop() => Event::StepStopped {
+                step: number,
+                object,
+                action,
+            },
+            _ => Event::StepFinished {
+                step: number,
+                object,
+                action,
+                error: result.as_ref().err().map(StepError::full),
+            },
+        });
     }
 
     /// Applies; a namespace that was just made is taken before anything is written to it.
