@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{place, resource, still_to_hold};
@@ -157,27 +158,111 @@ pub async fn pod_times(source: &Cluster, plan: &Plan) -> Result<PodTimes, StepEr
     let mut times = PodTimes::default();
     for (namespace, _) in &plan.namespaces {
         let watch = Watch::new(plan, source, &served, namespace);
+        let once = once(
+            &watch.list("batch", "Job").await?,
+            &watch.list("", "Pod").await?,
+        );
         for pod in watch.running().await? {
             let grace = pod.pointer("/spec/terminationGracePeriodSeconds");
             times.grace = times.grace.max(grace.and_then(Value::as_u64).unwrap_or(0));
-            times.start = times.start.max(start_of(&pod).unwrap_or(0.0));
+            times.start = times.start.max(start_of(&pod, &once).unwrap_or(0.0));
         }
     }
     Ok(times)
 }
 
-/// From a pod's start until it was ready; of one whose containers never ended since.
-fn start_of(pod: &Object) -> Option<f64> {
-    let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
-    let statuses = pod.pointer("/status/containerStatuses")?.as_array()?;
-    if statuses.iter().any(|status| status["restartCount"] != 0) {
+/// When the Jobs that run only once ended, as one that fills a database does: what a pod waited for them it
+/// does not wait again.
+fn once(jobs: &[Object], pods: &[Object]) -> Vec<Timestamp> {
+    let owner = |object: &Object, kind: &str| {
+        let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+        let owner = owners.iter().find(|owner| owner["kind"] == kind)?;
+        owner["name"].as_str().map(str::to_owned)
+    };
+    let runs_once = |name: &str| {
+        jobs.iter()
+            .any(|job| job.name() == name && owner(job, "CronJob").is_none())
+    };
+    let ended = |pod: &&Object| {
+        pod.text("/status/phase") == Some("Succeeded")
+            && owner(pod, "Job").is_some_and(|job| runs_once(&job))
+    };
+    let times = pods.iter().filter(ended).flat_map(|pod| {
+        containers(pod).filter_map(|one| time(one.pointer("/state/terminated/finishedAt")))
+    });
+    times.collect()
+}
+
+/// Seconds from a pod's start until it was ready; of one whose containers never ended since.
+fn start_of(pod: &Object, once: &[Timestamp]) -> Option<f64> {
+    if containers(pod).any(|status| status["restartCount"] != 0) {
         return None;
     }
     let conditions = pod.pointer("/status/conditions")?.as_array()?;
     let ready = conditions
         .iter()
         .find(|one| one["type"] == "Ready" && one["status"] == "True")?;
-    let ready = time(ready["lastTransitionTime"].as_str()?)?;
-    let begun = time(pod.text("/status/startTime")?)?;
-    Some(ready.duration_since(begun).as_secs_f64())
+    let ready = time(ready.get("lastTransitionTime"))?;
+    let begun = time(pod.pointer("/status/startTime"))?;
+    let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+    let runs = containers(pod)
+        .filter_map(|one| time(one.pointer("/state/running/startedAt")))
+        .max()
+        .unwrap_or(begun);
+    let waited = once.iter().filter(|at| (runs..=ready).contains(*at)).max();
+    Some(match waited {
+        Some(waited) => seconds(begun, runs) + seconds(*waited, ready),
+        None => seconds(begun, ready),
+    })
+}
+
+fn containers(pod: &Object) -> impl Iterator<Item = &Value> {
+    let statuses = pod.pointer("/status/containerStatuses");
+    statuses.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn time(value: Option<&Value>) -> Option<Timestamp> {
+    value?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: Value, owner: Value) -> Object {
+        Object::new(json!({"apiVersion": "v1", "kind": "Pod", "status": status,
+            "metadata": {"name": "p", "namespace": "shop", "ownerReferences": [owner]}}))
+        .unwrap()
+    }
+
+    fn at(second: u32) -> String {
+        format!("2026-01-01T00:00:{second:02}Z")
+    }
+
+    #[test]
+    fn what_a_pod_waited_for_a_job_that_runs_once_it_does_not_wait_again() {
+        let web = pod(
+            json!({"phase": "Running", "startTime": at(0),
+                "containerStatuses": [{"restartCount": 0, "state": {"running": {"startedAt": at(2)}}}],
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at(45)}]}),
+            json!({"kind": "ReplicaSet", "name": "web-1"}),
+        );
+        let seed = pod(
+            json!({"phase": "Succeeded",
+                "containerStatuses": [{"state": {"terminated": {"finishedAt": at(42)}}}]}),
+            json!({"kind": "Job", "name": "seed"}),
+        );
+        let job = |owners: Value| {
+            Object::new(json!({"apiVersion": "batch/v1", "kind": "Job",
+                "metadata": {"name": "seed", "namespace": "shop", "ownerReferences": owners}}))
+            .unwrap()
+        };
+        let ended = once(&[job(json!([]))], std::slice::from_ref(&seed));
+        assert_eq!(start_of(&web, &ended), Some(5.0));
+        let nightly = job(json!([{"kind": "CronJob", "name": "nightly"}]));
+        let ended = once(&[nightly], &[seed]);
+        assert_eq!(start_of(&web, &ended), Some(45.0));
+    }
 }
