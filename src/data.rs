@@ -13,6 +13,7 @@
 use std::future::Future;
 
 use crate::capture::{Proof, SavedVolume};
+use crate::event::Direction;
 use crate::plan::VolumeMove;
 
 mod access;
@@ -52,6 +53,14 @@ pub trait Movers: Sync {
         volume: &VolumeMove,
         saved: &SavedVolume,
     ) -> impl Future<Output = Result<Proof, DataError>> + Send;
+
+    /// Removes what a save or a load of the claim that ended well left beside its result: nobody has to wait
+    /// for it. What it cannot remove, [`Movers::clean`] does.
+    fn tidy(
+        &self,
+        volume: &VolumeMove,
+        way: Direction,
+    ) -> impl Future<Output = Result<(), DataError>> + Send;
 
     /// Removes every pod, Secret, claim, snapshot and namespace that this run made for its movers.
     fn clean(&self) -> impl Future<Output = Result<(), DataError>> + Send;

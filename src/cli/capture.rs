@@ -10,9 +10,9 @@ use super::Failure;
 use super::carry::{ExportArgs, ImportArgs};
 use super::context::{Context, MoverArgs, StoreArgs};
 use super::select::SelectArgs;
-use crate::capture::{self, Archive, Capture, CaptureError, Consistency, Kept};
-use crate::data::{ClusterMovers, Movers};
-use crate::event::Stage;
+use crate::capture::{self, Archive, Capture, CaptureError, Consistency, Kept, SavedVolume};
+use crate::data::{ClusterMovers, DataError, Movers};
+use crate::event::{Direction, Stage};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::knowledge::Knowledge;
@@ -204,7 +204,7 @@ async fn save_volumes(
             .try_collect::<()>()
             .await?;
         stream::iter(&moves)
-            .map(|volume| movers.save(volume))
+            .map(|volume| save(movers, volume))
             .buffered(8)
             .try_collect::<Vec<_>>()
             .await
@@ -224,6 +224,15 @@ async fn save_volumes(
         volume.saved = Some(saved);
     }
     Ok(())
+}
+
+async fn save(movers: &ClusterMovers, volume: &VolumeMove) -> Result<SavedVolume, DataError> {
+    let saved = movers.save(volume).await?;
+    if let Err(error) = movers.tidy(volume, Direction::Save).await {
+        // The end tries again.
+        tracing::debug!(%error, "a mover's traces are left for later");
+    }
+    Ok(saved)
 }
 
 impl CapturesCommand {

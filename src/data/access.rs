@@ -22,11 +22,11 @@ use super::names::{self, HOLDS, RECLAIM, ROLE, STAGE, TWIN};
 use super::snapshot::{Frozen, bytes};
 use crate::object::Object;
 
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(150);
 /// How long a claim that binds at once is waited for before its pod is made.
 const BIND: Duration = Duration::from_secs(30);
 /// Looks at a claim that does not bind, until its controller is made to look again.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 6;
 /// What a provisioner leaves on a volume it made.
 const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::mover::{Done, Line, Outcome, read_line};
 use crate::object::{Object, ObjectId};
 
-const POLL: Duration = Duration::from_millis(400);
+const POLL: Duration = Duration::from_millis(250);
 /// How long a pod may wait for a node: an autoscaler brings one within minutes.
 const SCHEDULE: Duration = Duration::from_secs(10 * 60);
 /// How long a pull may fail before it is believed: one more try of the kubelet's.

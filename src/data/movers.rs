@@ -34,7 +34,7 @@ const PORT: u16 = 7447;
 const ACCOUNT: Duration = Duration::from_secs(20);
 /// How long a pod may take to go: its grace, and volumes to unmount.
 const GONE: Duration = Duration::from_secs(180);
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(150);
 
 /// Movers as pods of the two clusters.
 pub struct ClusterMovers {
@@ -236,10 +236,11 @@ impl ClusterMovers {
             follower.finished().await
         };
         let done = done.await;
-        // Before its failure is told: a mover that goes on would write to a claim nobody watches.
-        let removed = self.remove(work.api, &namespace, work.name).await;
+        // One that goes on would write to a claim nobody watches. A save that ended well reads no more.
+        if done.is_err() || work.direction == Direction::Load {
+            self.remove(work.api, &namespace, work.name).await?;
+        }
         let (done, progress) = done?;
-        removed?;
         self.tell(&work, progress, started);
         Ok(done)
     }
@@ -378,10 +379,6 @@ impl ClusterMovers {
                 },
             })
             .await?;
-        access.release().await?;
-        if class.is_some() {
-            freezer.thaw(&namespace).await?;
-        }
         match done {
             Done::Saved(saved) => Ok(saved),
             Done::Loaded { .. } => Err(api.unusable("its mover did another job; run again")),
@@ -413,11 +410,8 @@ impl ClusterMovers {
                 // A killed mover may still hold the claim that is made anew here.
                 self.remove(api, &namespace, &name).await?;
                 let twin = access.twin(&claim, &bound).await?;
-                let proof = self
-                    .load_through(api, &name, (&claim, &twin), volume, saved)
-                    .await?;
-                access.release().await?;
-                Ok(proof)
+                self.load_through(api, &name, (&claim, &twin), volume, saved)
+                    .await
             }
             State::Waiting { claim } => {
                 // Proven and marked by an earlier attempt: it only has to be given away.
@@ -572,6 +566,28 @@ impl Movers for ClusterMovers {
             self.load_into(&api, volume, saved).await
         };
         self.unless_cancelled(&api, "load", work).await
+    }
+
+    async fn tidy(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
+        let (cluster, claim, word) = match way {
+            Direction::Load => (&self.target, &volume.target, "load"),
+            _ => (&self.source, &volume.source, "save"),
+        };
+        let api = self.side(cluster.as_ref(), claim)?;
+        let (run, namespace) = (&self.settings.run, self.namespace());
+        let name = names::object(run, word, &api.claim);
+        self.remove(&api, &namespace, &name).await?;
+        let access = Access {
+            api: &api,
+            run,
+            namespace: &namespace,
+            name: &name,
+        };
+        access.release().await?;
+        match (way, volume.consistency) {
+            (Direction::Load, _) | (_, Consistency::Live) => Ok(()),
+            _ => self.freezer(&api, claim).thaw(&namespace).await,
+        }
     }
 
     async fn clean(&self) -> Result<(), DataError> {

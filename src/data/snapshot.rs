@@ -26,7 +26,7 @@ use crate::object::quantity::Quantity;
 const READY: Duration = Duration::from_secs(15 * 60);
 /// How long an error of the driver may stand before it is believed; its sidecar retries on its own.
 const DOUBT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(150);
 
 const API_VERSION: &str = "snapshot.storage.k8s.io/v1";
 

@@ -62,9 +62,11 @@ impl Executed {
     }
 }
 
-enum Ended {
+/// What a task of the engine came to.
+pub(super) enum Ended {
     Step(usize, Result<Executed, StepError>),
     Gate(usize, Gated),
+    Tidied,
 }
 
 pub(super) struct Engine<'a, M> {
@@ -150,6 +152,7 @@ impl<'a, M: Movers> Engine<'a, M> {
                 None => break,
                 Some(Ended::Step(index, result)) => self.executed(&mut running, index, result),
                 Some(Ended::Gate(index, gated)) => self.gated(&mut running, index, gated),
+                Some(Ended::Tidied) => {}
             }
         }
         self.report(running, started.elapsed().as_secs_f64())
@@ -280,6 +283,9 @@ impl<'a, M: Movers> Engine<'a, M> {
                 if !executed.found && step.action.pending() {
                     self.note_done(step, &executed);
                     running.executed += 1;
+                    if moves_data(step) {
+                        running.tasks.push(Box::pin(self.tidy(step)));
+                    }
                 }
                 if let Some(proof) = executed.proof {
                     running.proofs.insert(step.object.clone(), proof);

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::StepError;
-use super::engine::{Engine, Executed};
+use super::engine::{Ended, Engine, Executed};
 use crate::capture::{Proof, SavedVolume};
 use crate::cluster::{MANAGER, Patch, Place};
 use crate::data::Movers;
+use crate::event::Direction;
 use crate::journal::{Entry, Record};
 use crate::object::{Object, ObjectId};
 use crate::plan::{Action, Purpose, Step, VolumeMove, stamp};
@@ -80,6 +81,21 @@ impl<M: Movers> Engine<'_, M> {
             proof: Some(proof),
             ..Executed::default()
         })
+    }
+
+    /// Removes what a move left, while others go on: the data has arrived, and nothing waits for this.
+    pub(super) async fn tidy(&self, step: &Step) -> Ended {
+        let movers = self.context.movers;
+        let tidied = match &step.action {
+            Action::Save(volume) => movers.tidy(volume, Direction::Save).await,
+            Action::Load(volume) => movers.tidy(volume, Direction::Load).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = tidied {
+            // The run's end tries again, and tells the user.
+            tracing::debug!(%error, object = %step.object, "a mover's traces are left for later");
+        }
+        Ended::Tidied
     }
 
     async fn prove(

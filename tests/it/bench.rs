@@ -10,7 +10,7 @@ use std::time::Duration;
 use ferry::capture::{Capture, Captured, Owner, Proof, SavedVolume, Volume, VolumeMode};
 use ferry::cluster::{Cluster, ConnectOptions, probe, survey};
 use ferry::data::{DataError, Movers};
-use ferry::event::Events;
+use ferry::event::{Direction, Events};
 use ferry::graph::{self, Edge, GraphInput, Strength};
 use ferry::journal::RunFiles;
 use ferry::knowledge::Knowledge;
@@ -90,6 +90,10 @@ impl Movers for Noting {
             });
         }
         Ok(saved.proof.clone())
+    }
+
+    async fn tidy(&self, _: &VolumeMove, _: Direction) -> Result<(), DataError> {
+        Ok(())
     }
 
     async fn clean(&self) -> Result<(), DataError> {
