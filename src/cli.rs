@@ -111,6 +111,11 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether it is what a mover runs, on volumes of any size with the memory of a mover.
+    pub fn is_data_plane(&self) -> bool {
+        matches!(self.command, Command::Data(_) | Command::Mover(_))
+    }
+
     /// Runs the command to its end and gives the exit code.
     pub async fn run(self) -> Exit {
         let Self { global, command } = self;

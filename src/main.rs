@@ -8,6 +8,9 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// `mi_option_purge_delay`: after how many milliseconds the system gets back what was freed (10).
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 fn main() -> ExitCode {
     ferry::install_crypto();
     let cli = match ferry::cli::Cli::try_parse() {
@@ -23,6 +26,10 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
+    if cli.is_data_plane() {
+        // SAFETY: it sets a number, at any time, that the allocator looks at when memory is freed.
+        unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+    }
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
