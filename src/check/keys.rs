@@ -46,6 +46,9 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn check(&self, object: &Object, findings: &mut Vec<Finding>) {
+        if self.holders.is_empty() {
+            return;
+        }
         for asked in self.references.keys(object) {
             let holder = self.holders.get(&asked.target);
             if let Some(holder) = holder.filter(|holder| holder.lacks(&asked.key)) {
