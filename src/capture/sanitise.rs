@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::matching::{Scene, fits, like};
 use super::user_set::user_set;
 use crate::knowledge::sanitize::{DropFields, Items, Keys, Raise, Sanitize, Set, glob};
+use crate::object::path::PathPattern;
 use crate::object::quantity::Quantity;
 use crate::object::{Object, pointer};
 
@@ -69,10 +70,8 @@ fn apply(row: &DropFields, raw: &Object, object: &mut Object) {
         });
     }
     for path in empty {
-        for at in path.find(object.value()).iter().rev() {
-            if object.pointer(at).is_some_and(is_empty) {
-                pointer::remove(object.value_mut(), at);
-            }
+        for at in holding(path, object, is_empty).iter().rev() {
+            pointer::remove(object.value_mut(), at);
         }
     }
 }
@@ -100,12 +99,13 @@ fn apply_set(set: &Set, object: &mut Object) {
 fn apply_keys(keys: &Keys, object: &mut Object) {
     let Keys { of, like } = keys;
     for path in of {
-        for at in path.find(object.value()) {
-            let goes = |key: &String| like.iter().any(|pattern| glob(pattern, key));
-            let any = object.pointer(&at).and_then(Value::as_object);
-            if any.is_some_and(|map| map.keys().any(goes))
-                && let Some(Value::Object(map)) = object.value_mut().pointer_mut(&at)
-            {
+        let goes = |key: &String| like.iter().any(|pattern| glob(pattern, key));
+        let any = |value: &Value| {
+            let map = value.as_object();
+            map.is_some_and(|map| map.keys().any(goes))
+        };
+        for at in holding(path, object, any) {
+            if let Some(Value::Object(map)) = object.value_mut().pointer_mut(&at) {
                 map.retain(|key, _| !goes(key));
             }
         }
@@ -120,21 +120,33 @@ fn apply_items(items: &Items, raw: &Object, object: &mut Object) {
         equal,
     } = items;
     for path in of {
-        for at in path.find(object.value()) {
-            let goes = |element: &Value| {
-                let name = element.get(key).and_then(Value::as_str);
-                let named = name
-                    .is_some_and(|name| patterns.iter().any(|pattern| like(pattern, name, raw)));
-                named || equal.as_ref() == Some(element)
-            };
-            let any = object.pointer(&at).and_then(Value::as_array);
-            if any.is_some_and(|list| list.iter().any(goes))
-                && let Some(Value::Array(list)) = object.value_mut().pointer_mut(&at)
-            {
+        let goes = |element: &Value| {
+            let name = element.get(key).and_then(Value::as_str);
+            let named =
+                name.is_some_and(|name| patterns.iter().any(|pattern| like(pattern, name, raw)));
+            named || equal.as_ref() == Some(element)
+        };
+        let any = |value: &Value| {
+            let list = value.as_array();
+            list.is_some_and(|list| list.iter().any(goes))
+        };
+        for at in holding(path, object, any) {
+            if let Some(Value::Array(list)) = object.value_mut().pointer_mut(&at) {
                 list.retain(|element| !goes(element));
             }
         }
     }
+}
+
+/// The places with something to take out. Most objects have none, and are not copied then.
+fn holding(path: &PathPattern, object: &Object, any: impl Fn(&Value) -> bool) -> Vec<String> {
+    let mut places = Vec::new();
+    path.visit(object.value(), &mut |at, value| {
+        if any(value) {
+            places.push(at.to_owned());
+        }
+    });
+    places
 }
 
 fn apply_raise(raise: &Raise, raw: &Object, object: &mut Object) {

@@ -1,24 +1,23 @@
 //! S-45: objects another tool keeps as it wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::finding::{Finding, Verdict};
 use crate::object::Object;
 
-/// Labels and annotations by which a tool knows its objects; a trailing `*` stands for any key.
-const TOOLS: [(&str, &str); 6] = [
-    ("argocd.argoproj.io/tracking-id", "Argo CD"),
-    ("kustomize.toolkit.fluxcd.io/*", "Flux"),
-    ("helm.toolkit.fluxcd.io/*", "Flux"),
-    (
-        "config.k8s.io/owning-inventory",
-        "a kpt or Config Sync inventory",
-    ),
-    ("kapp.k14s.io/*", "kapp"),
-    ("fleet.cattle.io/*", "Rancher Fleet"),
-];
+/// The tool that knows its objects by a label or annotation.
+fn tool(key: &str) -> Option<&'static str> {
+    match key.split_once('/')? {
+        ("argocd.argoproj.io", "tracking-id") => Some("Argo CD"),
+        ("kustomize.toolkit.fluxcd.io" | "helm.toolkit.fluxcd.io", _) => Some("Flux"),
+        ("config.k8s.io", "owning-inventory") => Some("a kpt or Config Sync inventory"),
+        ("kapp.k14s.io", _) => Some("kapp"),
+        ("fleet.cattle.io", _) => Some("Rancher Fleet"),
+        _ => None,
+    }
+}
 
 /// The objects of A that tools manage, by tool.
 #[derive(Default)]
@@ -53,23 +52,13 @@ impl<'a> Ownership<'a> {
     }
 }
 
-fn managed_by(object: &Object) -> Vec<&'static str> {
-    let maps = ["/metadata/labels", "/metadata/annotations"];
-    let maps = maps.map(|at| object.pointer(at).and_then(Value::as_object));
-    let has = |mark: &str| {
-        let mut maps = maps.into_iter().flatten();
-        match mark.strip_suffix('*') {
-            Some(prefix) => maps.any(|map| map.keys().any(|key| key.starts_with(prefix))),
-            None => maps.any(|map| map.contains_key(mark)),
-        }
-    };
-    let mut tools: Vec<_> = TOOLS
-        .iter()
-        .filter(|(mark, _)| has(mark))
-        .map(|(_, tool)| *tool)
-        .collect();
-    tools.dedup();
-    tools
+fn managed_by(object: &Object) -> BTreeSet<&'static str> {
+    let metadata = object.value().get("metadata");
+    let maps = ["labels", "annotations"].map(|key| metadata.and_then(|at| at.get(key)));
+    let maps = maps.into_iter().flatten().filter_map(Value::as_object);
+    maps.flat_map(|map| map.keys())
+        .filter_map(|key| tool(key))
+        .collect()
 }
 
 #[cfg(test)]

@@ -169,11 +169,12 @@ impl<'v> Trail<'v> {
     fn pointer(&mut self) -> &str {
         self.pointer.truncate(self.base);
         for segment in &self.segments {
-            // Writing to a string cannot fail.
-            let _ = match segment {
-                Segment::Key(key) => write!(self.pointer, "/{}", escape(key)),
-                Segment::Index(index) => write!(self.pointer, "/{index}"),
-            };
+            self.pointer.push('/');
+            match segment {
+                Segment::Key(key) => self.pointer.push_str(&escape(key)),
+                // Writing to a string cannot fail.
+                Segment::Index(index) => drop(write!(self.pointer, "{index}")),
+            }
         }
         &self.pointer
     }

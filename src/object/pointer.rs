@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Writes a key as one segment of a pointer: `a/b` becomes `a~1b`.
 pub fn escape(key: &str) -> Cow<'_, str> {
-    if key.contains(['~', '/']) {
+    if key.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
         Cow::Owned(key.replace('~', "~0").replace('/', "~1"))
     } else {
         Cow::Borrowed(key)

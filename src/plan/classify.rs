@@ -159,7 +159,7 @@ fn empty(value: &Value) -> bool {
 /// there when it holds an identity, which is written beside the apply (S-70).
 fn payload(object: &Object) -> Object {
     let mut object = object.clone();
-    let owned = |key: &String| SERVER_OWNED.contains(&key.as_str());
+    let owned = |key: &String| is_server_owned(key);
     let metadata = object.pointer("/metadata").and_then(Value::as_object);
     // Most objects have none of them, and then stay shared.
     if metadata.is_some_and(|metadata| metadata.keys().any(owned))
@@ -170,17 +170,20 @@ fn payload(object: &Object) -> Object {
     object
 }
 
-/// Fields of `metadata`.
-const SERVER_OWNED: [&str; 8] = [
-    "managedFields",
-    "resourceVersion",
-    "uid",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-];
+/// Of the fields of `metadata`.
+fn is_server_owned(key: &str) -> bool {
+    matches!(
+        key,
+        "managedFields"
+            | "resourceVersion"
+            | "uid"
+            | "generation"
+            | "creationTimestamp"
+            | "deletionTimestamp"
+            | "deletionGracePeriodSeconds"
+            | "selfLink"
+    )
+}
 
 /// SHA-256 over a value's JSON text, as hex. Maps are sorted, so equal values give equal digests. The
 /// text of a capture of a whole cluster is never held: it is hashed as it is written.

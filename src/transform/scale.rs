@@ -1,5 +1,6 @@
 //! T-7: replica counts, of workloads and of what scales them.
 
+use foldhash::HashSet;
 use serde_json::Value;
 
 use super::apply::whole;
@@ -115,11 +116,16 @@ fn autoscaled(work: &mut Work<'_>, knowledge: &Knowledge, index: usize, scale: &
 
 /// Budgets that no pod may be taken from any more.
 pub(super) fn budgets(work: &mut Work<'_>) {
+    // A change above the place is one of the place, too.
+    let above = |path: &str| "/spec/replicas".strip_prefix(path);
+    let touches = |path| above(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let touched = work.changes.iter().filter(|change| touches(&change.path));
+    let touched: HashSet<&ObjectId> = touched.map(|change| &change.object).collect();
     let changed: Vec<usize> = (0..work.before.len())
+        .filter(|index| !touched.is_empty() && touched.contains(work.id(*index)))
         .filter(|index| {
             let (before, now) = (&work.before[*index], &work.objects()[*index]);
-            let replicas = |object: &Object| object.pointer("/spec/replicas").cloned();
-            !now.shares(before) && replicas(before) != replicas(now)
+            before.pointer("/spec/replicas") != now.pointer("/spec/replicas")
         })
         .collect();
     let mut found = Vec::new();

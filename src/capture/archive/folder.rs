@@ -34,14 +34,15 @@ impl Archive {
             });
             files.clear();
         }
-        let mut objects = Vec::new();
+        let (mut objects, mut text) = (Vec::new(), String::new());
         for file in files {
             let place = file
                 .strip_prefix(path)
                 .unwrap_or(&file)
                 .display()
                 .to_string();
-            match read(&file).and_then(|text| documents(&place, &text)) {
+            text.clear();
+            match read(&file, &mut text).and_then(|()| documents(&place, &text)) {
                 Ok(found) => objects.extend(found),
                 Err(error) => wrong.push(error),
             }
@@ -70,12 +71,13 @@ impl Archive {
             Some(name) => name.to_string_lossy().into_owned(),
             None => path.display().to_string(),
         };
-        let text = match stdin {
-            true => limited(std::io::stdin().lock(), path),
-            false => read(path),
+        let mut text = String::new();
+        let read = match stdin {
+            true => limited(std::io::stdin().lock(), path, &mut text),
+            false => read(path, &mut text),
         };
-        let objects = text
-            .and_then(|text| documents(&name, &text))
+        let objects = read
+            .and_then(|()| documents(&name, &text))
             .map_err(|error| CaptureError::Archive(vec![error]))?;
         Ok(Self {
             name,
@@ -106,7 +108,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, wrong: &mut Vec<ArchiveError>) 
             (Err(error), _) => wrong.push(failed(&path, error)),
             (Ok(kind), _) if kind.is_dir() => walk(&path, files, wrong),
             (Ok(_), Some(command)) => wrong.push(ArchiveError::Unrendered { path, command }),
-            (Ok(_), None) if is_manifest(&path) && path.is_file() => files.push(path),
+            (Ok(kind), None) if is_manifest(&path) && (kind.is_file() || path.is_file()) => {
+                files.push(path);
+            }
             (Ok(_), None) => {}
         }
     }
@@ -134,17 +138,16 @@ fn renderer(name: &str, folder: &Path) -> Option<String> {
     }
 }
 
-fn read(path: &Path) -> Result<String, ArchiveError> {
+fn read(path: &Path, text: &mut String) -> Result<(), ArchiveError> {
     let file = fs::File::open(path).map_err(|source| ArchiveError::Read {
         path: path.into(),
         source,
     })?;
-    limited(file, path)
+    limited(file, path, text)
 }
 
-fn limited(reader: impl Read, path: &Path) -> Result<String, ArchiveError> {
-    let mut text = String::new();
-    let read = reader.take(FILE_MAX + 1).read_to_string(&mut text);
+fn limited(reader: impl Read, path: &Path, text: &mut String) -> Result<(), ArchiveError> {
+    let read = reader.take(FILE_MAX + 1).read_to_string(text);
     read.map_err(|source| ArchiveError::Read {
         path: path.into(),
         source,
@@ -154,7 +157,7 @@ fn limited(reader: impl Read, path: &Path) -> Result<String, ArchiveError> {
             place: path.display().to_string(),
             limit: format!("a file may have {} MiB", FILE_MAX >> 20),
         }),
-        false => Ok(text),
+        false => Ok(()),
     }
 }
 
