@@ -13,6 +13,7 @@
 //! reading from it writes nothing.
 
 mod advice;
+mod bucket;
 mod captures;
 mod carry;
 mod check;
@@ -22,19 +23,18 @@ mod forget;
 mod location;
 pub mod retention;
 mod runs;
-mod s3;
 
 use std::sync::Arc;
 
 use object_store::ObjectStore;
 
 pub(crate) use advice::advice;
+pub(crate) use bucket::AUTHORITIES;
+pub use bucket::{Cloud, MoverAccess};
 pub use captures::CaptureSummary;
 pub use error::StoreError;
 pub use forget::{Group, Kept, Retention};
 pub use location::Location;
-pub use s3::MoverAccess;
-pub(crate) use s3::{AUTHORITIES, is_loopback};
 
 use crate::repository::Repository;
 use location::Place;
@@ -71,8 +71,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a new store: `url` is a folder, `file:///folder` or `s3://bucket/prefix` with the usual
-    /// `AWS_*` variables, `AWS_ENDPOINT_URL` among them.
+    /// Makes a new store: `url` is a folder, `file:///folder`, or a bucket as in `s3://bucket/prefix`, which is
+    /// reached with what its cloud's own tools take from the environment.
     ///
     /// # Errors
     /// [`StoreError::Exists`] when there is one already, and all that can go wrong with a place.

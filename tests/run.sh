@@ -11,10 +11,11 @@ lap() { say "$1 ($(($(date +%s) - started)) s since the start)"; }
 
 need go "install Go 1.26 or newer"
 debian restic attr acl jq openssl curl
+command -v npm >/dev/null || debian nodejs npm
 
 # The clusters' programs compile while nothing else can use the second core.
 tests/testbed/testbed build
-tests/testbed/testbed build helm
+tests/testbed/testbed build helm gcs azurite
 lap "testbed built"
 
 tool cargo-nextest 0.9.151 cargo-nextest --no-default-features --features default-no-update

@@ -29,7 +29,7 @@ pub(crate) struct Context {
 /// Where the store is and what opens it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The store: a folder, or s3://bucket/prefix with the usual AWS_* variables
+    /// The store: a folder, or s3://, az:// or gs://bucket/prefix with its cloud's usual variables
     #[arg(long, value_name = "URL", env = "FERRY_STORE")]
     pub(crate) store: String,
     /// File whose first line is the store's password; or set FERRY_PASSWORD

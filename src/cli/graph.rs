@@ -54,7 +54,7 @@ pub(super) struct GraphArgs {
     impact: Option<String>,
     #[command(flatten)]
     recipes: RecipeArgs,
-    /// The store of CAPTURE: a folder, or s3://bucket/prefix with the usual AWS_* variables
+    /// The store of CAPTURE: a folder, or s3://, az:// or gs://bucket/prefix with its cloud's usual variables
     #[arg(long, value_name = "URL", env = "FERRY_STORE")]
     store: Option<String>,
     /// File whose first line is the store's password; or set FERRY_PASSWORD

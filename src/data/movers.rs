@@ -183,7 +183,7 @@ impl ClusterMovers {
         let namespace = self.namespace();
         self.remove(work.api, &namespace, work.name).await?;
         let token = Token::random();
-        let relayed = self.settings.relay || !self.store.is_remote();
+        let relayed = self.settings.relay || !self.store.access.by_network;
         let store = if relayed {
             StoreAccess::Relay {
                 port: PORT,

@@ -216,6 +216,7 @@ mod tests {
 
     fn access() -> MoverAccess {
         MoverAccess {
+            by_network: true,
             variables: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), "hush".into())]),
             authorities: Some("certificates".into()),
         }

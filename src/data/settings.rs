@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use crate::repository::{LossClass, Repository};
-use crate::store::{MoverAccess, is_loopback};
+use crate::store::MoverAccess;
 
 /// The store, as movers and the CLI reach it.
 #[derive(Clone)]
@@ -18,20 +18,6 @@ pub struct MoverStore {
     pub url: String,
     /// With what pods reach `url`: endpoint, region, credentials, proxies, authorities.
     pub access: MoverAccess,
-}
-
-impl MoverStore {
-    /// Whether pods have a chance to reach the store themselves: it is in the network, and its
-    /// endpoint is not this machine.
-    pub(super) fn is_remote(&self) -> bool {
-        if !self.url.starts_with("s3://") {
-            return false;
-        }
-        let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
-            .iter()
-            .find_map(|name| self.access.variables.get(*name));
-        !endpoint.is_some_and(|endpoint| is_loopback(endpoint))
-    }
 }
 
 /// What one run's movers need to know.

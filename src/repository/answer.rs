@@ -1,7 +1,7 @@
 //! What a store answered, in its own words.
 //!
 //! `object_store` wraps an answer three times and prints it in every wrapping, markup included. Here it is said once:
-//! an S3 server's code and message, or what kept the request from being answered.
+//! an S3 or Azure server's code and message, or what kept the request from being answered.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -22,14 +22,14 @@ impl Answer {
         matches!(self.0, PermissionDenied { .. } | Unauthenticated { .. })
     }
 
-    /// The code and the message of an S3 server's answer.
+    /// The code and the message of a server's answer. After its first line, Azure's has numbers for its own people.
     fn words(text: &str) -> Option<(&str, &str)> {
         let between = |tag: &str| {
             let (_, rest) = text.split_once(&format!("<{tag}>"))?;
             rest.split_once(&format!("</{tag}>"))
                 .map(|(inner, _)| inner)
         };
-        Some((between("Code")?, between("Message")?))
+        Some((between("Code")?, between("Message")?.lines().next()?))
     }
 }
 

@@ -241,9 +241,15 @@ impl Error {
                 source: source.into(),
             };
         }
+        // A listing's 404 comes as any other error; only its text says what it is.
+        let text = source.to_string();
+        if ["NoSuchBucket", "ContainerNotFound"]
+            .iter()
+            .any(|code| text.contains(code))
+        {
+            return Error::NotFound { object };
+        }
         match source {
-            // A listing's 404 comes as any other error; only its text says what it is.
-            source if source.to_string().contains("NoSuchBucket") => Error::NotFound { object },
             object_store::Error::NotFound { .. } => Error::NotFound { object },
             object_store::Error::AlreadyExists { .. } => Error::Exists { object },
             source => Error::Store {

@@ -5,7 +5,7 @@ use std::error::Error;
 use crate::causes::in_one_line;
 
 /// Words in an answer, or in why there is none, and what to do.
-const KNOWN: [(&str, &str); 12] = [
+const KNOWN: [(&str, &str); 15] = [
     (
         "UnknownIssuer",
         "the server's certificate was signed by an authority that is not trusted here: name that authority's own \
@@ -22,6 +22,21 @@ const KNOWN: [(&str, &str); 12] = [
     (
         "tunnel error",
         "the proxy of HTTPS_PROXY does not let us through: correct it, or name the server in NO_PROXY",
+    ),
+    (
+        "Server failed to authenticate the request",
+        "the account does not know the key or token, or it is over: correct AZURE_STORAGE_KEY or \
+         AZURE_STORAGE_SAS_TOKEN, and see that the clocks are right",
+    ),
+    (
+        "AuthorizationPermissionMismatch",
+        "the identity is good and may not do this: give it the role Storage Blob Data Contributor; Storage Blob \
+         Data Reader is enough to restore",
+    ),
+    (
+        "invalid_grant",
+        "the service account's key was revoked, or the clock is wrong: make a new key for \
+         GOOGLE_APPLICATION_CREDENTIALS",
     ),
     (
         "RequestTimeTooSkewed",

@@ -223,7 +223,9 @@ impl StoreError {
     /// What the user can do about it, as an instruction.
     pub fn help(&self) -> Option<String> {
         let text = match self {
-            Self::Address { .. } => "give a folder, or s3://bucket/prefix".into(),
+            Self::Address { .. } => {
+                "give a folder, s3://bucket/prefix, az://container/prefix or gs://bucket/prefix".into()
+            },
             Self::Settings { help, .. } => help.clone(),
             Self::NotARepository { location } => {
                 format!("make one with `ferry store init --store {location}`")
@@ -232,10 +234,10 @@ impl StoreError {
             Self::NotEmpty { .. } => {
                 "name a folder that is empty or not there yet; Ferry makes it".into()
             }
-            Self::NoBucket { .. } => {
-                "make the bucket first, with its owner's tools, or correct its name, AWS_ENDPOINT_URL or AWS_REGION"
-                    .into()
-            }
+            Self::NoBucket { location } => format!(
+                "make the bucket first, with its owner's tools, or correct its name; {}",
+                location.how_to_reach()
+            ),
             Self::WrongPassword { .. } => {
                 "give the password the store was made with; nobody can read it without".into()
             }

@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use url::Url;
 
 use super::StoreError;
-use super::s3::{MoverAccess, Settings};
+use super::bucket::{Cloud, MoverAccess, Settings};
 
 /// What may be in a folder that becomes a store.
 const OWN: [&str; 5] = ["repo", "captures", "runs", "state", "lost+found"];
@@ -21,9 +21,11 @@ const OWN: [&str; 5] = ["repo", "captures", "runs", "state", "lost+found"];
 pub enum Location {
     /// A folder of this machine; movers reach it through Ferry.
     Folder(PathBuf),
-    /// A bucket, reached as the `AWS_*` variables and the profile say.
-    S3 {
-        /// The bucket.
+    /// A bucket, reached as its cloud's own tools would reach it.
+    Bucket {
+        /// Whose.
+        cloud: Cloud,
+        /// The bucket, or Azure's container.
         bucket: String,
         /// The folder in it; empty for its root.
         prefix: String,
@@ -44,8 +46,14 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => write!(f, "{}", path.display()),
-            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
-            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Bucket {
+                cloud,
+                bucket,
+                prefix,
+            } => {
+                let slash = if prefix.is_empty() { "" } else { "/" };
+                write!(f, "{}://{bucket}{slash}{prefix}", cloud.scheme())
+            }
             Self::Memory(name) => write!(f, "memory://{name}"),
         }
     }
@@ -79,19 +87,22 @@ impl Location {
                 .and_then(|url| url.to_file_path().ok())
                 .map(Self::Folder)
                 .ok_or_else(|| wrong("a file:// address needs an absolute path")),
-            "s3" => {
+            "memory" => Ok(Self::Memory(rest.into())),
+            _ => {
+                let cloud = Cloud::ALL
+                    .into_iter()
+                    .find(|cloud| cloud.scheme() == scheme);
+                let cloud = cloud.ok_or_else(|| wrong("its scheme is none of file, s3, az, gs"))?;
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.is_empty() {
                     return Err(wrong("it names no bucket"));
                 }
-                let prefix = prefix.trim_matches('/').to_owned();
-                Ok(Self::S3 {
+                Ok(Self::Bucket {
+                    cloud,
                     bucket: bucket.into(),
-                    prefix,
+                    prefix: prefix.trim_matches('/').into(),
                 })
             }
-            "memory" => Ok(Self::Memory(rest.into())),
-            _ => Err(wrong("its scheme is none of file, s3")),
         }
     }
 
@@ -111,8 +122,12 @@ impl Location {
                 // What a journal or a capture says was written must survive a power cut.
                 Arc::new(folder.with_fsync(true))
             }
-            Self::S3 { bucket, prefix } => {
-                let settings = Settings::of(&std::env::vars().collect())?;
+            Self::Bucket {
+                cloud,
+                bucket,
+                prefix,
+            } => {
+                let settings = Settings::of(*cloud, &std::env::vars().collect())?;
                 for_movers = settings.for_movers();
                 settings.open(self, bucket, prefix)?
             }
@@ -156,18 +171,16 @@ impl Location {
 
     pub(super) fn how_to_reach(&self) -> String {
         match self {
-            Self::S3 { .. } => {
-                "check AWS_ENDPOINT_URL and AWS_REGION, and that the bucket exists".into()
-            }
+            Self::Bucket { cloud, .. } => cloud.how_to_reach().into(),
             _ => format!("check that {self} is a folder on a file system that works"),
         }
     }
 
     pub(super) fn how_to_enter(&self) -> String {
         match self {
-            Self::S3 { bucket, .. } => format!(
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may read, write, list and \
-                 delete in bucket {bucket}"
+            Self::Bucket { cloud, bucket, .. } => format!(
+                "{} that may read, write, list and delete in {bucket}",
+                cloud.how_to_enter()
             ),
             _ => format!("make {self} readable and writable for this user"),
         }
@@ -187,7 +200,8 @@ mod tests {
 
     #[test]
     fn addresses_are_folders_or_buckets() {
-        let s3 = |bucket: &str, prefix: &str| Location::S3 {
+        let s3 = |bucket: &str, prefix: &str| Location::Bucket {
+            cloud: Cloud::S3,
             bucket: bucket.into(),
             prefix: prefix.into(),
         };
@@ -214,7 +228,13 @@ mod tests {
 
     #[test]
     fn an_address_reads_back_as_it_was_written() {
-        for text in ["s3://backups", "s3://backups/a/b", "/data", "memory://x"] {
+        let buckets = [
+            "s3://backups",
+            "s3://backups/a/b",
+            "az://backups/a",
+            "gs://backups",
+        ];
+        for text in buckets.into_iter().chain(["/data", "memory://x"]) {
             assert_eq!(Location::parse(text).unwrap().to_string(), text);
         }
     }

@@ -250,6 +250,7 @@ async fn store(
         repository,
         url,
         access: MoverAccess {
+            by_network: true,
             variables,
             authorities: None,
         },

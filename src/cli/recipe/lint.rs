@@ -35,7 +35,7 @@ pub(in crate::cli) struct LintArgs {
     /// Fail on advice too
     #[arg(long)]
     strict: bool,
-    /// The store of --capture: a folder, or s3://bucket/prefix with the usual AWS_* variables
+    /// The store of --capture: a folder, or s3://, az:// or gs://bucket/prefix with its cloud's usual variables
     #[arg(long, value_name = "URL", env = "FERRY_STORE")]
     store: Option<String>,
     /// File whose first line is the store's password; or set FERRY_PASSWORD

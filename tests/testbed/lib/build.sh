@@ -3,8 +3,8 @@
 # shellcheck shell=bash
 
 UNITS='kubernetes addons etcd registry minio cowcsi image'
-# Built only when "testbed sanity", "testbed build helm" or "testbed build peers" asks for it.
-TEST_UNITS='sanity helm peers'
+# Built only when "testbed sanity" or "testbed build UNIT" asks for it.
+TEST_UNITS='sanity helm gcs azurite peers'
 
 # What each unit's binaries are compiled from.
 CSI=github.com/kubernetes-csi
@@ -17,6 +17,7 @@ PACKAGES_minio=github.com/minio/minio
 PACKAGES_cowcsi=.
 PACKAGES_sanity=$CSI/csi-test/v5/cmd/csi-sanity
 PACKAGES_helm=helm.sh/helm/v3/cmd/helm
+PACKAGES_gcs=.
 PACKAGES_peers='github.com/kopia/kopia github.com/restic/restic/cmd/restic ./relay'
 
 # unit_dir UNIT: where its products are or will be.
@@ -26,13 +27,21 @@ unit_dir() {
 }
 
 unit_hash() {
-    local of=(go/"$1")
+    local of=("$(unit_source "$1")")
     [ "$1" != image ] || of=(image lib/image.sh)
     cd "$TESTBED_HOME" || exit
     {
         find "${of[@]}" -type f ! -name '*_test.go' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
         [ "$1" = image ] || declare -f go_command go_build "build_$1"
     } | sha256sum | cut -c1-16
+}
+
+# unit_source UNIT: where what it is built from is pinned.
+unit_source() {
+    case $1 in
+    azurite) echo npm/"$1" ;;
+    *) echo go/"$1" ;;
+    esac
 }
 
 # tool NAME: the path of a built binary.
@@ -44,6 +53,7 @@ tool() {
     csi-* | snapshot-controller | coredns) unit=addons ;;
     pause) unit=image ;;
     kopia | relay) unit=peers ;;
+    azurite-blob) unit=azurite ;;
     *) unit=$1 ;;
     esac
     echo "$(unit_dir "$unit")/$1"
@@ -96,8 +106,8 @@ build_unit() {
     if [ "$unit" = image ]; then
         build_images "$new"
     else
-        need_go
-        (cd "$TESTBED_HOME/go/$unit" && "build_$unit" "$new")
+        [ "$unit" = azurite ] || need_go
+        (cd "$TESTBED_HOME/$(unit_source "$unit")" && "build_$unit" "$new")
     fi
     touch "$new/done"
     rm -rf "$dir"
@@ -157,4 +167,11 @@ build_minio() { go_build minio "$1"; }
 build_cowcsi() { go_build cowcsi "$1"; }
 build_sanity() { go_build sanity "$1"; }
 build_helm() { go_build helm "$1"; }
+build_gcs() { go_build gcs "$1"; }
+build_azurite() {
+    command -v npm >/dev/null || die "npm is not installed" "install nodejs and npm from your distribution"
+    cp package.json package-lock.json "$1/"
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    ln -s node_modules/.bin/azurite-blob "$1/azurite-blob"
+}
 build_peers() { go_build peers "$1"; }

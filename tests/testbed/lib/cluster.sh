@@ -155,5 +155,7 @@ export FERRY_TESTBED_REGISTRY_B=registry-b.testbed:$REGISTRY_PORT
 export FERRY_TESTBED_KUBECTL=$(tool kubectl)
 export FERRY_TESTBED_HELM=$(tool helm)
 export FERRY_TESTBED_MINIO=$(tool minio)
+export FERRY_TESTBED_GCS=$(tool gcs)
+export FERRY_TESTBED_AZURITE=$(tool azurite-blob)
 ENV
 }

@@ -1,19 +1,22 @@
 //! Buckets: with what they are reached, and going there.
 //!
-//! A bucket is reached as the AWS tools would reach it: by the `AWS_*` variables, and where those say nothing by the
-//! profile of the shared files ([`profile`]). Proxies are those of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Movers
-//! in pods have none of this: what was found here is handed to them, resolved. A server's certificate is always
-//! checked; the authority that signed it is named, never waved through.
+//! A bucket is reached as its cloud's own tools would reach it ([`s3`], [`azure`], [`gcs`]). Proxies are those of
+//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Movers in pods have none of this: what was found here is handed to
+//! them, resolved. A server's certificate is always checked; the authority that signed it is named, never waved
+//! through.
 
+mod azure;
+mod gcs;
 mod profile;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 use rustls::RootCertStore;
@@ -30,24 +33,11 @@ const REQUEST: Duration = Duration::from_secs(300);
 /// How long a failing request is tried again before the user is told.
 const RETRY: Duration = Duration::from_secs(20);
 
-const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
-const TOKEN: &str = "AWS_SESSION_TOKEN";
-const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 /// The authorities that a server's certificate may be signed by, besides those of the system.
 pub(crate) const AUTHORITIES: &str = "AWS_CA_BUNDLE";
 /// The system's authorities, where they are not in their usual place; the TLS library reads it too.
 const SYSTEM_AUTHORITIES: &str = "SSL_CERT_FILE";
 
-/// Variables that say where a server is; the first that is set counts.
-const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", ENDPOINT, "AWS_ENDPOINT"];
-/// Variables that give credentials which only this machine, or this pod, can use.
-const OF_THIS_MACHINE: [&str; 4] = [
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-];
 const PROXIES: [&str; 6] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -58,9 +48,94 @@ const PROXIES: [&str; 6] = [
 ];
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
+/// Environment variables, and what stands for them.
+type Variables = BTreeMap<String, String>;
+
+/// Whose protocol a bucket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// `s3://bucket/prefix`
+    S3,
+    /// `az://container/prefix`
+    Azure,
+    /// `gs://bucket/prefix`
+    Gcs,
+}
+
+impl Cloud {
+    /// All there are.
+    pub(super) const ALL: [Self; 3] = [Self::S3, Self::Azure, Self::Gcs];
+
+    /// As addresses begin.
+    pub(super) fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Azure => "az",
+            Self::Gcs => "gs",
+        }
+    }
+
+    /// What to check when a server does not answer as wanted.
+    pub(super) fn how_to_reach(self) -> &'static str {
+        match self {
+            Self::S3 => "check AWS_ENDPOINT_URL and AWS_REGION, and that the bucket exists",
+            Self::Azure => "check AZURE_STORAGE_ACCOUNT, and that the container exists",
+            Self::Gcs => "check the bucket's name, and GOOGLE_BASE_URL if it is set",
+        }
+    }
+
+    /// What to set to be let in.
+    pub(super) fn how_to_enter(self) -> &'static str {
+        match self {
+            Self::S3 => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys",
+            Self::Azure => {
+                "set AZURE_STORAGE_ACCOUNT, and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN to one"
+            }
+            Self::Gcs => "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account",
+        }
+    }
+
+    fn protocol(self) -> &'static dyn Protocol {
+        match self {
+            Self::S3 => &s3::S3,
+            Self::Azure => &azure::Azure,
+            Self::Gcs => &gcs::Gcs,
+        }
+    }
+}
+
+/// What differs between the clouds.
+trait Protocol {
+    /// Adds what files and other tools' variables say, under the names that the client knows.
+    fn complete(&self, variables: &mut Variables) -> Result<(), StoreError>;
+    /// Where the server is, when it is not the cloud's.
+    fn endpoint<'v>(&self, variables: &'v Variables) -> Option<&'v str>;
+    /// Whether a variable says something that is true in a pod as well.
+    fn is_for_movers(&self, name: &str) -> bool;
+    /// Whether there are credentials, or a way to get some; else why not.
+    fn check(&self, variables: &Variables) -> Result<(), &'static str>;
+    /// Makes the client of a bucket. Nothing is asked of the server yet.
+    fn build(
+        &self,
+        variables: &Variables,
+        bucket: &str,
+        client: ClientOptions,
+        retry: RetryConfig,
+    ) -> object_store::Result<Arc<dyn ObjectStore>>;
+}
+
+/// The setting of a client that a variable of that beginning gives.
+fn configured<K: FromStr>(name: &str, beginning: &str) -> Option<K> {
+    let ours = name.starts_with(beginning);
+    ours.then(|| name.to_ascii_lowercase().parse().ok())
+        .flatten()
+}
+
 /// With what a pod reaches the store by itself.
 #[derive(Clone, Default)]
 pub struct MoverAccess {
+    /// Whether it has a chance to: the store is in the network, and not on this machine.
+    pub by_network: bool,
     /// Environment variables; some are credentials.
     pub variables: BTreeMap<String, String>,
     /// Certificates of authorities to trust besides the image's, as PEM.
@@ -76,39 +151,23 @@ impl fmt::Debug for MoverAccess {
 
 /// With what a bucket is reached.
 pub(super) struct Settings {
-    /// The variables that say something, and under their names what the profile says.
-    variables: BTreeMap<String, String>,
+    cloud: Cloud,
+    /// The variables that say something, and under their names what else does.
+    variables: Variables,
     authorities: Option<String>,
 }
 
 impl Settings {
     /// Takes them from an environment and the files that it names.
-    pub(super) fn of(environment: &BTreeMap<String, String>) -> Result<Self, StoreError> {
-        let mut variables: BTreeMap<String, String> = environment
+    pub(super) fn of(cloud: Cloud, environment: &Variables) -> Result<Self, StoreError> {
+        let mut variables: Variables = environment
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let mut said = profile::read(&variables)?;
-        // Half a key from here and half from there would be none.
-        if [KEY_ID, SECRET]
-            .iter()
-            .any(|name| variables.contains_key(*name))
-        {
-            for name in [KEY_ID, SECRET, TOKEN] {
-                said.remove(name);
-            }
-        }
-        if ENDPOINTS.iter().any(|name| variables.contains_key(*name)) {
-            said.remove(ENDPOINT);
-        }
-        if variables.contains_key("AWS_DEFAULT_REGION") {
-            said.remove("AWS_REGION");
-        }
-        for (name, value) in said {
-            variables.entry(name).or_insert(value);
-        }
+        cloud.protocol().complete(&mut variables)?;
         let mut settings = Self {
+            cloud,
             variables,
             authorities: None,
         };
@@ -119,10 +178,7 @@ impl Settings {
     }
 
     fn endpoint(&self) -> Option<&str> {
-        ENDPOINTS
-            .iter()
-            .find_map(|name| self.variables.get(*name))
-            .map(String::as_str)
+        self.cloud.protocol().endpoint(&self.variables)
     }
 
     /// Whether the server is reached without TLS.
@@ -162,14 +218,7 @@ impl Settings {
 
     /// What movers are told. Files and addresses of this machine are not theirs.
     pub(super) fn for_movers(&self) -> MoverAccess {
-        let known = |name: &str| {
-            name.starts_with("AWS_")
-                && !OF_THIS_MACHINE.contains(&name)
-                && name
-                    .to_ascii_lowercase()
-                    .parse::<AmazonS3ConfigKey>()
-                    .is_ok()
-        };
+        let known = |name: &str| self.cloud.protocol().is_for_movers(name);
         let proxied = |(name, value): &(&String, &String)| {
             PROXIES.contains(&name.as_str()) && !is_loopback(value)
         };
@@ -183,23 +232,10 @@ impl Settings {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         MoverAccess {
+            by_network: !self.endpoint().is_some_and(is_loopback),
             variables,
             authorities: self.authorities.clone(),
         }
-    }
-
-    /// Whether there are keys, or a way to get some.
-    fn check_credentials(&self) -> Result<(), &'static str> {
-        let given = |name: &&str| self.variables.contains_key(*name);
-        if let Some(reason) = half_a_key(given(&KEY_ID), given(&SECRET)) {
-            return Err(reason);
-        }
-        if self.endpoint().is_some() && !given(&KEY_ID) && !OF_THIS_MACHINE.iter().any(given) {
-            // Left alone, the client would ask the cloud's metadata service for the keys to a server
-            // that is none of that cloud's.
-            return Err("no credentials were given for it");
-        }
-        Ok(())
     }
 
     /// Goes to a bucket. Nothing is asked of the server yet.
@@ -209,7 +245,9 @@ impl Settings {
         bucket: &str,
         prefix: &str,
     ) -> Result<Arc<dyn ObjectStore>, StoreError> {
-        self.check_credentials()
+        let protocol = self.cloud.protocol();
+        protocol
+            .check(&self.variables)
             .map_err(|reason| StoreError::Denied {
                 location: location.clone(),
                 source: reason.into(),
@@ -233,33 +271,13 @@ impl Settings {
             max_retries: 5,
             retry_timeout: RETRY,
         };
-        let mut builder = AmazonS3Builder::new();
-        for (name, value) in &self.variables {
-            if name.starts_with("AWS_")
-                && let Ok(key) = name.to_ascii_lowercase().parse()
-            {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let store = builder
-            .with_bucket_name(bucket)
-            .with_client_options(client)
-            .with_retry(retry)
-            .build()
+        let store = protocol
+            .build(&self.variables, bucket, client, retry)
             .map_err(unreachable)?;
         Ok(match prefix {
-            "" => Arc::new(store),
+            "" => store,
             prefix => Arc::new(PrefixStore::new(store, prefix)),
         })
-    }
-}
-
-/// Why credentials of which one half is missing cannot work.
-fn half_a_key(id: bool, secret: bool) -> Option<&'static str> {
-    match (id, secret) {
-        (true, false) => Some("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not"),
-        (false, true) => Some("AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not"),
-        _ => None,
     }
 }
 

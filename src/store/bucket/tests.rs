@@ -1,3 +1,4 @@
+use super::s3::{ENDPOINT, KEY_ID, S3, SECRET, TOKEN};
 use super::*;
 
 const CONFIG: &str = "\
@@ -86,14 +87,17 @@ fn a_profile_says_what_the_variables_would() {
 fn variables_win_over_the_profile_and_keys_come_from_one_place() {
     let home = Home::new();
     let path = home.0.path().display().to_string();
-    let settings = Settings::of(&of(&[
-        ("HOME", &path),
-        (KEY_ID, "mine"),
-        (SECRET, "too"),
-        (TOKEN, ""),
-        ("AWS_ENDPOINT_URL_S3", "http://here:9000"),
-        ("AWS_PROFILE", "onprem"),
-    ]))
+    let settings = Settings::of(
+        Cloud::S3,
+        &of(&[
+            ("HOME", &path),
+            (KEY_ID, "mine"),
+            (SECRET, "too"),
+            (TOKEN, ""),
+            ("AWS_ENDPOINT_URL_S3", "http://here:9000"),
+            ("AWS_PROFILE", "onprem"),
+        ]),
+    )
     .unwrap();
     assert_eq!(settings.variables[KEY_ID], "mine");
     assert!(
@@ -136,6 +140,7 @@ fn a_profile_that_is_not_there_or_needs_the_aws_tools_is_told_with_the_next_step
 #[test]
 fn movers_are_handed_what_they_can_use_and_nothing_of_this_machine() {
     let settings = Settings {
+        cloud: Cloud::S3,
         variables: of(&[
             (KEY_ID, "k"),
             (SECRET, "s"),
@@ -178,7 +183,7 @@ fn of_a_ca_file_only_certificates_are_taken() {
     ] {
         std::fs::write(file.path(), text).unwrap();
         let path = file.path().display().to_string();
-        let error = Settings::of(&of(&[(AUTHORITIES, &path)]))
+        let error = Settings::of(Cloud::S3, &of(&[(AUTHORITIES, &path)]))
             .err()
             .map(|error| reason(&error));
         assert!(
@@ -190,12 +195,16 @@ fn of_a_ca_file_only_certificates_are_taken() {
 
 #[test]
 fn half_a_key_is_told_as_such() {
-    assert!(half_a_key(true, false).is_some_and(|why| why.ends_with("SECRET_ACCESS_KEY is not")));
-    assert!(half_a_key(false, true).is_some());
-    assert_eq!(
-        (half_a_key(true, true), half_a_key(false, false)),
-        (None, None)
-    );
+    let check = |names: &[&str]| {
+        let variables = names
+            .iter()
+            .map(|name| ((*name).to_owned(), "x".to_owned()));
+        S3.check(&variables.collect())
+    };
+    assert!(check(&[KEY_ID]).is_err_and(|why| why.ends_with("SECRET_ACCESS_KEY is not")));
+    assert!(check(&[SECRET]).is_err());
+    assert!(check(&[ENDPOINT]).is_err_and(|why| why.contains("no credentials")));
+    assert_eq!((check(&[KEY_ID, SECRET]), check(&[])), (Ok(()), Ok(())));
 }
 
 #[test]

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{AUTHORITIES, ENDPOINT, KEY_ID, OF_THIS_MACHINE, SECRET, StoreError, TOKEN};
+use super::s3::{ENDPOINT, KEY_ID, OF_THIS_MACHINE, SECRET, TOKEN};
+use super::{AUTHORITIES, StoreError};
 
 /// Section to key to value; a key below another is `outer.inner`.
 type Sections = BTreeMap<String, BTreeMap<String, String>>;
