@@ -128,11 +128,16 @@ pub struct Verification {
 impl Verification {
     /// Whether nothing differs, or only attributes of the classes in `accepted`.
     pub fn is_equal_except(&self, accepted: &[LossClass]) -> bool {
+        self.is_equal_but(|difference| difference.is_accepted(accepted))
+    }
+
+    /// Whether nothing differs but what is expected to.
+    pub fn is_equal_but(&self, expected: impl Fn(&Difference) -> bool) -> bool {
         let special = DifferenceClass::Attribute(LossClass::Special);
         // A device or pipe that is not there is in one digest only; then the list of differences is the proof.
         let listed = self.differences.iter().any(|one| one.class == special);
         (listed || self.expected.digest == self.found.digest)
-            && self.differences.iter().all(|one| one.is_accepted(accepted))
+            && self.differences.iter().all(expected)
     }
 }
 

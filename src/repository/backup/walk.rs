@@ -382,20 +382,28 @@ fn next_batch(frame: &mut Frame, reply: Sender<Vec<Part>>) -> Batch {
     batch
 }
 
-/// What belongs to the file system and not to its user: an empty `lost+found`, and the snapshots of an NFS filer.
+/// What belongs to the file system and not to its user: a `lost+found` that is empty or, read without privileges, kept
+/// for root; and the snapshots of an NFS filer.
 fn is_file_systems_own(root: &Dir, name: &[u8]) -> bool {
     match name {
         b".snapshot" => true,
         b"lost+found" => {
             let opened = local::open_at(root.fd.as_fd(), name, OFlags::DIRECTORY);
-            opened.is_ok_and(|fd| {
-                let dir = Dir {
-                    fd,
-                    name: Vec::new(),
-                    above: None,
-                };
-                Names::list(&dir).is_ok_and(|names| names.entries.is_empty())
-            })
+            match opened {
+                Ok(fd) => {
+                    let dir = Dir {
+                        fd,
+                        name: Vec::new(),
+                        above: None,
+                    };
+                    Names::list(&dir).is_ok_and(|names| names.entries.is_empty())
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let stat = local::stat_at(root.fd.as_fd(), name);
+                    stat.is_ok_and(|stat| stat.st_uid == 0)
+                }
+                Err(_) => false,
+            }
         }
         _ => false,
     }

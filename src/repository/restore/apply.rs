@@ -60,17 +60,66 @@ pub(super) fn to_fd(
         in_order(shared, node).partition(|x| x.name.starts_with(b"user."));
     // These need the write permission that the mode may take away from all but root; nothing later clears them.
     user.into_iter().for_each(set);
-    let (owner, group) = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
-    if let Err(error) = rustix::fs::fchown(fd, owner, group) {
-        shared.loss(path(), LossClass::Owner, io::Error::from(error));
+    let owned = own(fd, node);
+    if let Err(error) = &owned {
+        shared.loss(path(), LossClass::Owner, error);
     }
-    if let Err(error) = rustix::fs::fchmod(fd, Mode::from_raw_mode(node.mode)) {
+    let mode = match owned {
+        Ok(()) => node.mode,
+        Err(_) => without_rights_of_others(shared, fd, node, path),
+    };
+    if let Err(error) = rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))
+        && !rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_mode & 0o7777 == mode)
+    {
         shared.loss(path(), LossClass::Mode, io::Error::from(error));
     }
     rest.into_iter().for_each(set);
     if let Err(error) = rustix::fs::futimens(fd, &timestamps(node.atime, node.mtime)) {
         shared.loss(path(), LossClass::Times, io::Error::from(error));
     }
+}
+
+/// Gives an open entry its owner and group. Where that is refused, the group alone if it can be: an owner may choose
+/// among the groups it is in. What has them already is no failure, as the root of a volume that is the storage's.
+fn own(fd: BorrowedFd<'_>, node: &Node) -> io::Result<()> {
+    let (owner, group) = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
+    let Err(error) = rustix::fs::fchown(fd, owner, group) else {
+        return Ok(());
+    };
+    let stat = rustix::fs::fstat(fd)?;
+    if (stat.st_uid, stat.st_gid) == (node.uid, node.gid) {
+        return Ok(());
+    }
+    if stat.st_gid != node.gid {
+        // Refused as well, it is the same loss.
+        rustix::fs::fchown(fd, None, group).ok();
+    }
+    Err(error.into())
+}
+
+/// The mode of an entry that did not get its owner: a bit that lends its owner's rights would lend another's.
+fn without_rights_of_others(
+    shared: &Shared<'_>,
+    fd: BorrowedFd<'_>,
+    node: &Node,
+    path: &dyn Fn() -> String,
+) -> u32 {
+    let mut mode = node.mode;
+    if node.kind == NodeKind::Directory {
+        return mode;
+    }
+    let stat = rustix::fs::fstat(fd).ok();
+    if stat.as_ref().is_none_or(|stat| stat.st_uid != node.uid) {
+        mode &= !0o4000;
+    }
+    if stat.as_ref().is_none_or(|stat| stat.st_gid != node.gid) {
+        mode &= !0o2000;
+    }
+    if mode != node.mode {
+        let cause = "its setuid or setgid bit would lend the rights of another owner";
+        shared.loss(path(), LossClass::Mode, cause);
+    }
+    mode
 }
 
 /// The attributes to set, capabilities last.
@@ -156,7 +205,7 @@ pub(super) fn special(shared: &Shared<'_>, dir: &Dir, node: &Node) {
     }
 }
 
-fn change_mode(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn change_mode(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::openat(dir, name, flags, Mode::empty())?;

@@ -283,14 +283,24 @@ fn make_directory(above: &Dir, node: &Node) -> io::Result<(OwnedFd, bool)> {
     let make = || rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o700));
     let fresh = match make() {
         Ok(()) => true,
-        Err(Errno::EXIST) => match local::kind_of(&local::stat_at(dir, name)?) {
-            Some(NodeKind::Directory) => false,
-            _ => {
-                rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
-                make()?;
-                true
+        Err(Errno::EXIST) => {
+            let stat = local::stat_at(dir, name)?;
+            match local::kind_of(&stat) {
+                Some(NodeKind::Directory) => {
+                    // Restored before with a mode that keeps its owner out, and we are no more than that.
+                    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+                    if ours && stat.st_mode & 0o700 != 0o700 {
+                        apply::change_mode(dir, name, stat.st_mode & 0o7777 | 0o700)?;
+                    }
+                    false
+                }
+                _ => {
+                    rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+                    make()?;
+                    true
+                }
             }
-        },
+        }
         Err(error) => return Err(error.into()),
     };
     Ok((rustix::fs::openat(dir, name, flags, Mode::empty())?, fresh))

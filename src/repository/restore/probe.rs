@@ -4,7 +4,7 @@
 //! What is refused matters only if the snapshot has it: so the answer is held against the snapshot's entries, and
 //! only then is it a loss to be expected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -58,6 +58,7 @@ const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Feature {
     Owner,
+    SetId,
     Mode,
     Times,
     UserXattr,
@@ -70,8 +71,9 @@ enum Feature {
 }
 
 impl Feature {
-    const ALL: [Feature; 10] = [
+    const ALL: [Feature; 11] = [
         Feature::Owner,
+        Feature::SetId,
         Feature::Mode,
         Feature::Times,
         Feature::UserXattr,
@@ -86,7 +88,7 @@ impl Feature {
     fn class(self) -> LossClass {
         match self {
             Feature::Owner => LossClass::Owner,
-            Feature::Mode => LossClass::Mode,
+            Feature::SetId | Feature::Mode => LossClass::Mode,
             Feature::Times => LossClass::Times,
             Feature::UserXattr | Feature::TrustedXattr => LossClass::Xattr,
             Feature::Acl => LossClass::Acl,
@@ -99,6 +101,7 @@ impl Feature {
     fn words(self) -> &'static str {
         match self {
             Feature::Owner => "owners other than this user",
+            Feature::SetId => "setuid and setgid bits of other owners' files",
             Feature::Mode => "permission bits",
             Feature::Times => "modification times",
             Feature::UserXattr => "extended attributes (user.*)",
@@ -111,13 +114,15 @@ impl Feature {
         }
     }
 
-    /// Whether an entry has it. Our own files keep their owner wherever they are.
-    fn is_needed_by(self, node: &Node) -> bool {
+    /// Whether an entry has it. What is our own, and of a group we are in, keeps both wherever it is.
+    fn is_needed_by(self, node: &Node, us: &Us) -> bool {
         let has = |prefix: &[u8]| node.xattrs.iter().any(|x| x.name.starts_with(prefix));
+        let theirs = (node.uid != us.user, !us.groups.contains(&node.gid));
         match self {
-            Feature::Owner => {
-                node.uid != rustix::process::geteuid().as_raw()
-                    || node.gid != rustix::process::getegid().as_raw()
+            Feature::Owner => theirs.0 || theirs.1,
+            Feature::SetId => {
+                node.kind != NodeKind::Directory
+                    && (theirs.0 && node.mode & 0o4000 != 0 || theirs.1 && node.mode & 0o2000 != 0)
             }
             Feature::Mode => node.kind != NodeKind::Symlink,
             Feature::Times => true,
@@ -128,6 +133,23 @@ impl Feature {
             Feature::Device => matches!(node.kind, NodeKind::BlockDevice | NodeKind::CharDevice),
             Feature::Pipe => matches!(node.kind, NodeKind::Fifo | NodeKind::Socket),
             Feature::HardLink => node.kind == NodeKind::File && node.links > 1,
+        }
+    }
+}
+
+/// Who we are.
+struct Us {
+    user: u32,
+    groups: BTreeSet<u32>,
+}
+
+impl Us {
+    fn now() -> Self {
+        let more = rustix::process::getgroups().unwrap_or_default();
+        let groups = more.into_iter().chain([rustix::process::getegid()]);
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            groups: groups.map(Gid::as_raw).collect(),
         }
     }
 }
@@ -164,7 +186,11 @@ impl Repository {
             return Ok(Vec::new());
         }
         self.index_to_read()?;
-        let mut losses = BTreeMap::new();
+        let mut losses = Losses {
+            refused,
+            us: Us::now(),
+            found: BTreeMap::new(),
+        };
         let root = self.find_node(snapshot, path)?;
         let open = |node: &Node| -> Result<TreeReader> {
             let tree = node
@@ -172,7 +198,7 @@ impl Repository {
                 .ok_or_else(|| Error::damaged(path, "it is not a directory"))?;
             TreeReader::open(self, &tree)
         };
-        note(&refused, &mut losses, &root, "");
+        losses.note_root(&root, target)?;
         let mut readers = vec![(String::new(), open(&root)?)];
         while let Some((prefix, reader)) = readers.last_mut() {
             let Some(node) = reader.next_node()? else {
@@ -180,34 +206,73 @@ impl Repository {
                 continue;
             };
             let path = format!("{prefix}{}", local::display(&node.name));
-            note(&refused, &mut losses, &node, &path);
+            losses.note(&node, &path);
             if node.kind == NodeKind::Directory {
                 let reader = open(&node)?;
                 readers.push((format!("{path}/"), reader));
             }
         }
-        Ok(losses.into_values().collect())
+        Ok(losses.found.into_values().collect())
     }
 }
 
-fn note(
-    refused: &BTreeMap<Feature, String>,
-    losses: &mut BTreeMap<Feature, ExpectedLoss>,
-    node: &Node,
-    path: &str,
-) {
-    for (feature, cause) in refused {
-        if feature.is_needed_by(node) {
-            let loss = losses.entry(*feature).or_insert_with(|| ExpectedLoss {
-                class: feature.class(),
-                what: feature.words(),
-                cause: cause.clone(),
-                entries: 0,
-                example: path.to_owned(),
-            });
-            loss.entries += 1;
+/// What was found of losses to come.
+struct Losses {
+    refused: BTreeMap<Feature, String>,
+    us: Us,
+    found: BTreeMap<Feature, ExpectedLoss>,
+}
+
+impl Losses {
+    fn note(&mut self, node: &Node, path: &str) {
+        for (feature, cause) in &self.refused {
+            if feature.is_needed_by(node, &self.us) {
+                add(&mut self.found, *feature, cause, path);
+            }
         }
     }
+
+    /// The root is the target's own directory, which may be somebody else's and as it is to be already.
+    fn note_root(&mut self, node: &Node, target: &Path) -> Result<()> {
+        let top = open_target(target)?;
+        let there = rustix::fs::fstat(&top).map_err(|errno| Error::Local {
+            operation: "look at",
+            path: target.display().to_string(),
+            source: errno.into(),
+        })?;
+        let owned = (there.st_uid, there.st_gid) == (node.uid, node.gid);
+        for (feature, cause) in &self.refused {
+            if feature.is_needed_by(node, &self.us) && !(owned && *feature == Feature::Owner) {
+                add(&mut self.found, *feature, cause, "");
+            }
+        }
+        let mode = there.st_mode & 0o7777;
+        if mode != node.mode
+            && let Err(error) = rustix::fs::fchmod(&top, Mode::from_raw_mode(mode))
+        {
+            add(&mut self.found, Feature::Mode, &error.to_string(), "");
+        }
+        if !owned
+            && there.st_uid != self.us.user
+            && !self.found.contains_key(&Feature::Owner)
+            && self.refused.contains_key(&Feature::Owner)
+        {
+            let cause = "the directory is another user's";
+            add(&mut self.found, Feature::Owner, cause, "");
+        }
+        Ok(())
+    }
+}
+
+fn add(losses: &mut BTreeMap<Feature, ExpectedLoss>, feature: Feature, cause: &str, path: &str) {
+    let loss = losses.entry(feature).or_insert_with(|| ExpectedLoss {
+        class: feature.class(),
+        what: feature.words(),
+        cause: cause.to_owned(),
+        entries: 0,
+        example: path.to_owned(),
+    });
+    loss.entries += 1;
 }
 
 /// The features that a directory does not take, with its answers.
@@ -250,7 +315,7 @@ impl Place {
 
     fn ask(&self, feature: Feature) -> io::Result<()> {
         match feature {
-            Feature::Owner => self.owner(),
+            Feature::Owner | Feature::SetId => self.owner(),
             Feature::Mode => self.mode(),
             Feature::Times => self.times(),
             Feature::UserXattr => self.xattr("user.ferry.probe", b"1"),
