@@ -17,6 +17,7 @@ mod matching;
 mod sanitise;
 mod selection;
 mod take;
+mod user;
 mod user_set;
 mod volumes;
 
@@ -28,6 +29,7 @@ pub use labels::{LabelSelector, LabelSelectorError};
 pub use sanitise::sanitise;
 pub use selection::{ObjectGlob, ObjectGlobError, Selection};
 pub use take::take;
+pub use user::User;
 
 use std::fmt;
 
@@ -152,6 +154,9 @@ pub struct Volume {
     /// Pods or workloads that mount it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted_by: Vec<ObjectId>,
+    /// Whom the first pod that mounts it runs as; `None` when no pod does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// What the store holds of it; `None` until it has been saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedVolume>,

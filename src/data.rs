@@ -5,6 +5,9 @@
 //!                          in Ferry's namespace                       in Ferry's namespace
 //! ```
 //!
+//! Users who may not make a privileged namespace move without privileges: the pods then work in the application's
+//! namespaces, as the application's user, and what that costs is declared.
+//!
 //! The pipeline knows only the [`Movers`] trait, so that the restore engine can be tested without a
 //! cluster. Whatever implements it keeps three promises: every call may be repeated after a kill and
 //! finishes what the first began; a claim is reported loaded only after every entry was read back and
@@ -17,6 +20,7 @@ use crate::event::Direction;
 use crate::plan::VolumeMove;
 
 mod access;
+mod admission;
 mod api;
 mod clean;
 mod error;
@@ -28,9 +32,12 @@ mod pod;
 pub(crate) mod relay;
 mod settings;
 mod snapshot;
+mod work;
 
+pub use admission::{WITHOUT_NAMESPACE, refuses_namespace};
 pub use error::DataError;
 pub use movers::ClusterMovers;
+pub use names::MOVER as MOVER_LABEL;
 pub use settings::{MoverSettings, MoverStore};
 pub use snapshot::snapshot_class;
 

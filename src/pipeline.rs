@@ -13,13 +13,14 @@ use crate::capture::{self, Capture, Captured, Consistency, Dropped, Owner};
 use crate::check::{self, CheckInput};
 use crate::cluster::rights::{self, Lacking, Right};
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
+use crate::data;
 use crate::event::{Events, Stage};
 use crate::exit::Exit;
-use crate::finding::Verdict;
+use crate::finding::{Finding, Verdict};
 use crate::graph::{self, Graph, GraphError, GraphInput};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
-use crate::plan::{self, Plan, PlanInput, Purpose, VolumeMove};
+use crate::plan::{self, Plan, PlanInput, Purpose, Unprivileged, VolumeMove};
 use crate::report::units::plural;
 use crate::surface::Surface;
 use crate::transform::{self, Recipe, Source, TransformErrors, Transformed};
@@ -49,6 +50,8 @@ pub struct Choices {
     pub install_crds: bool,
     /// What the plan is for.
     pub purpose: Purpose,
+    /// Where movers have no privileges.
+    pub unprivileged: Unprivileged,
 }
 
 /// A plan and what it was made from.
@@ -83,9 +86,10 @@ pub async fn prepare(
     let transformed = transformed(&capture, recipes, knowledge, events)?;
     events.started(Stage::Check);
     let state = probe(target, &surface, &transformed.objects, events).await?;
-    let on_a = rights_on_source(&capture, choices.purpose);
-    let on_b = rights_on_target(&capture, &transformed.objects, &surface);
+    let on_a = rights_on_source(&capture, choices);
+    let on_b = rights_on_target(&capture, &transformed, choices, &surface);
     let lacking = lacking(source, &on_a, target, &on_b).await?;
+    let refused = refused(&capture, choices, source, target).await?;
     let mut on_b: BTreeSet<ObjectId> = surface.objects.iter().map(Object::id).collect();
     on_b.extend(state.live.keys().cloned());
     let mut graph = draw(&capture, &transformed, &on_b, knowledge)?;
@@ -94,7 +98,7 @@ pub async fn prepare(
         on_b.extend(found);
         graph = draw(&capture, &transformed, &on_b, knowledge)?;
     }
-    let findings = check::run(&CheckInput {
+    let mut findings = check::run(&CheckInput {
         capture: &capture,
         transformed: &transformed,
         graph: &graph,
@@ -103,6 +107,7 @@ pub async fn prepare(
         knowledge,
         lacking: &lacking,
     });
+    findings.extend(refused);
     let blocking = findings
         .iter()
         .filter(|finding| finding.verdict.blocks())
@@ -133,6 +138,7 @@ pub async fn prepare(
         findings: &findings,
         knowledge,
         purpose: choices.purpose,
+        unprivileged: choices.unprivileged,
     });
     events.finished(
         Stage::Plan,
@@ -160,17 +166,56 @@ async fn lacking(
     Ok(found)
 }
 
+/// Clusters that refuse the namespace in which movers with privileges work.
+async fn refused(
+    capture: &Capture,
+    choices: Choices,
+    source: Option<&Cluster>,
+    target: &Cluster,
+) -> Result<Vec<Finding>, ClusterError> {
+    let Unprivileged {
+        source: on_a,
+        target: on_b,
+        user: _,
+    } = choices.unprivileged;
+    let mut asked: Vec<&Cluster> = Vec::new();
+    if !capture.volumes.is_empty() {
+        asked.extend(source.filter(|_| !on_a));
+        asked.extend(Some(target).filter(|_| !on_b));
+    }
+    let mut found = Vec::new();
+    for cluster in asked {
+        if let Some(answer) = data::refuses_namespace(cluster).await? {
+            let message = format!(
+                "cluster {} refuses the privileged namespace that movers work in",
+                cluster.name()
+            );
+            found.push(
+                Finding::new(Verdict::Abort, "C-70", message)
+                    .because(answer)
+                    .remedy(data::WITHOUT_NAMESPACE),
+            );
+        }
+    }
+    Ok(found)
+}
+
 /// The movers' rights on A, and those that a cutover needs to make it stand still.
-fn rights_on_source(capture: &Capture, purpose: Purpose) -> Vec<Right> {
+fn rights_on_source(capture: &Capture, choices: Choices) -> Vec<Right> {
     let mut on_a = Vec::new();
     if !capture.volumes.is_empty() {
         let freezes = capture.volumes.iter().any(|volume| {
-            let saving = VolumeMove::saving(volume, &capture.surface);
+            let saving = VolumeMove::saving(volume, &capture.surface, choices.unprivileged);
             saving.consistency == Consistency::Snapshot
         });
-        on_a.extend(rights::to_move(freezes));
+        let namespaces = capture.volumes.iter();
+        let namespaces = namespaces.filter_map(|volume| volume.claim.namespace.as_deref());
+        on_a.extend(match choices.unprivileged.source {
+            false => rights::to_move(freezes),
+            true => rights::to_move_beside(namespaces, freezes),
+        });
     }
-    if purpose == Purpose::Cutover {
+    if choices.purpose == Purpose::Cutover {
         let held = plan::quiesced(capture, Knowledge::builtin());
         on_a.extend(rights::to_hold(held.keys(), &capture.surface));
     }
@@ -178,10 +223,21 @@ fn rights_on_source(capture: &Capture, purpose: Purpose) -> Vec<Right> {
 }
 
 /// The objects' rights on B, and the movers'.
-fn rights_on_target(capture: &Capture, objects: &[Object], surface: &Surface) -> Vec<Right> {
-    let mut on_b = rights::to_apply(objects, surface);
+fn rights_on_target(
+    capture: &Capture,
+    transformed: &Transformed,
+    choices: Choices,
+    surface: &Surface,
+) -> Vec<Right> {
+    let mut on_b = rights::to_apply(&transformed.objects, surface);
     if !capture.volumes.is_empty() {
-        on_b.extend(rights::to_move(false));
+        let claims = capture.volumes.iter();
+        let claims = claims.map(|volume| transformed.on_b(&volume.claim));
+        let namespaces = claims.filter_map(|claim| claim.namespace.as_deref());
+        on_b.extend(match choices.unprivileged.target {
+            false => rights::to_move(false),
+            true => rights::to_move_beside(namespaces, false),
+        });
     }
     on_b
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::capture::{Consistency, Owner, SavedVolume, VolumeMode};
+use crate::capture::{Consistency, Owner, SavedVolume, User, VolumeMode};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase};
 use crate::object::{Object, ObjectId};
@@ -27,6 +27,7 @@ mod items;
 mod order;
 pub mod stamp;
 mod sync;
+mod unprivileged;
 mod volumes;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod tests;
 pub use body::Body;
 pub use build::{PlanInput, build, quiesced};
 pub(crate) use classify::{content, digest, same};
+pub use unprivileged::Unprivileged;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +143,13 @@ pub struct VolumeMove {
     /// What B's storage is known to lose of every file (C-40). Nothing begins until that is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loses: Vec<LossClass>,
+    /// Whom the mover on A runs as when it has no privileges and works in the application's namespace;
+    /// `None` for one that has them and works in a namespace of Ferry's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads_as: Option<User>,
+    /// The same of the mover on B.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes_as: Option<User>,
 }
 
 /// What a step does.
@@ -315,6 +324,14 @@ impl Action {
     /// Whether it needs a mover.
     pub fn moves_data(&self) -> bool {
         matches!(self, Self::Snapshot(_) | Self::Save(_) | Self::Load(_))
+    }
+
+    /// The move, where it needs a mover.
+    pub fn volume(&self) -> Option<&VolumeMove> {
+        match self {
+            Self::Snapshot(volume) | Self::Save(volume) | Self::Load(volume) => Some(volume),
+            _ => None,
+        }
     }
 
     /// Whether it writes an object on B.

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::matching::Scene;
-use super::{Captured, DropClass, Dropped, Volume, VolumeMode};
+use super::{Captured, DropClass, Dropped, User, Volume, VolumeMode};
 use crate::cluster::{Cluster, ClusterError, Place};
 use crate::event::Events;
 use crate::object::quantity::Quantity;
@@ -135,6 +135,7 @@ fn describe(
         access_modes,
         node: pinned.or_else(|| attached.map(Into::into)),
         mounted_by: mounted_by.into_iter().collect(),
+        user: mounting().map(|mount| mount.user.clone()).next(),
         saved: None,
     }
 }
@@ -152,6 +153,8 @@ pub(super) struct Mount {
     /// The pod, or the workload at the top of its owners.
     workload: ObjectId,
     node: Option<String>,
+    /// Whom the pod runs as.
+    user: User,
 }
 
 /// What the pods among the objects mount.
@@ -172,6 +175,7 @@ pub(super) fn mounts(listed: &[Object]) -> Vec<Mount> {
                 claim: ObjectId::namespaced("", "PersistentVolumeClaim", namespace, name),
                 workload: scene.root(pod).unwrap_or(pod).id(),
                 node: pod.text("/spec/nodeName").map(Into::into),
+                user: User::of_pod(pod, name),
             })
             .collect()
     };

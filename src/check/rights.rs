@@ -1,7 +1,7 @@
 //! C-61: what the user may not do on A and B.
 
 use super::CheckInput;
-use crate::cluster::rights::grant;
+use crate::cluster::rights::{Right, grant};
 use crate::finding::{Finding, Verdict};
 
 /// Without these rights a run would stop half-way, so it does not start.
@@ -13,11 +13,19 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
             lacking.summary().join("; ")
         );
         let commands = grant(&lacking.rights, lacking.user.as_deref());
+        let wide = |right: &Right| {
+            right.namespace.is_none()
+                && ["namespaces", "persistentvolumes"].contains(&right.resource.as_str())
+        };
+        let instead = match lacking.rights.iter().any(wide) {
+            true => " or, where it is for movers, move volumes without privileges (--unprivileged)",
+            false => "",
+        };
         findings.push(
             Finding::new(Verdict::Abort, "C-61", message)
                 .because("the cluster answered the question (SelfSubjectAccessReview) with no")
                 .remedy(format!(
-                    "use another context, or let an administrator run\n{commands}"
+                    "use another context{instead}, or let an administrator run\n{commands}"
                 )),
         );
     }

@@ -134,6 +134,7 @@ impl Case {
                 access_modes: Vec::new(),
                 node: None,
                 mounted_by: Vec::new(),
+                user: None,
                 saved: None,
             })
             .collect();

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::carry::{ExportArgs, ImportArgs};
-use super::context::{Context, MoverArgs, StoreArgs};
+use super::context::{Context, MoverArgs, PrivilegeArgs, StoreArgs};
 use super::select::SelectArgs;
 use crate::capture::{self, Archive, Capture, CaptureError, Consistency, Kept, SavedVolume};
 use crate::data::{ClusterMovers, DataError, Movers};
@@ -53,6 +53,8 @@ pub(super) struct CaptureArgs {
     store: StoreArgs,
     #[command(flatten)]
     mover: MoverArgs,
+    #[command(flatten)]
+    privileges: PrivilegeArgs,
 }
 
 /// Options that name files instead of a cluster.
@@ -139,6 +141,7 @@ impl CaptureArgs {
             objects_only,
             store,
             mover,
+            privileges,
         } = self;
         let selection = select.within(namespaces);
         let (knowledge, events) = (Knowledge::builtin(), &context.events);
@@ -155,9 +158,12 @@ impl CaptureArgs {
             if objects_only {
                 capture.volumes.clear();
             } else {
-                let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces);
+                let moves = moves(&capture, privileges);
+                let all: Vec<&VolumeMove> = moves.iter().collect();
+                let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces, &all);
                 let movers = context.movers(&store, Some(cluster), None, settings);
-                save_volumes(context, &mut capture, &movers).await?;
+                movers.admitted(all).await?;
+                save_volumes(context, &mut capture, &moves, &movers).await?;
             }
         }
         let summary = &store.save_capture(&capture).await?;
@@ -182,28 +188,30 @@ struct Taken<'a> {
     findings: &'a [Finding],
 }
 
+/// What is saved of a capture.
+fn moves(capture: &Capture, privileges: PrivilegeArgs) -> Vec<VolumeMove> {
+    let saving = |volume| VolumeMove::saving(volume, &capture.surface, privileges.choice());
+    capture.volumes.iter().map(saving).collect()
+}
+
 /// Freezes every volume, then carries each into the store; leftovers are removed either way.
 async fn save_volumes(
     context: &Context,
     capture: &mut Capture,
+    moves: &[VolumeMove],
     movers: &ClusterMovers,
 ) -> Result<(), Failure> {
     if capture.volumes.is_empty() {
         return Ok(());
     }
     context.events.started(Stage::Save);
-    let moves: Vec<VolumeMove> = capture
-        .volumes
-        .iter()
-        .map(|volume| VolumeMove::saving(volume, &capture.surface))
-        .collect();
     let saved = async {
-        stream::iter(&moves)
+        stream::iter(moves)
             .map(|volume| movers.snapshot(volume))
             .buffered(8)
             .try_collect::<()>()
             .await?;
-        stream::iter(&moves)
+        stream::iter(moves)
             .map(|volume| save(movers, volume))
             .buffered(8)
             .try_collect::<Vec<_>>()

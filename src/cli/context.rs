@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::cluster::{Cluster, ConnectOptions};
 use crate::data::{ClusterMovers, MoverSettings, MoverStore};
 use crate::event::Events;
-use crate::plan::{Action, Plan, VolumeMove};
+use crate::object::ObjectId;
+use crate::plan::{Action, Plan, Unprivileged, VolumeMove};
 use crate::report::Report;
 use crate::report::units::plural;
 use crate::repository::LossClass;
@@ -115,6 +116,67 @@ impl ValueArgs {
     }
 }
 
+/// On which clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sides {
+    /// The cluster moved from.
+    Source,
+    /// The cluster moved to.
+    Target,
+    /// Both.
+    Both,
+}
+
+/// What movers may do. It is part of the plan, which is then executed as it is.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PrivilegeArgs {
+    /// Movers without privileges, in the application's namespaces, for users who may not make privileged ones: they
+    /// run as the workload's user at Pod Security level `restricted`. A file that this user cannot read ends the
+    /// save; owners other than it, setuid bits of their files, devices, file capabilities and trusted attributes
+    /// are lost, and refused unless accepted with --accept-loss; a volume's root directory keeps its time
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SIDE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "both"
+    )]
+    unprivileged: Option<Sides>,
+    /// User, and group, that movers without privileges run as; without it, those of the workload that mounts the
+    /// claim, and 65532 where none is known or it is root
+    #[arg(long, value_name = "UID[:GID]", requires = "unprivileged", value_parser = user_and_group)]
+    mover_user: Option<(u32, u32)>,
+}
+
+impl PrivilegeArgs {
+    pub(crate) fn choice(self) -> Unprivileged {
+        let is = |side| {
+            matches!(self.unprivileged, Some(Sides::Both)) || self.unprivileged == Some(side)
+        };
+        Unprivileged {
+            source: is(Sides::Source),
+            target: is(Sides::Target),
+            user: self.mover_user,
+        }
+    }
+}
+
+/// `UID` or `UID:GID`; the group is the user's number where it is not given.
+fn user_and_group(text: &str) -> Result<(u32, u32), String> {
+    let (user, group) = text.split_once(':').unwrap_or((text, text));
+    let number = |text: &str| {
+        let number: u32 = text
+            .parse()
+            .map_err(|_| format!("{text:?} is no number of a user or group"))?;
+        Ok::<_, String>(number)
+    };
+    match number(user)? {
+        0 => Err("a mover without privileges cannot be root".into()),
+        user => Ok((user, number(group)?)),
+    }
+}
+
 /// How volumes are carried.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MoverArgs {
@@ -166,13 +228,23 @@ impl MoverArgs {
         run: &str,
         capture: &str,
         namespaces: &[String],
+        moves: &[&VolumeMove],
     ) -> MoverSettings {
+        let beside = |user: fn(&VolumeMove) -> bool, claim: fn(&VolumeMove) -> &ObjectId| {
+            let claims = moves.iter().filter(|volume| user(volume));
+            let namespaces: BTreeSet<String> = claims
+                .filter_map(|volume| Some(claim(volume).namespace.as_deref()?.to_owned()))
+                .collect();
+            namespaces.into_iter().collect()
+        };
         MoverSettings {
             run: run.to_owned(),
             capture: capture.to_owned(),
             image: self.mover_image.clone(),
             relay: self.relay,
             namespaces: namespaces.to_vec(),
+            beside_source: beside(|volume| volume.reads_as.is_some(), |volume| &volume.source),
+            beside_target: beside(|volume| volume.writes_as.is_some(), |volume| &volume.target),
             parallel: self.parallel_volumes,
             accept_torn: self.accept_torn,
             accept_losses: self.accept_losses.clone(),
@@ -306,7 +378,14 @@ mod tests {
     use super::*;
     use crate::capture::{Consistency, VolumeMode};
     use crate::exit::Exit;
-    use crate::object::ObjectId;
+
+    #[test]
+    fn a_user_for_movers_is_a_number_with_its_group_and_never_root() {
+        assert_eq!(user_and_group("1000"), Ok((1000, 1000)));
+        assert_eq!(user_and_group("1000:0"), Ok((1000, 0)));
+        assert!(user_and_group("0").unwrap_err().contains("root"));
+        assert!(user_and_group("postgres").unwrap_err().contains("postgres"));
+    }
 
     #[test]
     fn what_storage_loses_is_accepted_class_by_class_or_nothing_begins() {
@@ -320,6 +399,8 @@ mod tests {
             placement: serde_json::Value::Null,
             synced: false,
             loses: vec![LossClass::Owner, LossClass::Mode],
+            reads_as: None,
+            writes_as: None,
         };
         let loads = || std::iter::once(&load);
         let refused = accepted(loads(), &[LossClass::Owner]).unwrap_err();

@@ -307,6 +307,7 @@ impl Work {
             path: &self.target,
             accept: &self.accept,
             delete_extra: self.delete_extra,
+            foreign_root: false,
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use super::context::{Context, MoverArgs, RecipeArgs, StoreArgs};
+use super::context::{Context, MoverArgs, PrivilegeArgs, RecipeArgs, StoreArgs};
 use super::run::{self, Parts};
 use super::select::SelectArgs;
 use super::show::Review;
@@ -46,6 +46,8 @@ pub(super) struct JourneyArgs {
     pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) mover: MoverArgs,
+    #[command(flatten)]
+    privileges: PrivilegeArgs,
     /// Show the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -79,6 +81,7 @@ impl JourneyArgs {
             recipes,
             store,
             mover,
+            privileges,
             dry_run,
             diff,
             save_report,
@@ -101,6 +104,7 @@ impl JourneyArgs {
         let choices = Choices {
             install_crds,
             purpose,
+            unprivileged: privileges.choice(),
         };
         let events = &context.events;
         let prepared =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use super::context::{Context, RecipeArgs, StoreArgs};
+use super::context::{Context, PrivilegeArgs, RecipeArgs, StoreArgs};
 use super::show::Review;
 use crate::exit::Exit;
 use crate::pipeline::{self, Choices, Prepared};
@@ -54,6 +54,8 @@ struct PlanInputArgs {
     #[arg(long)]
     install_crds: bool,
     #[command(flatten)]
+    privileges: PrivilegeArgs,
+    #[command(flatten)]
     recipes: RecipeArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -67,6 +69,7 @@ impl PlanInputArgs {
         let capture = store.load_capture(&self.capture).await?;
         let choices = Choices {
             install_crds: self.install_crds,
+            unprivileged: self.privileges.choice(),
             ..Choices::default()
         };
         Ok(pipeline::prepare(capture, None, &target, &recipes, choices, &context.events).await?)

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::journal::{self, Entry};
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
-use crate::plan::{Plan, Purpose};
+use crate::plan::{Plan, Purpose, VolumeMove};
 use crate::report::palette::{Role, paint};
 use crate::report::units::{bytes, count, plural};
 use crate::restore::{self, RestoreError, RunContext, RunOptions, RunReport};
@@ -64,6 +64,8 @@ pub(super) async fn start(
     expected: Option<Expected>,
 ) -> Result<Exit, Failure> {
     let run = new_id();
+    let movers = movers(context, parts, &run, plan);
+    movers.admitted(moves(plan)).await?;
     context
         .report
         .say(&format!("run {}", paint(Role::Name, &run)));
@@ -71,7 +73,6 @@ pub(super) async fn start(
     if plan.purpose == Purpose::Cutover {
         warm::keep(&parts.store, &run, plan, expected).await?;
     }
-    let movers = movers(context, parts, &run, plan);
     let report = restore::execute(plan, &run_context(context, parts, &run, &movers)).await?;
     finish(context, parts, plan, capture, report).await
 }
@@ -85,6 +86,11 @@ pub(super) async fn resume(context: &Context, parts: &Parts, run: &str) -> Resul
     finish(context, parts, &plan, capture, report).await
 }
 
+/// Every volume of a plan, as often as a step is about it.
+fn moves(plan: &Plan) -> impl Iterator<Item = &VolumeMove> {
+    plan.steps.iter().filter_map(|step| step.action.volume())
+}
+
 /// The movers of a run.
 pub(super) fn movers(context: &Context, parts: &Parts, run: &str, plan: &Plan) -> ClusterMovers {
     let namespaces: Vec<String> = plan
@@ -92,7 +98,10 @@ pub(super) fn movers(context: &Context, parts: &Parts, run: &str, plan: &Plan) -
         .iter()
         .map(|(on_a, _)| on_a.clone())
         .collect();
-    let settings = parts.mover.settings(run, &plan.capture, &namespaces);
+    let moves: Vec<&VolumeMove> = moves(plan).collect();
+    let settings = parts
+        .mover
+        .settings(run, &plan.capture, &namespaces, &moves);
     context.movers(
         &parts.store,
         parts.source.clone(),

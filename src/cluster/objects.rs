@@ -262,10 +262,37 @@ impl Cluster {
         object: &Object,
         manager: &str,
     ) -> Result<Object, ClusterError> {
+        self.post(resource, object, manager, "create", &[]).await
+    }
+
+    /// What [`Self::create`] would come to; nothing is made.
+    ///
+    /// # Errors
+    /// As the real one.
+    pub async fn would_create(
+        &self,
+        resource: &ApiResource,
+        object: &Object,
+        manager: &str,
+    ) -> Result<Object, ClusterError> {
+        let dry = [("dryRun", "All")];
+        self.post(resource, object, manager, "dry-run create", &dry)
+            .await
+    }
+
+    async fn post(
+        &self,
+        resource: &ApiResource,
+        object: &Object,
+        manager: &str,
+        verb: &'static str,
+        more: &[(&str, &str)],
+    ) -> Result<Object, ClusterError> {
         let place = Place::of(resource, object);
-        let query = [("fieldManager", manager), ("fieldValidation", "Strict")];
+        let mut query = vec![("fieldManager", manager), ("fieldValidation", "Strict")];
+        query.extend(more);
         let target = path(&collection(resource, place.namespace), &query);
-        let call = Call::new(Method::POST, target, "create", place.text())
+        let call = Call::new(Method::POST, target, verb, place.text())
             .body("application/json", object.value());
         let value = self.call_json(&call).await?;
         self.object(&call, value)

@@ -146,6 +146,48 @@ pub fn to_move(freezes: bool) -> Vec<Right> {
     rights.into_iter().collect()
 }
 
+/// What movers without privileges do in each of the application's namespaces.
+const BESIDE: &[(&str, &[&str])] = &[
+    ("events", &["list"]),
+    ("persistentvolumeclaims", &["delete", "get", "list"]),
+    ("pods", &["create", "delete", "get", "list"]),
+    ("pods/log", &["get"]),
+    ("secrets", &["create", "delete", "list", "patch"]),
+];
+
+/// The rights movers without privileges need in the application's namespaces, sorted. A snapshot needs a look at
+/// what is behind the claim too.
+pub fn to_move_beside<'a>(
+    namespaces: impl IntoIterator<Item = &'a str>,
+    freezes: bool,
+) -> Vec<Right> {
+    const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
+    let mut rights = BTreeSet::new();
+    for namespace in namespaces {
+        let within = |verb: &str, group: &str, resource: &str| {
+            Right::new(verb, group, resource, Some(namespace))
+        };
+        for (resource, verbs) in BESIDE {
+            rights.extend(verbs.iter().map(|verb| within(verb, "", resource)));
+        }
+        if freezes {
+            let verbs = ["create", "delete", "get", "list"];
+            rights.extend(verbs.map(|verb| within(verb, SNAPSHOTS, "volumesnapshots")));
+            let verbs = ["create", "patch"];
+            rights.extend(verbs.map(|verb| within(verb, "", "persistentvolumeclaims")));
+        }
+    }
+    if freezes {
+        rights.extend([
+            Right::new("get", "", "persistentvolumes", None),
+            Right::new("get", "storage.k8s.io", "storageclasses", None),
+            Right::new("get", SNAPSHOTS, "volumesnapshotcontents", None),
+            Right::new("list", SNAPSHOTS, "volumesnapshotclasses", None),
+        ]);
+    }
+    rights.into_iter().collect()
+}
+
 /// The rights a cutover needs on A to hold workloads, to see that their pods end, and to give them back,
 /// sorted.
 pub fn to_hold<'a>(

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::DataError;
 use super::api::{Api, CLAIM, NODE, POD, STORAGE_CLASS, VOLUME};
 use super::names::{self, HOLDS, RECLAIM, ROLE, STAGE, TWIN};
-use super::snapshot::{Frozen, bytes};
+use super::snapshot::bytes;
 use crate::object::Object;
 
 const POLL: Duration = Duration::from_millis(150);
@@ -49,7 +49,8 @@ impl Access<'_> {
     fn metadata(&self) -> Value {
         json!({
             "name": self.name,
-            "labels": {names::RUN: self.run}, "annotations": {names::CLAIM: self.api.claim},
+            "labels": {names::RUN: self.run, names::MOVER: self.run},
+            "annotations": {names::CLAIM: self.api.claim},
         })
     }
 
@@ -58,7 +59,7 @@ impl Access<'_> {
         &self,
         origin: &Object,
         volume: &Object,
-        frozen: &Frozen,
+        size: u64,
         snapshot: &str,
     ) -> Result<Object, DataError> {
         let capacity = volume
@@ -69,7 +70,7 @@ impl Access<'_> {
             // Nobody else mounts it, and every driver that makes volumes can make this kind.
             "accessModes": ["ReadWriteOnce"],
             "volumeMode": origin.text("/spec/volumeMode").unwrap_or("Filesystem"),
-            "resources": {"requests": {"storage": capacity.max(frozen.size).to_string()}},
+            "resources": {"requests": {"storage": capacity.max(size).to_string()}},
             "dataSource": {
                 "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot,
             },
@@ -172,8 +173,8 @@ impl Access<'_> {
         Ok(())
     }
 
-    /// Removes the claim and, if it was one, the twin; waits until both are gone.
-    pub(super) async fn release(&self) -> Result<(), DataError> {
+    /// Removes the claim and waits until it is gone.
+    pub(super) async fn release_claim(&self) -> Result<(), DataError> {
         let claim = self
             .api
             .get(&CLAIM, Some(self.namespace), self.name)
@@ -187,7 +188,11 @@ impl Access<'_> {
         self.api
             .delete(&CLAIM, Some(self.namespace), self.name)
             .await?;
-        self.gone(&CLAIM, Some(self.namespace), self.name).await?;
+        self.gone(&CLAIM, Some(self.namespace), self.name).await
+    }
+
+    /// Removes the twin, if there was one.
+    pub(super) async fn release_twin(&self) -> Result<(), DataError> {
         self.api.delete(&VOLUME, None, self.name).await?;
         self.gone(&VOLUME, None, self.name).await
     }
@@ -358,7 +363,7 @@ pub(super) fn back_to_normal(policy: &str) -> Value {
 #[derive(Clone, Debug)]
 pub(super) enum State {
     /// Bound to a volume.
-    Bound { claim: Object, volume: Object },
+    Bound { claim: Object },
     /// Waiting for the pod that uses it first.
     Waiting { claim: Object },
 }
@@ -367,19 +372,10 @@ pub(super) enum State {
 pub(super) async fn state(api: &Api, namespace: &str, name: &str) -> Result<State, DataError> {
     let started = Instant::now();
     loop {
-        let claim = api.get(&CLAIM, Some(namespace), name).await?;
-        let claim = claim.ok_or_else(|| api.unusable("it does not exist"))?;
-        let phase = claim.text("/status/phase").unwrap_or("Pending").to_owned();
-        if phase == "Lost" {
-            return Err(api.unusable("its volume is lost"));
-        }
-        if claim.pointer("/metadata/deletionTimestamp").is_some() {
-            return Err(api.unusable("it is being deleted"));
-        }
-        if let (Some(volume), "Bound") = (claim.text("/spec/volumeName"), phase.as_str()) {
-            let volume = api.get(&VOLUME, None, volume).await?;
-            let volume = volume.ok_or_else(|| api.unusable("its volume does not exist"))?;
-            return Ok(State::Bound { claim, volume });
+        let claim = present(api, namespace, name).await?;
+        let bound = claim.text("/status/phase") == Some("Bound");
+        if bound && claim.text("/spec/volumeName").is_some() {
+            return Ok(State::Bound { claim });
         }
         if waits_for_consumer(api, &claim).await? {
             return Ok(State::Waiting { claim });
@@ -393,6 +389,26 @@ pub(super) async fn state(api: &Api, namespace: &str, name: &str) -> Result<Stat
         }
         sleep(POLL).await;
     }
+}
+
+/// A claim that is there to stay.
+pub(super) async fn present(api: &Api, namespace: &str, name: &str) -> Result<Object, DataError> {
+    let claim = api.get(&CLAIM, Some(namespace), name).await?;
+    let claim = claim.ok_or_else(|| api.unusable("it does not exist"))?;
+    if claim.text("/status/phase") == Some("Lost") {
+        return Err(api.unusable("its volume is lost"));
+    }
+    if claim.pointer("/metadata/deletionTimestamp").is_some() {
+        return Err(api.unusable("it is being deleted"));
+    }
+    Ok(claim)
+}
+
+/// The volume behind a claim that is bound.
+pub(super) async fn behind(api: &Api, claim: &Object) -> Result<Object, DataError> {
+    let name = claim.text("/spec/volumeName").unwrap_or_default();
+    let volume = api.get(&VOLUME, None, name).await?;
+    volume.ok_or_else(|| api.unusable("its volume does not exist"))
 }
 
 async fn waits_for_consumer(api: &Api, claim: &Object) -> Result<bool, DataError> {

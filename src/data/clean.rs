@@ -56,14 +56,47 @@ pub(super) async fn clean(
         sweep.note(api.delete(&NAMESPACE, None, &own).await);
         sweep.namespace_gone(&own).await;
     }
-    match sweep.refused.split_first() {
-        None => Ok(()),
-        Some((first, rest)) => Err(DataError::Clean {
-            run: run.into(),
-            count: rest.len() + 1,
-            first: first.clone(),
-        }),
+    sweep.ended()
+}
+
+/// Removes what movers without privileges left in the application's namespaces of one cluster, and nothing else: what
+/// the run restored there has the run's label too.
+pub(super) async fn beside(
+    cluster: &Cluster,
+    run: &str,
+    namespaces: &[String],
+) -> Result<(), DataError> {
+    let api = Api::new(cluster, format!("(run {run})"));
+    let mut sweep = Sweep {
+        api: &api,
+        run,
+        refused: Vec::new(),
+    };
+    for namespace in namespaces {
+        for kind in [&POD, &SECRET] {
+            for object in sweep.movers(kind, namespace).await {
+                let deleted = api.delete(kind, Some(namespace), object.name()).await;
+                sweep.note(deleted);
+            }
+        }
+        for claim in sweep.movers(&CLAIM, namespace).await {
+            let freed = goes_with_claim(&api, &claim).await;
+            sweep.note(freed);
+            let deleted = api.delete(&CLAIM, Some(namespace), claim.name()).await;
+            sweep.note(deleted);
+        }
     }
+    for namespace in namespaces {
+        sweep.movers_gone(&[&POD, &CLAIM], namespace).await;
+        for snapshot in sweep.find(&SNAPSHOT, Some(namespace)).await {
+            // A snapshot of the application's that this run restored is not one that it took.
+            if snapshot.annotation(names::CLAIM).is_some() {
+                let removed = remove_first(&api, &snapshot).await;
+                sweep.note(removed);
+            }
+        }
+    }
+    sweep.ended()
 }
 
 struct Sweep<'a> {
@@ -78,6 +111,38 @@ impl Sweep<'_> {
         result
             .map_err(|error| self.refused.push(causes::in_one_line(&error)))
             .ok()
+    }
+
+    fn ended(self) -> Result<(), DataError> {
+        match self.refused.split_first() {
+            None => Ok(()),
+            Some((first, rest)) => Err(DataError::Clean {
+                run: self.run.into(),
+                count: rest.len() + 1,
+                first: first.clone(),
+            }),
+        }
+    }
+
+    /// What movers work with in a namespace.
+    async fn movers(&mut self, kind: &Kind, namespace: &str) -> Vec<Object> {
+        let selector = Some(names::movers(self.run));
+        let listed = self.api.list(kind, Some(namespace), selector).await;
+        self.note(listed).unwrap_or_default()
+    }
+
+    async fn movers_gone(&mut self, kinds: &[&Kind], namespace: &str) {
+        let started = Instant::now();
+        for kind in kinds {
+            while !self.movers(kind, namespace).await.is_empty() {
+                if started.elapsed() > GONE {
+                    self.refused
+                        .push(format!("{} in {namespace} are not removed", kind.plural));
+                    return;
+                }
+                sleep(POLL).await;
+            }
+        }
     }
 
     async fn find(&mut self, kind: &Kind, namespace: Option<&str>) -> Vec<Object> {

@@ -26,6 +26,18 @@ pub enum DataError {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// A cluster does not take movers.
+    #[error("cluster {cluster} refuses {what}: {answer}; nothing was written: {next}")]
+    Refused {
+        /// The cluster.
+        cluster: String,
+        /// The namespace or pod that was asked for.
+        what: String,
+        /// The server's words.
+        answer: String,
+        /// What to do.
+        next: String,
+    },
     /// The claim is in a state no mover can work with.
     #[error("claim {claim} cannot be used: {reason}")]
     Claim {
@@ -107,6 +119,7 @@ impl DataError {
         match self {
             Self::NoImage => Exit::Input,
             Self::Cluster { .. } | Self::Store { .. } => Exit::Refused,
+            Self::Refused { .. } => Exit::Blocked,
             Self::Mover { exit, .. } => *exit,
             Self::Claim { .. }
             | Self::Snapshot { .. }

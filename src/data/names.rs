@@ -5,6 +5,9 @@ use crate::object::ObjectId;
 
 /// The label that all of a run's objects carry; [`super::Movers::clean`] goes by it.
 pub(super) const RUN: &str = "ferry.dev/run";
+/// The label of everything movers work with, with the run as its value. What a run restores has [`RUN`] too: where the
+/// application lives, only this one says that an object is Ferry's.
+pub const MOVER: &str = "ferry.dev/mover";
 /// Annotation: `namespace/claim` an object was made for.
 pub(super) const CLAIM: &str = "ferry.dev/claim";
 /// Annotation on a PersistentVolume: what Ferry does with it, [`TWIN`] or [`STAGE`].
@@ -30,6 +33,11 @@ pub(super) fn namespace(run: &str) -> String {
 /// The selector of a run's objects.
 pub(super) fn selector(run: &str) -> String {
     format!("{RUN}={run}")
+}
+
+/// The selector of what its movers work with.
+pub(super) fn movers(run: &str) -> String {
+    format!("{MOVER}={run}")
 }
 
 /// `namespace/name` of a claim.

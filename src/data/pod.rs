@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::names::{CLAIM, RUN};
-use crate::capture::VolumeMode;
+use super::names::{CLAIM, MOVER, RUN};
+use crate::capture::{User, VolumeMode};
 use crate::mover::{JOB, VOLUME};
 use crate::store::{AUTHORITIES, MoverAccess};
 
@@ -47,6 +47,8 @@ pub(super) struct MoverPod<'a> {
     pub(super) placement: &'a Value,
     /// With what it reaches the store.
     pub(super) access: &'a MoverAccess,
+    /// Whom it runs as without privileges, in the application's namespace; `None` for root with a few of them.
+    pub(super) user: Option<&'a User>,
 }
 
 impl MoverPod<'_> {
@@ -73,10 +75,7 @@ impl MoverPod<'_> {
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "readOnlyRootFilesystem": true,
-                "capabilities": {
-                    "drop": ["ALL"],
-                    "add": if self.writes { &WRITING[..] } else { &READING[..] },
-                },
+                "capabilities": self.capabilities(),
             },
             "volumeMounts": [
                 {"name": "job", "mountPath": job_folder(), "readOnly": true},
@@ -94,31 +93,73 @@ impl MoverPod<'_> {
             ("terminationGracePeriodSeconds".into(), 10.into()),
             ("automountServiceAccountToken".into(), false.into()),
             ("enableServiceLinks".into(), false.into()),
-            (
-                "securityContext".into(),
-                json!({
-                    "runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"},
-                }),
-            ),
+            ("securityContext".into(), self.security()),
             ("containers".into(), json!([container])),
-            (
-                "volumes".into(),
-                json!([
-                    {"name": "job", "secret": {"secretName": self.secret, "defaultMode": 0o400}},
-                    {"name": "tmp", "emptyDir": {}},
-                    {"name": "volume", "persistentVolumeClaim": {"claimName": self.mounts}},
-                ]),
-            ),
+            ("volumes".into(), self.volumes()),
         ]);
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "name": self.name, "namespace": self.namespace,
-                "labels": {RUN: self.run, "app.kubernetes.io/name": "ferry-mover"},
-                "annotations": {CLAIM: self.claim},
-            },
-            "spec": spec,
-        })
+        let mut metadata = json!({
+            "name": self.name, "namespace": self.namespace,
+            "labels": {RUN: self.run, MOVER: self.run, "app.kubernetes.io/name": "ferry-mover"},
+            "annotations": {CLAIM: self.claim},
+        });
+        if self.user.is_some() {
+            // A mesh of the application's would add a container that never ends.
+            metadata["labels"]["sidecar.istio.io/inject"] = "false".into();
+            metadata["annotations"]["linkerd.io/inject"] = "disabled".into();
+        }
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    }
+
+    fn capabilities(&self) -> Value {
+        match (self.user, self.writes) {
+            (Some(_), _) => json!({"drop": ["ALL"]}),
+            (None, true) => json!({"drop": ["ALL"], "add": WRITING}),
+            (None, false) => json!({"drop": ["ALL"], "add": READING}),
+        }
+    }
+
+    /// Whom it runs as. What is read never gets a group of ours: the kubelet would give it to every file. What is
+    /// written gets the workload's, as it would from the workload's own pod, unless its root has it already.
+    fn security(&self) -> Value {
+        let seccomp = json!({"type": "RuntimeDefault"});
+        let Some(user) = self.user else {
+            return json!({"runAsUser": 0, "runAsGroup": 0, "seccompProfile": seccomp});
+        };
+        let mut context = json!({"runAsNonRoot": true, "seccompProfile": seccomp});
+        if let Some(uid) = user.uid {
+            context["runAsUser"] = uid.into();
+        }
+        if let Some(gid) = user.gid {
+            context["runAsGroup"] = gid.into();
+        }
+        let mut groups = user.groups.clone();
+        let group = user.fs_group.or(user.gid).or(user.uid);
+        match (self.writes, group) {
+            (true, Some(group)) => {
+                context["fsGroup"] = group.into();
+                context["fsGroupChangePolicy"] = "OnRootMismatch".into();
+            }
+            _ => groups.extend(user.fs_group),
+        }
+        if !groups.is_empty() {
+            context["supplementalGroups"] = groups.into();
+        }
+        context
+    }
+
+    fn volumes(&self) -> Value {
+        // Only the mover is in its pod: what it may not read as root, it reads as anybody.
+        let readable = if self.user.is_some() { 0o444 } else { 0o400 };
+        let mut claim = json!({"claimName": self.mounts});
+        if self.user.is_some() && !self.writes && self.mode == VolumeMode::Filesystem {
+            // A cluster that adds a group to every pod, as OpenShift does, changes nothing on what is read-only.
+            claim["readOnly"] = true.into();
+        }
+        json!([
+            {"name": "job", "secret": {"secretName": self.secret, "defaultMode": readable}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "volume", "persistentVolumeClaim": claim},
+        ])
     }
 
     /// The Secret that holds the job and the store's credentials. Its name is new for every pod: a
@@ -134,7 +175,8 @@ impl MoverPod<'_> {
         json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
-                "name": self.secret, "namespace": self.namespace, "labels": {RUN: self.run},
+                "name": self.secret, "namespace": self.namespace,
+                "labels": {RUN: self.run, MOVER: self.run},
             },
             "immutable": true,
             "stringData": data,
@@ -196,6 +238,10 @@ mod tests {
     use super::*;
 
     fn pod(mode: VolumeMode, writes: bool, placement: &Value) -> Value {
+        pod_as(None, mode, writes, placement)
+    }
+
+    fn pod_as(user: Option<&User>, mode: VolumeMode, writes: bool, placement: &Value) -> Value {
         let node = Some(json!({"kubernetes.io/hostname": "n1"}));
         MoverPod {
             run: "r",
@@ -210,6 +256,7 @@ mod tests {
             node,
             placement,
             access: &access(),
+            user,
         }
         .body()
     }
@@ -242,6 +289,41 @@ mod tests {
         let trusted = json!({"name": "AWS_CA_BUNDLE", "value": "/job/store-ca.pem"});
         let variables = container["env"].as_array().unwrap();
         assert!(variables.contains(&trusted), "{variables:?}");
+    }
+
+    #[test]
+    fn a_mover_without_privileges_asks_for_none_and_gives_no_group_to_what_it_reads() {
+        let user = User {
+            uid: Some(1000),
+            gid: None,
+            fs_group: Some(2000),
+            groups: vec![3000],
+        };
+        let at = |writes| {
+            pod_as(Some(&user), VolumeMode::Filesystem, writes, &Value::Null)["spec"].clone()
+        };
+        let reads = at(false);
+        let security = &reads["containers"][0]["securityContext"];
+        assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+        let context = json!({
+            "runAsNonRoot": true, "runAsUser": 1000, "supplementalGroups": [3000, 2000],
+            "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        assert_eq!(reads["securityContext"], context);
+        assert_eq!(
+            reads["volumes"][2]["persistentVolumeClaim"]["readOnly"],
+            true
+        );
+        let writes = at(true);
+        assert_eq!(writes["securityContext"]["fsGroup"], 2000);
+        assert_eq!(
+            writes["securityContext"]["fsGroupChangePolicy"],
+            "OnRootMismatch"
+        );
+        assert_eq!(
+            writes["securityContext"]["supplementalGroups"],
+            json!([3000])
+        );
     }
 
     #[test]

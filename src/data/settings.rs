@@ -33,6 +33,10 @@ pub struct MoverSettings {
     pub relay: bool,
     /// The application's namespaces on A, for cleaning up after a killed run.
     pub namespaces: Vec<String>,
+    /// The application's namespaces on A in which movers without privileges work; none for others.
+    pub beside_source: Vec<String>,
+    /// The same on B.
+    pub beside_target: Vec<String>,
     /// Movers at work at one time; 0 for the default.
     pub parallel: usize,
     /// Whether files that change while a live volume is read are saved as they were found.

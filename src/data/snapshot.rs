@@ -76,8 +76,15 @@ impl Freezer<'_> {
         names::object(self.run, "save", &self.api.claim)
     }
 
-    /// Takes the snapshot, or finds the one this run took before, and waits until it can be used.
-    pub(super) async fn freeze(&self, class: &Object) -> Result<Frozen, DataError> {
+    /// Takes the snapshot, or finds the one this run took before, and waits until it can be used. Returns its name
+    /// and the bytes that a claim made of it must have.
+    pub(super) async fn take(&self, class: &Object) -> Result<(String, u64), DataError> {
+        let snapshot = self.taken(class).await?;
+        let size = snapshot.pointer("/status/restoreSize").and_then(bytes);
+        Ok((self.name(), size.unwrap_or(0)))
+    }
+
+    async fn taken(&self, class: &Object) -> Result<Object, DataError> {
         let (namespace, claim) = self.claim;
         let snapshot = json!({
             "apiVersion": API_VERSION, "kind": "VolumeSnapshot",
@@ -91,7 +98,12 @@ impl Freezer<'_> {
             },
         });
         self.api.ensure(&SNAPSHOT, snapshot).await?;
-        let snapshot = self.ready(namespace).await?;
+        self.ready(namespace).await
+    }
+
+    /// Takes the snapshot and reads what it takes to hand it over.
+    pub(super) async fn freeze(&self, class: &Object) -> Result<Frozen, DataError> {
+        let snapshot = self.taken(class).await?;
         let content = snapshot
             .text("/status/boundVolumeSnapshotContentName")
             .unwrap_or_default();
@@ -191,14 +203,16 @@ impl Freezer<'_> {
         }
     }
 
-    /// Removes both pairs; nothing may use them any more.
-    pub(super) async fn thaw(&self, namespace: &str) -> Result<(), DataError> {
+    /// Removes what was handed over; nothing may use it any more.
+    pub(super) async fn take_back(&self, namespace: &str) -> Result<(), DataError> {
         self.api
             .delete(&SNAPSHOT, Some(namespace), &self.name())
             .await?;
-        self.api
-            .delete(&SNAPSHOT_CONTENT, None, &self.name())
-            .await?;
+        self.api.delete(&SNAPSHOT_CONTENT, None, &self.name()).await
+    }
+
+    /// Removes the snapshot itself; nothing may use it any more.
+    pub(super) async fn thaw(&self) -> Result<(), DataError> {
         if let Some(snapshot) = self
             .api
             .get(&SNAPSHOT, Some(self.claim.0), &self.name())

@@ -120,6 +120,19 @@ pub(crate) struct Target<'a> {
     pub(crate) accept: &'a [LossClass],
     /// Whether entries that the snapshot does not have are deleted.
     pub(crate) delete_extra: bool,
+    /// Whether the root directory is the storage's and not ours, so that its time stays as it is.
+    pub(crate) foreign_root: bool,
+}
+
+impl Target<'_> {
+    /// Whether the root's time is all that it is about, and not ours to set.
+    fn is_root_time(&self, path: &str, class: LossClass) -> bool {
+        self.foreign_root && path == "/" && class == LossClass::Times
+    }
+
+    fn accepts(&self, path: &str, class: LossClass) -> bool {
+        self.accept.contains(&class) || self.is_root_time(path, class)
+    }
 }
 
 /// A volume that holds what was saved.
@@ -166,7 +179,7 @@ pub(crate) fn load(
     let lost: Vec<&Loss> = result
         .losses
         .iter()
-        .filter(|loss| !target.accept.contains(&loss.class))
+        .filter(|loss| !target.accepts(&loss.path, loss.class))
         .collect();
     if !lost.is_empty() {
         let lines = lost
@@ -183,7 +196,9 @@ pub(crate) fn load(
     if let Some(reason) = compared.reason() {
         return Err(Trouble::new(Exit::Incomplete, reason));
     }
-    let lost: BTreeSet<LossClass> = result.losses.iter().map(|loss| loss.class).collect();
+    let lost = result.losses.iter();
+    let lost = lost.filter(|loss| !target.is_root_time(&loss.path, loss.class));
+    let lost: BTreeSet<LossClass> = lost.map(|loss| loss.class).collect();
     let lost = lost.union(&compared.accepted).copied().collect();
     Ok(Loaded {
         lost,
@@ -268,17 +283,24 @@ pub(crate) fn compare(
 ) -> Result<Compared, Trouble> {
     let options = VerifyOptions::new(ROOT);
     let found = repository.verify_directory(snapshot, target.path, &options, progress)?;
-    let equal = found.is_equal_except(target.accept);
+    let accepted = |difference: &Difference| {
+        let loss = difference.loss();
+        loss.is_some_and(|class| target.accepts(&difference.path, class))
+    };
+    let equal = found.is_equal_but(accepted);
     let proof = proof(
         VolumeMode::Filesystem,
         found.found,
         found.found.totals.bytes,
     );
-    let (accepted, differences): (Vec<Difference>, Vec<Difference>) = found
-        .differences
-        .into_iter()
-        .partition(|difference| difference.is_accepted(target.accept));
-    let accepted = accepted.iter().filter_map(Difference::loss).collect();
+    let (accepted, differences): (Vec<Difference>, Vec<Difference>) =
+        found.differences.into_iter().partition(accepted);
+    let accepted = accepted
+        .iter()
+        .filter_map(|one| Some((one.path.as_str(), one.loss()?)))
+        .filter(|(path, class)| !target.is_root_time(path, *class))
+        .map(|(_, class)| class)
+        .collect();
     if !equal && differences.is_empty() {
         let reason = "the digest of the volume differs, and no entry does: a defect of Ferry's";
         return Err(Trouble::new(Exit::Internal, reason));

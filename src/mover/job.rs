@@ -65,6 +65,9 @@ pub(crate) enum Task {
         /// What the volume may lose of it.
         #[serde(default)]
         accept: Vec<LossClass>,
+        /// Whether the root directory is the storage's, whose time a mover without privileges cannot set.
+        #[serde(default)]
+        foreign_root: bool,
     },
 }
 

@@ -87,12 +87,14 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
             saved,
             delete_extra,
             accept,
+            foreign_root,
         } => {
             let snapshot = repository.snapshot(&saved.snapshot)?;
             let target = engine::Target {
                 path,
                 accept,
                 delete_extra: *delete_extra,
+                foreign_root: *foreign_root,
             };
             let loaded = engine::load(&repository, &snapshot, &target, progress)?;
             Done::Loaded {

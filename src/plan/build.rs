@@ -18,6 +18,7 @@ use foldhash::{HashMap, HashMapExt};
 use super::classify::{Verdict, classify};
 use super::items::{Items, Number, Tie};
 use super::order::{Draft, Drafts, Role};
+use super::unprivileged::{self, Unprivileged};
 use super::volumes::Moves;
 use super::{Action, Body, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, hold, stamp, sync};
 use crate::capture::{Capture, Consistency, Owner};
@@ -54,6 +55,8 @@ pub struct PlanInput<'a> {
     pub knowledge: &'a Knowledge,
     /// What the plan is for.
     pub purpose: Purpose,
+    /// Where movers have no privileges.
+    pub unprivileged: Unprivileged,
 }
 
 /// Decides every write and every data move.
@@ -61,6 +64,7 @@ pub fn build(input: &PlanInput) -> Plan {
     let builder = Builder::new(input);
     let mut findings = input.findings.to_vec();
     findings.extend(builder.warm_findings());
+    findings.extend(builder.moves.values().filter_map(unprivileged::finding));
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     let (before, drift) = (builder.before(), builder.drift());
     let plan = Plan {
@@ -416,6 +420,7 @@ fn moves(
         items,
         live: &input.target.live,
         purpose: input.purpose,
+        unprivileged: input.unprivileged,
         surface: input.surface,
         knowledge: input.knowledge,
     };

@@ -120,6 +120,7 @@ fn shop() -> Fixture {
         access_modes: Vec::new(),
         node: None,
         mounted_by: Vec::new(),
+        user: None,
         saved: None,
     };
     Fixture {
@@ -165,6 +166,7 @@ impl Fixture {
             findings: &self.findings,
             knowledge: Knowledge::builtin(),
             purpose: self.purpose,
+            unprivileged: Unprivileged::default(),
         })
     }
 

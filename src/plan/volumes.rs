@@ -6,8 +6,8 @@ use foldhash::HashMap;
 use serde_json::{Map, Value};
 
 use super::items::Items;
-use super::{Purpose, VolumeMove, stamp};
-use crate::capture::{Capture, Consistency, Volume, VolumeMode};
+use super::{Purpose, Unprivileged, VolumeMove, stamp};
+use crate::capture::{Capture, Consistency, User, Volume, VolumeMode};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::repository::LossClass;
@@ -22,6 +22,7 @@ pub(super) struct Moves<'a> {
     /// What is on B.
     pub(super) live: &'a BTreeMap<ObjectId, Object>,
     pub(super) purpose: Purpose,
+    pub(super) unprivileged: Unprivileged,
     /// What B offers.
     pub(super) surface: &'a Surface,
     pub(super) knowledge: &'a Knowledge,
@@ -39,6 +40,11 @@ impl Moves<'_> {
             placement: self.placement(volume, target),
             synced: self.synced(target),
             loses: self.losses(volume, target),
+            reads_as: match volume.saved {
+                Some(_) => None,
+                None => self.unprivileged.reader(volume, &self.capture.surface),
+            },
+            writes_as: self.writer(volume, target),
             target: target.clone(),
         }
     }
@@ -72,6 +78,23 @@ impl Moves<'_> {
 
     /// Where the workload that uses the claim may run (W-5): the first one in order of name decides.
     fn placement(&self, volume: &Volume, target: &ObjectId) -> Value {
+        let mut pods = self.pods(volume, target);
+        pods.next()
+            .and_then(Value::as_object)
+            .map(constraints)
+            .unwrap_or_default()
+    }
+
+    /// Whom the workload runs as; the same one decides.
+    fn writer(&self, volume: &Volume, target: &ObjectId) -> Option<User> {
+        let pod = self.pods(volume, target).next();
+        let user = pod.map(|spec| User::of_spec(spec, &target.name));
+        self.unprivileged
+            .writer(user.unwrap_or_default(), volume, self.surface)
+    }
+
+    /// The pods of B that will use the claim, as they are described.
+    fn pods(&self, volume: &Volume, target: &ObjectId) -> impl Iterator<Item = &Value> {
         let users = self.users.get(target).into_iter().flatten();
         let by_graph = users.filter_map(|id| self.items.number(id));
         let by_mount = volume.mounted_by.iter();
@@ -79,15 +102,12 @@ impl Moves<'_> {
         by_graph
             .chain(by_mount)
             .filter_map(|number| pod_spec(self.items.object(number)?))
-            .map(constraints)
-            .next()
-            .unwrap_or_default()
     }
 }
 
 impl VolumeMove {
     /// The move of a volume into the store alone, without a cluster to go to.
-    pub fn saving(volume: &Volume, surface: &Surface) -> Self {
+    pub fn saving(volume: &Volume, surface: &Surface, unprivileged: Unprivileged) -> Self {
         Self {
             source: volume.claim.clone(),
             target: volume.claim.clone(),
@@ -98,6 +118,8 @@ impl VolumeMove {
             placement: Value::Null,
             synced: false,
             loses: Vec::new(),
+            reads_as: unprivileged.reader(volume, surface),
+            writes_as: None,
         }
     }
 }
@@ -130,13 +152,13 @@ fn storage_class<'a>(claim: &Object, surface: &'a Surface) -> Option<&'a Object>
     }
 }
 
-fn pod_spec(object: &Object) -> Option<&Map<String, Value>> {
+fn pod_spec(object: &Object) -> Option<&Value> {
     let pointer = match object.kind() {
         "Pod" => "/spec",
         "CronJob" => "/spec/jobTemplate/spec/template/spec",
         _ => "/spec/template/spec",
     };
-    object.pointer(pointer)?.as_object()
+    object.pointer(pointer).filter(|spec| spec.is_object())
 }
 
 fn constraints(spec: &Map<String, Value>) -> Value {

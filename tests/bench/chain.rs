@@ -11,7 +11,7 @@ use ferry::finding::Finding;
 use ferry::graph::{self, Graph, GraphInput};
 use ferry::knowledge::Knowledge;
 use ferry::object::Object;
-use ferry::plan::{self, Plan, PlanInput};
+use ferry::plan::{self, Plan, PlanInput, Unprivileged};
 use ferry::surface::{ApiResource, ClusterIdentity, Surface};
 use ferry::target::TargetState;
 use ferry::transform::{self, Recipe, Transformed};
@@ -93,6 +93,7 @@ pub(crate) fn plan(
         findings,
         knowledge: Knowledge::builtin(),
         purpose: plan::Purpose::Move,
+        unprivileged: Unprivileged::default(),
     })
 }
 

@@ -15,7 +15,7 @@ use ferry::graph::{self, Edge, GraphInput, Strength};
 use ferry::journal::RunFiles;
 use ferry::knowledge::Knowledge;
 use ferry::object::{GroupKind, Object, ObjectId};
-use ferry::plan::{self, Plan, PlanInput, VolumeMove};
+use ferry::plan::{self, Plan, PlanInput, Unprivileged, VolumeMove};
 use ferry::restore::{self, RunContext, RunOptions, RunReport, UndoOptions};
 use ferry::store::{Password, Store};
 use ferry::surface::Surface;
@@ -180,6 +180,7 @@ impl Bench {
             access_modes: Vec::new(),
             node: None,
             mounted_by: Vec::new(),
+            user: None,
             saved: None,
         });
         id
@@ -243,6 +244,7 @@ impl Bench {
             findings: &[],
             knowledge: Knowledge::builtin(),
             purpose: plan::Purpose::Move,
+            unprivileged: Unprivileged::default(),
         })
     }
 

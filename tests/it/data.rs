@@ -95,6 +95,8 @@ impl Pair {
             image: Some(image.into()),
             relay: false,
             namespaces: vec![self.on_a.name.clone()],
+            beside_source: Vec::new(),
+            beside_target: Vec::new(),
             parallel: 0,
             accept_torn: false,
             accept_losses: Vec::new(),
@@ -117,6 +119,8 @@ impl Pair {
             placement: Value::Null,
             synced: false,
             loses: Vec::new(),
+            reads_as: None,
+            writes_as: None,
         }
     }
 

@@ -39,4 +39,5 @@ mod support;
 mod sweep;
 mod torture;
 mod trip;
+mod unprivileged;
 mod yaml_interop;

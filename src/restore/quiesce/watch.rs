@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{place, resource, still_to_hold};
 use crate::cluster::{Cluster, ListOptions};
+use crate::data::MOVER_LABEL;
 use crate::object::{Object, ObjectId};
 use crate::plan::{Action, Hold, Plan};
 use crate::restore::StepError;
@@ -72,7 +73,9 @@ impl<'a> Watch<'a> {
         let pods = self.list("", "Pod").await?;
         let ended =
             |pod: &Object| matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
-        let live: Vec<Object> = pods.into_iter().filter(|pod| !ended(pod)).collect();
+        // A mover only reads, also where it works beside the application.
+        let counts = |pod: &Object| !ended(pod) && pod.label(MOVER_LABEL).is_none();
+        let live: Vec<Object> = pods.into_iter().filter(counts).collect();
         if live.is_empty() {
             return Ok(live);
         }

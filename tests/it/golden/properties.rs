@@ -10,7 +10,7 @@ use ferry::finding::{Finding, Verdict};
 use ferry::graph::{self, GraphInput, Strength};
 use ferry::knowledge::Knowledge;
 use ferry::object::{Object, ObjectId};
-use ferry::plan::{self, Action, Class, Plan, PlanInput};
+use ferry::plan::{self, Action, Class, Plan, PlanInput, Unprivileged};
 use ferry::surface::Surface;
 use ferry::target::{NamespaceState, TargetState};
 use ferry::transform::Transformed;
@@ -266,6 +266,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         findings: &findings,
         knowledge,
         purpose: plan::Purpose::Move,
+        unprivileged: Unprivileged::default(),
     })
 }
 
@@ -349,6 +350,7 @@ fn what_is_blocked_blocks_its_descendants_along_h_and_nothing_else_in_every_case
                 findings: &[finding],
                 knowledge: Knowledge::builtin(),
                 purpose: plan::Purpose::Move,
+                unprivileged: Unprivileged::default(),
             });
             let mut expected = BTreeSet::from([target]);
             while let Some((from, _)) = hard

@@ -317,6 +317,7 @@ fn volume(claim: &Object, capacity: u64, used: u64) -> Volume {
         access_modes: Vec::new(),
         node: None,
         mounted_by: Vec::new(),
+        user: None,
         saved: Some(SavedVolume {
             snapshot: String::new(),
             consistency: Consistency::Live,
