@@ -120,6 +120,8 @@ pub enum Consistency {
     Snapshot,
     /// A live file system read over some time: not a point in time.
     Live,
+    /// The volume itself, read while nothing ran that could write to it: a cutover saw to that before and after (W-9).
+    Quiet,
 }
 
 /// What was counted and digested at the source, to be found again on the target.

@@ -14,6 +14,7 @@
 //! compared; and [`Movers::clean`] removes everything of the run, also what an earlier process left.
 
 use std::future::Future;
+use std::time::Duration;
 
 use crate::capture::{Proof, SavedVolume};
 use crate::event::Direction;
@@ -32,6 +33,7 @@ mod pod;
 pub(crate) mod relay;
 mod settings;
 mod snapshot;
+mod stand_by;
 mod work;
 
 pub use admission::{WITHOUT_NAMESPACE, refuses_namespace};
@@ -47,6 +49,17 @@ pub trait Movers: Sync {
     /// [`Movers::save`]; one that exists already is kept, so that a resumed run shows the same instant.
     fn snapshot(&self, volume: &VolumeMove) -> impl Future<Output = Result<(), DataError>> + Send;
 
+    /// While A still works: does ahead what a save or a load of this volume needs beside the data, so that a cutover
+    /// does not wait for it. A failure costs time and nothing else.
+    fn stand_by(
+        &self,
+        volume: &VolumeMove,
+        way: Direction,
+    ) -> impl Future<Output = Result<(), DataError>> + Send;
+
+    /// Removes what still stands by when a run ends before its data has arrived.
+    fn stand_down(&self) -> impl Future<Output = Result<(), DataError>> + Send;
+
     /// Carries the claim's data into the store. A volume this run has saved already is not read again.
     fn save(
         &self,
@@ -60,6 +73,10 @@ pub trait Movers: Sync {
         volume: &VolumeMove,
         saved: &SavedVolume,
     ) -> impl Future<Output = Result<Proof, DataError>> + Send;
+
+    /// How long a mover worked at a volume in this process: without making its claim and starting its pod, which
+    /// a cutover does while A still works.
+    fn took(&self, volume: &VolumeMove, way: Direction) -> Option<Duration>;
 
     /// Removes what a save or a load of the claim that ended well left beside its result: nobody has to wait
     /// for it. What it cannot remove, [`Movers::clean`] does.

@@ -109,6 +109,9 @@ pub enum Entry {
         /// What a load found in the claim.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<Proof>,
+        /// Seconds a mover worked at it, from when it was there until its result was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
     },
     /// A step's object is ready.
     Ready,

@@ -24,7 +24,7 @@ use crate::event::VolumeProgress;
 use crate::exit::Exit;
 use crate::repository::Progress;
 
-pub(crate) use job::{Job, StoreAccess, Task};
+pub(crate) use job::{Job, Order, StoreAccess, Task};
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use report::{Line, read_line};
 pub(crate) use trouble::Trouble;
@@ -136,6 +136,11 @@ pub(crate) fn snapshot(progress: &Progress) -> VolumeProgress {
         bytes_total: some(progress.bytes_total.load(Relaxed)),
         bytes_stored: progress.bytes_transferred.load(Relaxed),
     }
+}
+
+/// Where a mover that stands by finds its order in the store, sealed.
+pub(crate) fn order_path(name: &str) -> String {
+    format!("state/{name}/order")
 }
 
 /// Where a job's outcome is kept in the store, sealed.

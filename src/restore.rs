@@ -42,6 +42,7 @@ mod verify;
 mod watcher;
 mod write;
 
+pub use engine::VOLUMES;
 pub use error::{RestoreError, StepError};
 pub use quiesce::{PodTimes, pod_times, still_held};
 pub use report::{Failure, RunReport, Skipped};
@@ -246,6 +247,13 @@ async fn run<M: Movers>(
     };
     leases.release().await;
     let report = report?;
+    if !report.data_is_done()
+        && let Err(error) = context.movers.stand_down().await
+    {
+        context
+            .events
+            .warning(format!("{error}; the run's end removes it"));
+    }
     journal.note(Record::of_run(Entry::Closed {
         done: report.done(),
         open: report.open(),

@@ -1,15 +1,20 @@
 //! What syncs measured, and what that says of a cutover.
 //!
 //! Each sync leaves one [`Measure`] among its run's files. Two of them give the rate at which the data
-//! changes; all of them give what carrying costs: a part that is there even if nothing changed
-//! (snapshots, movers, reading everything back) and a part for every byte.
+//! changes; all of them give what carrying costs: a part that is there even if nothing changed (looking at every file,
+//! reading everything back) and a part for every byte. What counts is how long movers worked: a cutover has its movers
+//! there before anything stands still, and takes no snapshot.
+
+use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Entry, Record};
-use crate::plan::Plan;
+use crate::object::ObjectId;
+use crate::plan::{Action, Plan};
+use crate::restore::VOLUMES;
 use crate::store::{Store, StoreError};
 
 /// Name of the measure among a run's files.
@@ -20,6 +25,8 @@ const LOOKED_AT: usize = 64;
 const USED: usize = 8;
 /// Files read at once.
 const PARALLEL: usize = 16;
+/// The part of a forecast that two syncs leave open: machines and networks have more to do now, then less.
+const DOUBT: f64 = 0.3;
 
 /// What one sync carried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +41,10 @@ pub struct Measure {
     pub time: Timestamp,
     /// Seconds from then until everything on B was proven.
     pub seconds: f64,
+    /// Of these, what a cutover would have to wait for: the work itself, without snapshots and without pods that
+    /// start. Older versions did not tell.
+    #[serde(default)]
+    pub work: Option<f64>,
     /// Bytes that had changed and were sent to the store.
     pub changed: u64,
     /// Bytes the volumes hold in all.
@@ -54,8 +65,18 @@ impl Measure {
             .map(|record| record.time)
             .min()?;
         let (mut ended, mut changed, mut size) = (None, 0, 0);
+        let mut work = BTreeMap::<&ObjectId, f64>::new();
         for record in records {
-            if let Entry::Done { saved, proof, .. } = &record.entry {
+            if let Entry::Done {
+                saved,
+                proof,
+                seconds,
+                ..
+            } = &record.entry
+            {
+                if let Some((claim, seconds)) = source(plan, record).zip(*seconds) {
+                    *work.entry(claim).or_default() += seconds;
+                }
                 if let Some(saved) = saved {
                     changed += saved.added;
                     size += saved.proof.bytes;
@@ -75,9 +96,15 @@ impl Measure {
                 .collect(),
             time: begun,
             seconds: ended?.duration_since(begun).as_secs_f64(),
+            work: together(&work),
             changed,
             size,
         })
+    }
+
+    /// What counts for a forecast.
+    fn cost(&self) -> f64 {
+        self.work.unwrap_or(self.seconds)
     }
 
     /// Keeps it among the files of its run, once.
@@ -91,6 +118,20 @@ impl Measure {
         let text = serde_json::to_vec(self).unwrap_or_default();
         store.put_run_file(run, FILE, &text).await
     }
+}
+
+/// The claim on A that a record is about, if its step carries data.
+fn source<'a>(plan: &'a Plan, record: &Record) -> Option<&'a ObjectId> {
+    match &plan.steps.get(record.step? as usize)?.action {
+        Action::Save(volume) | Action::Load(volume) => Some(&volume.source),
+        _ => None,
+    }
+}
+
+/// Seconds that the work at several volumes takes, when some are worked at at once.
+fn together(work: &BTreeMap<&ObjectId, f64>) -> Option<f64> {
+    let longest = work.values().copied().reduce(f64::max)?;
+    Some(longest.max(work.values().sum::<f64>() / VOLUMES as f64))
 }
 
 /// The measures of earlier syncs of the same namespaces between the same clusters, oldest first.
@@ -130,6 +171,8 @@ pub struct Forecast {
     pub changed: u64,
     /// Seconds to carry them and prove them.
     pub seconds: f64,
+    /// By how many seconds it may be wrong, as far as the syncs tell: after one alone, by all of them.
+    pub give_or_take: f64,
 }
 
 impl Forecast {
@@ -145,11 +188,20 @@ impl Forecast {
         let changed = change_rate.unwrap_or(0.0) * since(last.time, now);
         let changed = changed.min(last.size as f64);
         let (overhead, per_byte) = fit(used);
+        let seconds = overhead + per_byte * changed;
+        let off = |measure: &Measure| {
+            (measure.cost() - overhead - per_byte * measure.changed as f64).abs()
+        };
+        let give_or_take = match used.len() {
+            1 => seconds,
+            _ => used.iter().map(off).fold(seconds * DOUBT, f64::max),
+        };
         Some(Self {
             change_rate,
             bandwidth: (per_byte > 0.0).then(|| 1.0 / per_byte),
             changed: changed as u64,
-            seconds: overhead + per_byte * changed,
+            seconds,
+            give_or_take,
         })
     }
 }
@@ -159,15 +211,12 @@ impl Forecast {
 fn fit(measures: &[Measure]) -> (f64, f64) {
     let count = measures.len() as f64;
     let mean = |value: fn(&Measure) -> f64| measures.iter().map(value).sum::<f64>() / count;
-    let (bytes, seconds) = (
-        mean(|measure| measure.changed as f64),
-        mean(|measure| measure.seconds),
-    );
+    let (bytes, seconds) = (mean(|measure| measure.changed as f64), mean(Measure::cost));
     let spread = |measure: &Measure| measure.changed as f64 - bytes;
     let variance: f64 = measures.iter().map(|one| spread(one).powi(2)).sum();
     let together: f64 = measures
         .iter()
-        .map(|one| spread(one) * (one.seconds - seconds))
+        .map(|one| spread(one) * (one.cost() - seconds))
         .sum();
     let slope = if variance > 0.0 {
         together / variance
@@ -188,7 +237,8 @@ mod tests {
             target: "b".into(),
             namespaces: vec!["shop".into()],
             time: Timestamp::from_second(at).unwrap(),
-            seconds,
+            seconds: seconds + 7.0,
+            work: Some(seconds),
             changed,
             size: 1 << 30,
         }
@@ -208,6 +258,25 @@ mod tests {
         let forecast = at(100, &[measure(0, 30.0, 1 << 30)]);
         assert_eq!((forecast.change_rate, forecast.bandwidth), (None, None));
         assert!((forecast.seconds - 30.0).abs() < 1e-9);
+        assert!((forecast.give_or_take - 30.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn syncs_that_disagree_make_it_less_sure() {
+        let forecast = at(20, &[measure(0, 4.0, 1000), measure(10, 16.0, 1000)]);
+        assert!((forecast.seconds - 10.0).abs() < 1e-9);
+        assert!((forecast.give_or_take - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn volumes_are_worked_at_side_by_side() {
+        let claims: Vec<ObjectId> = (0..6)
+            .map(|number| ObjectId::cluster("", "PersistentVolumeClaim", &number.to_string()))
+            .collect();
+        let of = |count: usize| together(&claims[..count].iter().map(|one| (one, 2.0)).collect());
+        assert_eq!(of(0), None);
+        assert_eq!(of(3), Some(2.0));
+        assert_eq!(of(6), Some(3.0));
     }
 
     #[test]

@@ -403,6 +403,7 @@ fn show(capture: &Capture, dropped: bool) -> String {
                 ),
                 match saved.consistency {
                     Consistency::Snapshot => "point in time",
+                    Consistency::Quiet => "while nothing ran",
                     Consistency::Live => "live copy",
                 },
             ),

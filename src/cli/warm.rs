@@ -22,12 +22,17 @@ use crate::sync::{self, Forecast, Measure};
 const BEGUN: &str = "cutover";
 /// Seconds in which pods that end when they are asked to are gone.
 const STOP: f64 = 2.0;
+/// The part of what pods take that may be otherwise on the other cluster.
+const DOUBT: f64 = 0.4;
 
 /// What a cutover is expected to take.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Expected {
     /// Seconds during which the application answers on neither cluster.
     seconds: f64,
+    /// By how many of them it may be wrong.
+    #[serde(default)]
+    give_or_take: f64,
     /// Of these, to carry and prove the last changes.
     data: f64,
     /// Of these, for its pods to stop and to start.
@@ -81,10 +86,14 @@ pub(super) async fn expect(parts: &Parts, plan: &Plan) -> Result<Option<Expected
         Some(source) => restore::pod_times(source, plan).await.unwrap_or_default(),
         None => PodTimes::default(),
     };
+    let around = STOP + pods.start;
+    // What pods do not tell may be as long again.
+    let doubt = if pods.told { DOUBT } else { 1.0 };
     Ok(Some(Expected {
-        seconds: forecast.seconds + STOP + pods.start,
+        seconds: forecast.seconds + around,
+        give_or_take: forecast.give_or_take + around * doubt,
         data: forecast.seconds,
-        pods: STOP + pods.start,
+        pods: around,
         grace: pods.grace,
         changed: forecast.changed,
     }))
@@ -94,9 +103,11 @@ pub(super) async fn expect(parts: &Parts, plan: &Plan) -> Result<Option<Expected
 pub(super) fn announce(expected: Option<&Expected>) -> String {
     match expected {
         Some(expected) => format!(
-            "expected to stand still for about {:.0} s: {:.1} s for {} that will have changed, {:.1} s for the \
-             pods to stop and to start as they did on A; up to {} s more if one does not end when it is asked to",
+            "expected to stand still for about {:.0} s, give or take {:.0}: {:.1} s for {} that will have changed, \
+             {:.1} s for the pods to stop and to start as they did on A; up to {} s more if one does not end when it \
+             is asked to",
             expected.seconds.ceil(),
+            expected.give_or_take.ceil(),
             expected.data,
             bytes(expected.changed),
             expected.pods,
@@ -204,7 +215,7 @@ impl Warm {
         let mut out = String::new();
         if let Some(sync) = &self.sync {
             out.push_str(&format!(
-                "{} of {} had changed and travelled; {:.1} s until proven\n",
+                "{} had changed and travelled, of volumes that hold {}; {:.1} s until proven\n",
                 bytes(sync.changed),
                 bytes(sync.size),
                 sync.seconds,
@@ -214,9 +225,10 @@ impl Warm {
             out.push_str(&foretold(forecast));
         }
         if let Some(downtime) = self.downtime {
-            let expected = self.expected.as_ref().map(|expected| expected.seconds);
-            let expected =
-                expected.map(|seconds| format!(", {:.0} s were expected", seconds.ceil()));
+            let expected = self.expected.as_ref().map(|expected| {
+                let (seconds, doubt) = (expected.seconds.ceil(), expected.give_or_take.ceil());
+                format!(", {seconds:.0} s were expected, give or take {doubt:.0}")
+            });
             out.push_str(&format!(
                 "the application stood still for {downtime:.1} s{}; on A it stays held, and `ferry runs undo {run}` \
                  would start it there again, without what was written on B since\n",
@@ -322,9 +334,10 @@ fn foretold(forecast: &Forecast) -> String {
         None => String::new(),
     };
     format!(
-        "a cutover now would carry {} in about {:.0} s{speed}, and stand still so long and for the pods \
-         to stop and start; {rate}\n",
+        "a cutover now would carry {} in about {:.0} s{speed}, give or take {:.0} s, and stand still so long and for \
+         the pods to stop and start; {rate}\n",
         bytes(forecast.changed),
         forecast.seconds.ceil(),
+        forecast.give_or_take.ceil(),
     )
 }

@@ -156,9 +156,13 @@ impl Follower<'_> {
                 .logs(self.namespace, self.pod, None, 3, false)
                 .await
             {
-                let lines = log.lines().rev().filter_map(read_line);
-                if let Some(found) = lines.filter_map(|(_, line)| progress_of(line)).next() {
-                    progress = found;
+                for (_, line) in log.lines().filter_map(read_line) {
+                    match line {
+                        Line::Progress(found) => progress = found,
+                        // Its last line, and the store has it: what follows is a kubelet that notices.
+                        Line::Outcome(Outcome::Done(done)) => return Ok((done, progress)),
+                        Line::Outcome(Outcome::Failed { .. }) => {}
+                    }
                 }
             }
             let ended = matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
@@ -240,13 +244,6 @@ fn begun(pod: &Object) -> bool {
         .pointer("/status/containerStatuses/0/state/running")
         .is_some();
     running || matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
-}
-
-fn progress_of(line: Line) -> Option<VolumeProgress> {
-    match line {
-        Line::Progress(progress) => Some(progress),
-        Line::Outcome(_) => None,
-    }
 }
 
 fn first_line(text: &str) -> &str {

@@ -1,6 +1,9 @@
 //! The real movers: pods on both clusters.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -10,12 +13,13 @@ use super::access::{self, Access, State};
 use super::api::{Api, NAMESPACE};
 use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
+use super::stand_by::Standing;
 use super::work::Work;
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
 use crate::cluster::Cluster;
 use crate::event::{Direction, Events};
-use crate::mover::{Done, Outcome, Task};
+use crate::mover::{Done, Order, Outcome, Task};
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
 use crate::repository::{self, LossClass};
@@ -32,6 +36,10 @@ pub struct ClusterMovers {
     pub(super) events: Events,
     cancel: CancellationToken,
     slots: Semaphore,
+    /// Movers that wait for their orders, by the names of their pods.
+    pub(super) standing: Mutex<BTreeMap<String, Standing>>,
+    /// How long movers worked, by the names of their pods.
+    pub(super) took: Mutex<BTreeMap<String, Duration>>,
 }
 
 /// Where the mover of a claim works, and as whom.
@@ -77,10 +85,16 @@ impl ClusterMovers {
             events,
             cancel,
             slots,
+            standing: Mutex::default(),
+            took: Mutex::default(),
         }
     }
 
-    fn side(&self, cluster: Option<&Cluster>, claim: &ObjectId) -> Result<Api, DataError> {
+    pub(super) fn side(
+        &self,
+        cluster: Option<&Cluster>,
+        claim: &ObjectId,
+    ) -> Result<Api, DataError> {
         let name = names::claim(claim);
         match cluster {
             Some(cluster) => Ok(Api::new(cluster, name)),
@@ -127,7 +141,7 @@ impl ClusterMovers {
     }
 
     /// Ferry's namespace for the run, made if need be.
-    async fn ensure_namespace(&self, api: &Api) -> Result<(), DataError> {
+    pub(super) async fn ensure_namespace(&self, api: &Api) -> Result<(), DataError> {
         let body = namespace_body(&self.settings.run);
         api.ensure(&NAMESPACE, body).await.map(drop)
     }
@@ -175,25 +189,58 @@ impl ClusterMovers {
         if let Some(Done::Saved(saved)) = self.earlier(api, &job).await? {
             return Ok(saved);
         }
-        let (run, name) = (
-            &self.settings.run,
-            names::object(&self.settings.run, "save", &api.claim),
-        );
+        let name = names::object(&self.settings.run, "save", &api.claim);
+        let task = Task::Save {
+            host: api.cluster.name().into(),
+            tags: vec![
+                format!("capture={}", self.settings.capture),
+                // A save forgets what earlier attempts of its own run left, and only that.
+                format!("run={}", self.settings.run),
+                format!("pvc={}", api.claim),
+            ],
+            consistency: volume.consistency,
+            accept_torn: self.settings.accept_torn,
+        };
+        let done = match self.standing(&name) {
+            Some(standing) => {
+                let order = Order { id: job, task };
+                self.order((api, &name), standing, Direction::Save, order)
+                    .await?
+            }
+            None => {
+                self.save_anew(api, &name, volume, claim, (job, task))
+                    .await?
+            }
+        };
+        match done {
+            Done::Saved(saved) => Ok(saved),
+            Done::Loaded { .. } => Err(api.unusable("its mover did another job; run again")),
+        }
+    }
+
+    /// Saves with a mover that is started for it.
+    async fn save_anew(
+        &self,
+        api: &Api,
+        name: &str,
+        volume: &VolumeMove,
+        claim: &Object,
+        (job, task): (String, Task),
+    ) -> Result<Done, DataError> {
         let site = self.site(&volume.source, volume.reads_as.as_ref());
         if site.user.is_none() {
             self.ensure_namespace(api).await?;
         }
         // A killed mover may still hold the claim that is made anew below.
-        self.remove(api, &site.namespace, &name).await?;
+        self.remove(api, &site.namespace, name).await?;
         let access = Access {
             api,
-            run,
+            run: &self.settings.run,
             namespace: &site.namespace,
-            name: &name,
+            name,
         };
         let freezer = self.freezer(api, &volume.source);
-        let consistency = volume.consistency;
-        let (mounts, node) = match consistency {
+        let (mounts, node) = match volume.consistency {
             Consistency::Snapshot => {
                 let bound = access::behind(api, claim).await?;
                 let class = self.class(api, claim, &bound).await?;
@@ -209,7 +256,7 @@ impl ClusterMovers {
                 let restored = access.restored(claim, &bound, size, &snapshot).await?;
                 (restored, None)
             }
-            Consistency::Live => {
+            Consistency::Live | Consistency::Quiet => {
                 let node = access::node_of(api, place(&volume.source).0, claim).await?;
                 let mounts = match site.user {
                     Some(_) => claim.clone(),
@@ -221,34 +268,19 @@ impl ClusterMovers {
                 (mounts, node)
             }
         };
-        let done = self
-            .work(Work {
-                api,
-                site: &site,
-                name: &name,
-                mounts: &mounts,
-                mode: volume.mode,
-                direction: Direction::Save,
-                node,
-                placement: &Value::Null,
-                job,
-                task: Task::Save {
-                    host: api.cluster.name().into(),
-                    tags: vec![
-                        format!("capture={}", self.settings.capture),
-                        // A save forgets what earlier attempts of its own run left, and only that.
-                        format!("run={}", self.settings.run),
-                        format!("pvc={}", api.claim),
-                    ],
-                    consistency,
-                    accept_torn: self.settings.accept_torn,
-                },
-            })
-            .await?;
-        match done {
-            Done::Saved(saved) => Ok(saved),
-            Done::Loaded { .. } => Err(api.unusable("its mover did another job; run again")),
-        }
+        self.work(Work {
+            api,
+            site: &site,
+            name,
+            mounts: &mounts,
+            mode: volume.mode,
+            direction: Direction::Save,
+            node,
+            placement: &Value::Null,
+            job,
+            task,
+        })
+        .await
     }
 
     async fn load_into(
@@ -285,6 +317,14 @@ impl ClusterMovers {
         match state {
             State::Bound { claim } => {
                 access::unused(api, namespace, &claim).await?;
+                if let Some(standing) = self.standing(&name) {
+                    let (id, task) = self.load_task(&way, &claim);
+                    let order = Order { id, task };
+                    let done = self
+                        .order((api, &name), standing, Direction::Load, order)
+                        .await?;
+                    return self.loaded(&way, done);
+                }
                 // A killed mover may still hold the claim that is made anew here.
                 self.remove(api, &site.namespace, &name).await?;
                 let bound = access::behind(api, &claim).await?;
@@ -314,9 +354,9 @@ impl ClusterMovers {
             site,
             name,
             volume,
-            saved,
+            saved: _,
         } = *way;
-        let job = self.job("load", &[&api.claim, uid(claim), &saved.snapshot]);
+        let (job, task) = self.load_task(way, claim);
         let done = match self.earlier(api, &job).await? {
             Some(done) => done,
             None => {
@@ -330,16 +370,30 @@ impl ClusterMovers {
                     node: None,
                     placement: &volume.placement,
                     job,
-                    task: Task::Load {
-                        saved: saved.clone(),
-                        delete_extra: volume.synced,
-                        accept: self.settings.accept_losses.clone(),
-                        foreign_root: site.user.is_some(),
-                    },
+                    task,
                 };
                 self.work(work).await?
             }
         };
+        self.loaded(way, done)
+    }
+
+    /// What loading a claim is called, and what is to be done.
+    fn load_task(&self, way: &Way<'_>, claim: &Object) -> (String, Task) {
+        let (claimed, saved) = (&way.api.claim, way.saved);
+        let job = self.job("load", &[claimed, uid(claim), &saved.snapshot]);
+        let task = Task::Load {
+            saved: saved.clone(),
+            delete_extra: way.volume.synced,
+            accept: self.settings.accept_losses.clone(),
+            foreign_root: way.site.user.is_some(),
+        };
+        (job, task)
+    }
+
+    /// What a load has to have found.
+    fn loaded(&self, way: &Way<'_>, done: Done) -> Result<Proof, DataError> {
+        let Way { api, saved, .. } = *way;
         match done {
             // Pipes and devices are in the digest; the mover has compared everything else.
             Done::Loaded { proof, lost } if proof == saved.proof || !lost.is_empty() => {
@@ -366,7 +420,7 @@ impl ClusterMovers {
 
     /// Does some work on a claim unless the user asks to stop; then the mover is stopped as well, and
     /// everything else stays for the run that resumes.
-    async fn unless_cancelled<T>(
+    pub(super) async fn unless_cancelled<T>(
         &self,
         api: &Api,
         (way, site): (&str, Site),
@@ -395,6 +449,8 @@ impl ClusterMovers {
                 let freezer = self.freezer(api, &volume.source);
                 freezer.take(&class).await.map(drop)
             }
+            // Only a cutover reads so, and it takes no snapshots.
+            Consistency::Quiet => Ok(()),
             Consistency::Live => {
                 self.events.warning(format!(
                     "{} is read live, without a snapshot: the copy shows no single point in time, and \
@@ -404,6 +460,17 @@ impl ClusterMovers {
                 Ok(())
             }
         }
+    }
+}
+
+/// The claim a save or a load is about, the word for it in names, and whom its mover runs as without privileges.
+pub(super) fn named(
+    volume: &VolumeMove,
+    way: Direction,
+) -> (&ObjectId, &'static str, Option<&User>) {
+    match way {
+        Direction::Load => (&volume.target, "load", volume.writes_as.as_ref()),
+        _ => (&volume.source, "save", volume.reads_as.as_ref()),
     }
 }
 
@@ -441,6 +508,14 @@ pub(super) fn namespace_body(run: &str) -> Value {
 }
 
 impl Movers for ClusterMovers {
+    async fn stand_by(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
+        self.ready(volume, way).await
+    }
+
+    async fn stand_down(&self) -> Result<(), DataError> {
+        self.dismiss().await
+    }
+
     async fn snapshot(&self, volume: &VolumeMove) -> Result<(), DataError> {
         let api = self.side(self.source.as_ref(), &volume.source)?;
         let site = self.site(&volume.source, volume.reads_as.as_ref());
@@ -469,13 +544,21 @@ impl Movers for ClusterMovers {
         self.unless_cancelled(&api, ("load", site), work).await
     }
 
+    fn took(&self, volume: &VolumeMove, way: Direction) -> Option<Duration> {
+        let (claim, word, _) = named(volume, way);
+        let name = names::object(&self.settings.run, word, &names::claim(claim));
+        let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        took.get(&name).copied()
+    }
+
     async fn tidy(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
-        let (cluster, claim, word, user) = match way {
-            Direction::Load => (&self.target, &volume.target, "load", &volume.writes_as),
-            _ => (&self.source, &volume.source, "save", &volume.reads_as),
+        let (claim, word, user) = named(volume, way);
+        let cluster = match way {
+            Direction::Load => &self.target,
+            _ => &self.source,
         };
         let api = self.side(cluster.as_ref(), claim)?;
-        let (run, site) = (&self.settings.run, self.site(claim, user.as_ref()));
+        let (run, site) = (&self.settings.run, self.site(claim, user));
         let name = names::object(run, word, &api.claim);
         self.remove(&api, &site.namespace, &name).await?;
         let access = Access {

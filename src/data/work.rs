@@ -1,5 +1,6 @@
 //! One mover from its Secret to its last words.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -44,10 +45,23 @@ pub(super) struct Work<'a> {
 impl ClusterMovers {
     /// Runs one mover from its Secret to its last words and removes both.
     pub(super) async fn work(&self, work: Work<'_>) -> Result<Done, DataError> {
+        let mut started = Instant::now();
+        self.remove(work.api, &work.site.namespace, work.name)
+            .await?;
+        let done = async {
+            let _links = self.launch(&work).await?;
+            started = Instant::now();
+            self.follower(&work).finished().await
+        };
+        let done = done.await;
+        let place = (work.api, work.site, work.name);
+        self.ended(place, work.direction, started, done).await
+    }
+
+    /// Starts a mover, and opens the links it needs.
+    pub(super) async fn launch(&self, work: &Work<'_>) -> Result<Option<Links>, DataError> {
         let image = self.settings.image.as_deref().ok_or(DataError::NoImage)?;
-        let started = Instant::now();
         let namespace = work.site.namespace.as_str();
-        self.remove(work.api, namespace, work.name).await?;
         let token = Token::random();
         let relayed = self.settings.relay || !self.store.access.by_network;
         let store = if relayed {
@@ -86,39 +100,52 @@ impl ClusterMovers {
             access,
             user: work.site.user.as_ref(),
         };
-        let follower = Follower {
+        self.create(work.api, &pod, &job).await?;
+        self.follower(work).started().await?;
+        let place = (namespace, work.name, PORT);
+        Ok(relayed.then(|| Links::open(&work.api.cluster, place, &token, &self.store.objects)))
+    }
+
+    fn follower<'a>(&'a self, work: &Work<'a>) -> Follower<'a> {
+        Follower {
             api: work.api,
-            namespace,
+            namespace: &work.site.namespace,
             pod: work.name,
             mounts: work.mounts.name(),
             direction: work.direction,
             events: &self.events,
-        };
-        let done = async {
-            self.create(work.api, &pod, &job).await?;
-            follower.started().await?;
-            let place = (namespace, work.name, PORT);
-            let _links =
-                relayed.then(|| Links::open(&work.api.cluster, place, &token, &self.store.objects));
-            follower.finished().await
-        };
-        let done = done.await;
-        // One that goes on would write to a claim nobody watches. A save that ended well reads no more.
-        if done.is_err() || work.direction == Direction::Load {
-            self.remove(work.api, namespace, work.name).await?;
         }
-        let (done, progress) = done.map_err(|error| limited(error, work.site))?;
-        self.tell(&work, progress, started);
-        Ok(done)
     }
 
-    fn tell(&self, work: &Work<'_>, progress: VolumeProgress, started: Instant) {
+    /// Sees a mover off that has ended, or was given up.
+    pub(super) async fn ended(
+        &self,
+        (api, site, name): (&Api, &Site, &str),
+        direction: Direction,
+        started: Instant,
+        done: Result<(Done, VolumeProgress), DataError>,
+    ) -> Result<Done, DataError> {
+        let (done, progress) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // One that goes on would write to a claim nobody watches.
+                self.remove(api, &site.namespace, name).await?;
+                return Err(limited(error, site));
+            }
+        };
+        // It reads and writes no more, and its node gives the volume back meanwhile: nobody waits for that here.
+        api.delete(&POD, Some(&site.namespace), name).await?;
+        let took = started.elapsed();
+        let mut all = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.to_owned(), took);
+        drop(all);
         self.events.send(Event::VolumeFinished {
-            claim: work.api.claim.clone(),
-            direction: work.direction,
+            claim: api.claim.clone(),
+            direction,
             progress,
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: took.as_secs_f64(),
         });
+        Ok(done)
     }
 
     async fn create(&self, api: &Api, pod: &MoverPod<'_>, job: &Job) -> Result<(), DataError> {

@@ -175,7 +175,18 @@ pub(crate) fn load(
     if !expected.is_empty() {
         return Err(refusal(&expected));
     }
-    let result = repository.restore_directory(snapshot, target.path, &options, progress)?;
+    // A sync's claim holds, as far as one can tell, what the save before this one found. What can be told is only
+    // believed until all of it has been compared below.
+    let before = snapshot.parent.filter(|_| target.delete_extra);
+    options.base = before.and_then(|parent| repository.snapshot(&parent.to_string()).ok());
+    let mut result = repository.restore_directory(snapshot, target.path, &options, progress)?;
+    let mut compared = compare(repository, snapshot, target, &Progress::default())?;
+    if options.base.take().is_some() && !compared.differences.is_empty() {
+        tracing::info!("the target does not hold what was believed; everything is looked at");
+        result =
+            repository.restore_directory(snapshot, target.path, &options, &Progress::default())?;
+        compared = compare(repository, snapshot, target, &Progress::default())?;
+    }
     let lost: Vec<&Loss> = result
         .losses
         .iter()
@@ -192,7 +203,6 @@ pub(crate) fn load(
         return Err(Trouble::new(Exit::Incomplete, reason));
     }
     // What counts is not what was written but what is there.
-    let compared = compare(repository, snapshot, target, &Progress::default())?;
     if let Some(reason) = compared.reason() {
         return Err(Trouble::new(Exit::Incomplete, reason));
     }
@@ -370,6 +380,69 @@ fn list<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>, count: usize) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_target_is_believed_to_hold_is_proven_all_the_same() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let store = std::sync::Arc::new(object_store::memory::InMemory::new());
+        let repository = Repository::init(store, "p").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+        for made in [&source.join("deep"), &target] {
+            std::fs::create_dir_all(made).unwrap();
+        }
+        let (large, small) = (source.join("deep/large"), source.join("small"));
+        let mut noise: Vec<u8> = Vec::new();
+        for number in 0..400_000_u64 {
+            noise.extend_from_slice(blake3::hash(&number.to_le_bytes()).as_bytes());
+        }
+        std::fs::write(&large, &noise).unwrap();
+        std::fs::write(&small, "before").unwrap();
+        let tags = ["pvc=shop/data".to_owned()];
+        let carry = || {
+            let saved = save(
+                &repository,
+                &Source {
+                    path: &source,
+                    mode: VolumeMode::Filesystem,
+                    consistency: Consistency::Quiet,
+                    host: "a",
+                    tags: &tags,
+                    accept_torn: false,
+                },
+                &Progress::default(),
+            )
+            .unwrap();
+            let into = Target {
+                path: &target,
+                accept: &[],
+                delete_extra: true,
+                foreign_root: false,
+            };
+            let snapshot = &saved.result.snapshot;
+            let loaded = load(&repository, snapshot, &into, &Progress::default()).unwrap();
+            assert_eq!(loaded.proof, saved.volume.proof);
+            assert!(
+                std::fs::read(target.join("deep/large")).unwrap() == std::fs::read(&large).unwrap()
+            );
+            loaded
+        };
+        carry();
+        noise[5_000_000] ^= 1;
+        std::fs::write(&large, &noise).unwrap();
+        std::fs::write(&small, "after").unwrap();
+        let loaded = carry();
+        assert!(loaded.written < 6 << 20, "{} written", loaded.written);
+        // Something wrote to the target where nothing has changed: belief is wrong, and found to be.
+        let file = std::fs::File::options()
+            .write(true)
+            .open(target.join("deep/large"))
+            .unwrap();
+        std::os::unix::fs::FileExt::write_at(&file, b"else", 12_000_000).unwrap();
+        std::fs::write(&small, "at last").unwrap();
+        carry();
+    }
 
     #[test]
     fn a_long_list_is_counted() {

@@ -69,6 +69,21 @@ pub(crate) enum Task {
         #[serde(default)]
         foreign_root: bool,
     },
+    /// Wait beside the volume, with the store open, until an [`Order`] comes. Nothing is read or written before.
+    StandBy {
+        /// Where in the store the order will be, sealed; no other mover was ever told this path.
+        order: String,
+    },
+}
+
+/// What a mover that stands by is to do after all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    /// The job's id.
+    pub(crate) id: String,
+    /// What to do.
+    pub(crate) task: Task,
 }
 
 /// How a mover reaches the store.

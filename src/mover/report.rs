@@ -1,8 +1,8 @@
 //! Lines of a mover's log: each numbered, each with a digest of all before it.
 //!
 //! A pod's log is rotated, cut, and mixed with whatever else the process wrote, and its end says
-//! nothing. So a reader believes a line only by its own digest, and an outcome read from a log only
-//! when no line before it is missing. Progress needs less: any line that is whole is good.
+//! nothing. So a reader believes a line only by its own digest. An outcome that says that all went well was left in
+//! the store before; what went wrong is told by the pod's last words.
 
 use std::io::Write;
 

@@ -2,19 +2,25 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use super::engine;
-use super::job::{Job, StoreAccess, Task};
+use super::job::{Job, Order, StoreAccess, Task};
 use super::outcome::{Done, Outcome};
 use super::trouble::Trouble;
 use crate::data::relay::{Pool, RelayStore};
 use crate::exit::Exit;
-use crate::repository::{MasterKey, Progress, Repository};
+use crate::repository::{self, MasterKey, Progress, Repository};
 use crate::store::Location;
+
+/// How long a mover stands by: longer than pods on A may take to end.
+const STANDS_BY: Duration = Duration::from_secs(2 * 60 * 60);
+/// How often it looks for its order.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Does the job.
 pub(super) async fn run(job: Job, progress: Arc<Progress>) -> Outcome {
@@ -59,12 +65,46 @@ async fn open(access: &StoreAccess) -> Result<Arc<dyn ObjectStore>, Trouble> {
     }
 }
 
+/// Waits for the order. One that never comes ends the mover: who was to give it is gone.
+fn ordered(repository: &Repository, path: &str, progress: &Progress) -> Result<Order, Trouble> {
+    let begun = Instant::now();
+    while begun.elapsed() < STANDS_BY {
+        if progress.is_cancelled() {
+            return Err(repository::Error::Cancelled.into());
+        }
+        match repository.get_sealed(path) {
+            Ok(plain) => {
+                return serde_json::from_slice(&plain).map_err(|error| {
+                    Trouble::new(
+                        Exit::Internal,
+                        format!("the order cannot be understood: {error}"),
+                    )
+                });
+            }
+            Err(repository::Error::NotFound { .. }) => std::thread::sleep(LOOK),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let reason = format!(
+        "it stood by for {} min and nobody came",
+        STANDS_BY.as_secs() / 60
+    );
+    Err(Trouble::new(Exit::Incomplete, reason))
+}
+
 fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Result<Done, Trouble> {
     let key = MasterKey::from_json(&job.key)
         .ok_or_else(|| Trouble::new(Exit::Input, "the job's key is not a master key"))?;
     let repository = Repository::open_with_master_key(store, key)?;
     let path: &Path = &job.path;
-    let done = match &job.task {
+    let (id, task) = match &job.task {
+        Task::StandBy { order } => {
+            let Order { id, task } = ordered(&repository, order, progress)?;
+            (id, task)
+        }
+        task => (job.id.clone(), task.clone()),
+    };
+    let done = match &task {
         Task::Save {
             host,
             tags,
@@ -102,9 +142,13 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
                 lost: loaded.lost,
             }
         }
+        Task::StandBy { .. } => {
+            let reason = "a mover that stands by was ordered to stand by";
+            return Err(Trouble::new(Exit::Internal, reason));
+        }
     };
     let json = serde_json::to_vec(&Outcome::Done(done.clone()))
         .map_err(|error| Trouble::new(Exit::Internal, error.to_string()))?;
-    repository.put_sealed(&super::result_path(&job.id), &json)?;
+    repository.put_sealed(&super::result_path(&id), &json)?;
     Ok(done)
 }

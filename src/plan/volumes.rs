@@ -31,19 +31,24 @@ pub(super) struct Moves<'a> {
 impl Moves<'_> {
     /// The move of one captured volume into its claim on B.
     pub(super) fn of(&self, volume: &Volume, target: &ObjectId) -> VolumeMove {
+        let reads_as = match volume.saved {
+            Some(_) => None,
+            None => self.unprivileged.reader(volume, &self.capture.surface),
+        };
         VolumeMove {
             source: volume.claim.clone(),
             mode: volume.mode,
             capacity: volume.capacity,
-            consistency: consistency(volume, &self.capture.surface),
+            consistency: match (self.purpose, &reads_as) {
+                // Nothing runs when it is read, and a snapshot would only cost time then.
+                (Purpose::Cutover, None) if volume.saved.is_none() => Consistency::Quiet,
+                _ => consistency(volume, &self.capture.surface),
+            },
             saved: volume.saved.clone(),
             placement: self.placement(volume, target),
             synced: self.synced(target),
             loses: self.losses(volume, target),
-            reads_as: match volume.saved {
-                Some(_) => None,
-                None => self.unprivileged.reader(volume, &self.capture.surface),
-            },
+            reads_as,
             writes_as: self.writer(volume, target),
             target: target.clone(),
         }

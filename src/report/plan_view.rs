@@ -75,6 +75,7 @@ fn note(action: &Action) -> String {
                 bytes(volume.capacity),
                 match volume.consistency {
                     crate::capture::Consistency::Snapshot => "point in time",
+                    crate::capture::Consistency::Quiet => "while nothing runs",
                     crate::capture::Consistency::Live => "live copy, not a point in time",
                 }
             )

@@ -14,6 +14,7 @@
 //! is a [`Loss`] in the result. Running it again finishes what was begun and fetches only what differs.
 
 mod apply;
+mod base;
 mod file;
 mod plan;
 mod probe;
@@ -32,6 +33,7 @@ use super::Repository;
 use super::backup::Totals;
 use super::crew::{Crew, Tally};
 use super::error::{Error, Result};
+use super::id::Id;
 use super::local;
 use super::node::{Node, Time};
 use super::progress::Progress;
@@ -48,6 +50,9 @@ pub struct RestoreOptions {
     pub delete_extra: bool,
     /// Whether `security.selinux` is restored. Labels differ between clusters and the kubelet sets them.
     pub selinux: bool,
+    /// What the target is believed to hold: pieces that this snapshot has at the same place are not read to see whether
+    /// they are there. Who sets it must compare the target afterwards, and restore again without it if it differs.
+    pub base: Option<Snapshot>,
     /// Threads that fetch and write; 0 means two for each CPU, at least 4 and at most 16.
     pub workers: usize,
 }
@@ -59,6 +64,7 @@ impl RestoreOptions {
             path: path.into(),
             delete_extra: false,
             selinux: false,
+            base: None,
             workers: 0,
         }
     }
@@ -280,9 +286,12 @@ impl Repository {
         self.locked_to_read(|| {
             self.index_to_read()?;
             let root = self.find_node(snapshot, &options.path)?;
+            // One that cannot be read only costs time.
+            let base = (options.base.as_ref())
+                .and_then(|base| self.find_node(base, &options.path).ok()?.subtree);
             let fd = open_target(target)?;
             let shared = Shared::new(self, options, progress);
-            run(&shared, root, fd)?;
+            run(&shared, root, base, fd)?;
             shared.outcome()?;
             Ok(shared.finish())
         })
@@ -320,7 +329,7 @@ pub(super) fn open_target(target: &Path) -> Result<OwnedFd> {
     })
 }
 
-fn run(shared: &Shared<'_>, root: Node, fd: OwnedFd) -> Result<()> {
+fn run(shared: &Shared<'_>, root: Node, base: Option<Id>, fd: OwnedFd) -> Result<()> {
     let local = |operation| {
         move |errno: rustix::io::Errno| Error::Local {
             operation,
@@ -337,7 +346,7 @@ fn run(shared: &Shared<'_>, root: Node, fd: OwnedFd) -> Result<()> {
             scope.spawn(move || shared.settle(window::run(shared, &windows)));
         }
         drop(windows);
-        match plan::run(shared, root, fd, sender) {
+        match plan::run(shared, root, base, fd, sender) {
             Ok(links) => links,
             Err(error) => {
                 shared.settle(Err(error));

@@ -21,7 +21,7 @@ use super::{Failure, RunContext, RunReport, Skipped, StepError, undo};
 use crate::capture::{Proof, SavedVolume};
 use crate::cluster::Cluster;
 use crate::data::Movers;
-use crate::event::{Event, Events};
+use crate::event::{Direction, Event, Events};
 use crate::journal::{After, Entry, Journal, Record};
 use crate::object::{Object, ObjectId};
 use crate::plan::{Action, Class, Expect, Plan, Step, content, digest};
@@ -31,7 +31,7 @@ use crate::surface::ApiResource;
 const OBJECTS: usize = 16;
 
 /// Volumes in flight at once: more share one disk and one wire.
-const VOLUMES: usize = 4;
+pub const VOLUMES: usize = 4;
 
 /// What a step left behind when it was executed.
 #[derive(Default)]
@@ -84,6 +84,8 @@ pub(super) struct Engine<'a, M> {
     /// Whether an earlier process began to start the application on B: what becomes of A is its owner's
     /// business since.
     pub(super) released: bool,
+    /// Done when whatever data needs stands by.
+    pub(super) standing_by: OnceCell<()>,
     /// What A serves, asked once.
     pub(super) source_served: OnceCell<Vec<ApiResource>>,
     /// The namespaces that are this run's.
@@ -121,6 +123,7 @@ impl<'a, M: Movers> Engine<'a, M> {
             applies: plan.applies(),
             uids: Mutex::default(),
             saved: Mutex::default(),
+            standing_by: OnceCell::new(),
             source_served: OnceCell::new(),
             leases,
         }
@@ -303,6 +306,11 @@ impl<'a, M: Movers> Engine<'a, M> {
             }
             // A stopped move is open, not failed: it goes on where it was.
             Err(error) if error.is_stop() => {}
+            // Another process has the journal, as an undo has: what is waited for may never come.
+            Err(error @ StepError::Journal(_)) => {
+                self.context.cancel.cancel();
+                self.fail(running, index, error.full());
+            }
             Err(error) => self.fail(running, index, error.full()),
         }
     }
@@ -313,10 +321,16 @@ impl<'a, M: Movers> Engine<'a, M> {
             resource_version: live.resource_version().unwrap_or_default().into(),
             content: digest(&content(live)),
         });
+        let took = match &step.action {
+            Action::Save(volume) => self.context.movers.took(volume, Direction::Save),
+            Action::Load(volume) => self.context.movers.took(volume, Direction::Load),
+            _ => None,
+        };
         let entry = Entry::Done {
             after,
             saved: executed.saved.clone(),
             proof: executed.proof.clone(),
+            seconds: took.map(|took| took.as_secs_f64()),
         };
         self.journal.note(Record::of_step(step, entry));
     }

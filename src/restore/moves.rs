@@ -3,16 +3,49 @@
 use serde_json::{Value, json};
 
 use super::StepError;
-use super::engine::{Ended, Engine, Executed};
+use super::engine::{Ended, Engine, Executed, VOLUMES};
 use crate::capture::{Proof, SavedVolume};
 use crate::cluster::{MANAGER, Patch, Place};
-use crate::data::Movers;
+use crate::data::{DataError, Movers};
 use crate::event::Direction;
 use crate::journal::{Entry, Record};
 use crate::object::{Object, ObjectId};
 use crate::plan::{Action, Purpose, Step, VolumeMove, stamp};
 
 impl<M: Movers> Engine<'_, M> {
+    /// Has movers stand by before A stands still; only those of a cutover's volumes that are still to be moved, the
+    /// largest first, as each keeps a pod waiting on its cluster.
+    pub(super) async fn stand_by(&self) -> Result<(), StepError> {
+        let mut moves: Vec<(&VolumeMove, Direction)> = Vec::new();
+        for step in self.plan.steps.iter() {
+            match &step.action {
+                Action::Save(volume) if self.saved_before(volume).is_none() => {
+                    moves.push((volume, Direction::Save));
+                }
+                Action::Load(volume) if !self.past.ended.contains_key(&step.number) => {
+                    moves.push((volume, Direction::Load));
+                }
+                _ => {}
+            }
+        }
+        moves.sort_by_key(|(volume, _)| std::cmp::Reverse(volume.capacity));
+        moves.truncate(2 * VOLUMES);
+        let movers = self.context.movers;
+        let ready = moves.into_iter().map(|(volume, way)| async move {
+            match movers.stand_by(volume, way).await {
+                Err(error @ DataError::Cancelled { .. }) => Err(error.into()),
+                Err(error) => {
+                    self.events().warning(format!(
+                        "{error}; its mover is started when A stands still, which takes longer"
+                    ));
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
+            }
+        });
+        futures::future::try_join_all(ready).await.map(drop)
+    }
+
     /// Freezes a claim on A, unless its data is in the store already.
     pub(super) async fn snapshot(
         &self,

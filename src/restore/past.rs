@@ -55,6 +55,7 @@ impl Past {
                     after,
                     saved,
                     proof,
+                    ..
                 } => {
                     let ended = Ended {
                         after: after.clone(),

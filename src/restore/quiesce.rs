@@ -41,6 +41,8 @@ impl<M: Movers> Engine<'_, M> {
             return Ok(Executed::found());
         }
         self.unbroken()?;
+        // The last moment before the application stands still.
+        self.standing_by.get_or_try_init(|| self.stand_by()).await?;
         let (source, served) = self.source().await?;
         let resource = resource(served, &step.object)?;
         let place = place(resource, &step.object);

@@ -92,6 +92,18 @@ impl Movers for Noting {
         Ok(saved.proof.clone())
     }
 
+    async fn stand_by(&self, _: &VolumeMove, _: Direction) -> Result<(), DataError> {
+        Ok(())
+    }
+
+    async fn stand_down(&self) -> Result<(), DataError> {
+        Ok(())
+    }
+
+    fn took(&self, _: &VolumeMove, _: Direction) -> Option<Duration> {
+        None
+    }
+
     async fn tidy(&self, _: &VolumeMove, _: Direction) -> Result<(), DataError> {
         Ok(())
     }

@@ -310,6 +310,14 @@ fn a_cutover_is_taken_back_at_every_phase_and_finished_after_a_kill() {
 
     killed(&trip, "step-finished", "create");
     taken_back("before anything was held");
+    // From another terminal, while the first one is about to hold: what it announces next is refused.
+    let mut running = Running::start(warm(&trip, "cutover"));
+    running.until("quiesce", |line| step(line, "step-started", "quiesce"));
+    running.signal("-STOP");
+    abort(&trip).exits(0);
+    running.signal("-CONT");
+    assert_ne!(running.end().code, 0);
+    taken_back("beside a process that goes on");
     killed(&trip, "step-started", "load");
     // A new cutover would bring what is at rest now to rest on B.
     run(&mut warm(&trip, "cutover"))

@@ -18,6 +18,7 @@ use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::local;
 use super::super::node::{Node, NodeKind};
+use super::base::Believed;
 use super::window::Target;
 use super::{Dir, Shared, apply, release};
 
@@ -28,6 +29,8 @@ const TEMPORARY_DIGEST: usize = 16;
 pub(super) struct FileState {
     dir: Arc<Dir>,
     node: Node,
+    /// What is in the file that is there, if the caller's word counts.
+    believed: Option<Believed>,
     /// In more than one window: written in place.
     split: AtomicBool,
     open: OnceLock<Open>,
@@ -42,10 +45,11 @@ struct Open {
 }
 
 impl FileState {
-    pub(super) fn new(dir: Arc<Dir>, node: Node) -> Self {
+    pub(super) fn new(dir: Arc<Dir>, node: Node, believed: Option<Believed>) -> Self {
         FileState {
             dir,
             node,
+            believed,
             split: AtomicBool::new(false),
             open: OnceLock::new(),
             opening: Mutex::new(()),
@@ -222,6 +226,9 @@ impl Target for FileState {
         let open = self.open()?;
         if !open.existed {
             return Ok(false);
+        }
+        if (self.believed.as_ref()).is_some_and(|believed| believed.has(offset, id)) {
+            return Ok(true);
         }
         scratch.resize(length, 0);
         match open.file.read_exact_at(scratch, offset) {

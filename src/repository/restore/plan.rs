@@ -11,10 +11,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::super::error::{Error, Result};
+use super::super::id::Id;
 use super::super::local;
 use super::super::node::{Node, NodeKind};
 use super::super::progress::Progress;
 use super::super::tree::TreeReader;
+use super::base::{Base, Believed};
 use super::file::FileState;
 use super::window::{Part, Window};
 use super::{Dir, Link, LossClass, Shared, apply, push, release};
@@ -50,6 +52,8 @@ struct Frame {
     tree: TreeReader,
     /// What was there before, for directories that were.
     present: Peekable<std::vec::IntoIter<Vec<u8>>>,
+    /// What the target is believed to hold here.
+    base: Base,
 }
 
 struct Planner<'a> {
@@ -67,6 +71,7 @@ struct Planner<'a> {
 pub(super) fn run(
     shared: &Shared<'_>,
     root: Node,
+    base: Option<Id>,
     fd: OwnedFd,
     windows: Sender<Window<FileState>>,
 ) -> Result<Vec<Link>> {
@@ -80,21 +85,23 @@ pub(super) fn run(
         links: Vec::new(),
     };
     Progress::add(&shared.progress.files_total, 1);
-    planner.enter(Dir {
+    let top = Dir {
         fd,
         node: root,
         above: None,
         fresh: false,
-    })?;
+    };
+    planner.enter(top, base)?;
     while let Some(mut frame) = planner.stack.pop() {
         shared.check()?;
         match frame.tree.next_node()? {
             Some(node) => {
                 planner.extras_before(&mut frame, Some(&node.name));
                 let dir = Arc::clone(&frame.dir);
+                let base = frame.base.take(&node.name);
                 planner.stack.push(frame);
                 Progress::add(&shared.progress.files_total, 1);
-                planner.node(dir, node)?;
+                planner.node(dir, node, base)?;
             }
             None => {
                 planner.extras_before(&mut frame, None);
@@ -107,7 +114,7 @@ pub(super) fn run(
 }
 
 impl Planner<'_> {
-    fn enter(&mut self, dir: Dir) -> Result<()> {
+    fn enter(&mut self, dir: Dir, base: Option<Id>) -> Result<()> {
         if self.stack.len() > DEPTH_LIMIT {
             return Err(Error::damaged(
                 "the snapshot",
@@ -132,6 +139,7 @@ impl Planner<'_> {
             dir: Arc::new(dir),
             tree,
             present,
+            base: Base::open(self.shared.repository, base),
         });
         Ok(())
     }
@@ -160,20 +168,21 @@ impl Planner<'_> {
         }
     }
 
-    fn node(&mut self, above: Arc<Dir>, node: Node) -> Result<()> {
+    fn node(&mut self, above: Arc<Dir>, node: Node, base: Option<Node>) -> Result<()> {
         match node.kind {
             NodeKind::Directory => match make_directory(&above, &node) {
                 Ok((fd, fresh)) => {
-                    return self.enter(Dir {
+                    let dir = Dir {
                         fd,
                         node,
                         above: Some(above),
                         fresh,
-                    });
+                    };
+                    return self.enter(dir, base.and_then(|base| base.subtree));
                 }
                 Err(error) => self.refused(&above, &node, error)?,
             },
-            NodeKind::File => return self.file(above, node),
+            NodeKind::File => return self.file(above, node, base),
             _ => {
                 apply::special(self.shared, &above, &node);
                 self.shared.count(&node);
@@ -199,7 +208,7 @@ impl Planner<'_> {
         }
     }
 
-    fn file(&mut self, dir: Arc<Dir>, node: Node) -> Result<()> {
+    fn file(&mut self, dir: Arc<Dir>, node: Node, base: Option<Node>) -> Result<()> {
         if node.links > 1 {
             let parts: Vec<Vec<u8>> = dir
                 .parts(&node.name)
@@ -223,7 +232,8 @@ impl Planner<'_> {
         }
         Progress::add(&self.shared.progress.bytes_total, node.size);
         let blobs = node.content.clone();
-        let state = Arc::new(FileState::new(dir, node));
+        let believed = base.map(|base| Believed::new(self.shared.repository, base));
+        let state = Arc::new(FileState::new(dir, node, believed));
         let (mut offset, mut start, mut part) = (0u64, 0u64, Vec::new());
         for id in blobs {
             let location = self.shared.repository.locate(&id)?;

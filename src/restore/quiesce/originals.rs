@@ -13,6 +13,9 @@ use crate::plan::{Action, Hold, Plan};
 use crate::restore::StepError;
 use crate::surface::ApiResource;
 
+/// An annotation that is there for a moment, for a workload's version to change.
+const TOUCHED: &str = "ferry.dev/touched";
+
 /// What workloads of A were before this run held them, by the number of the step; without those that an
 /// undo gave back.
 pub(in crate::restore) fn originals(plan: &Plan, records: &[Record]) -> BTreeMap<u32, Object> {
@@ -72,12 +75,14 @@ pub(in crate::restore) enum Given {
     Left(String),
 }
 
-/// Takes the holds off one workload of A, and gives the fields to those who had them.
+/// Takes the holds off one workload of A, and gives the fields to those who had them. One that is not held may have
+/// been `announced` only: its hold may still be on its way, from a process that nobody has stopped.
 pub(in crate::restore) async fn give_back(
     source: &Cluster,
     served: &[ApiResource],
     holds: &[Hold],
     before: &Object,
+    announced: bool,
 ) -> Result<Given, StepError> {
     let id = before.id();
     let resource = resource(served, &id)?;
@@ -91,8 +96,11 @@ pub(in crate::restore) async fn give_back(
         }
         let differs = |hold: &&Hold| live.pointer(&hold.path) != before.pointer(&hold.path);
         let open: Vec<&Hold> = holds.iter().filter(differs).collect();
-        if open.is_empty() {
+        if open.is_empty() && (!announced || touch(source, place, &live).await?) {
             return Ok(Given::Nothing);
+        }
+        if open.is_empty() {
+            continue;
         }
         if let Some(hold) = open
             .iter()
@@ -119,6 +127,26 @@ pub(in crate::restore) async fn give_back(
     Ok(Given::Left(
         "it changes faster than it can be written".into(),
     ))
+}
+
+/// Writes to a workload and takes that back: a hold on its way is for the version that was, and is refused now. Who
+/// sends it has to announce the next one in the journal, which is closed to it. False when somebody else wrote first.
+async fn touch(source: &Cluster, place: Place<'_>, live: &Object) -> Result<bool, StepError> {
+    let mark = |value: Value| json!({"metadata": {"annotations": {TOUCHED: value}}});
+    let mut patch = mark("true".into());
+    patch["metadata"]["resourceVersion"] = live.resource_version().into();
+    match source
+        .patch(place, None, &Patch::Merge(patch), MANAGER)
+        .await
+    {
+        Ok(_) => {
+            let patch = Patch::Merge(mark(Value::Null));
+            source.patch(place, None, &patch, MANAGER).await?;
+            Ok(true)
+        }
+        Err(error) if error.is_conflict() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives fields back to the managers who owned them: who applies the object next time, as a GitOps

@@ -15,6 +15,8 @@ use crate::surface::ApiResource;
 
 /// Pods named when they are waited for; the rest is counted.
 const NAMED: usize = 3;
+/// Seconds that a container's start is believed to take beyond what its probes ask for.
+const START: f64 = 60.0;
 /// What may stand between a workload and its pods.
 const BETWEEN: [(&str, &str); 3] = [
     ("apps", "ReplicaSet"),
@@ -144,12 +146,24 @@ pub(super) fn in_words(pods: &[Object]) -> String {
 }
 
 /// What the pods of A that a plan stops say of how long they take; seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct PodTimes {
-    /// The slowest one's way to become ready: so long it will take on B.
+    /// The slowest workload's way to become ready: so long it will take on B.
     pub start: f64,
+    /// Whether every pod tells: one that was not ready for a while does not say how it started.
+    pub told: bool,
     /// The longest grace of one that does not end when it is asked to.
     pub grace: u64,
+}
+
+impl Default for PodTimes {
+    fn default() -> Self {
+        Self {
+            start: 0.0,
+            told: true,
+            grace: 0,
+        }
+    }
 }
 
 /// Reads them off the pods that run now.
@@ -160,6 +174,7 @@ pub async fn pod_times(source: &Cluster, plan: &Plan) -> Result<PodTimes, StepEr
     let served = source.served().await?;
     let mut times = PodTimes::default();
     for (namespace, _) in &plan.namespaces {
+        let mut starts = BTreeMap::<String, f64>::new();
         let watch = Watch::new(plan, source, &served, namespace);
         let once = once(
             &watch.list("batch", "Job").await?,
@@ -168,8 +183,15 @@ pub async fn pod_times(source: &Cluster, plan: &Plan) -> Result<PodTimes, StepEr
         for pod in watch.running().await? {
             let grace = pod.pointer("/spec/terminationGracePeriodSeconds");
             times.grace = times.grace.max(grace.and_then(Value::as_u64).unwrap_or(0));
-            times.start = times.start.max(start_of(&pod, &once).unwrap_or(0.0));
+            let Some(Start { seconds, told }) = start_of(&pod, &once) else {
+                continue;
+            };
+            times.told &= told;
+            let ordered = owner(&pod, "StatefulSet").unwrap_or_else(|| pod.name().to_owned());
+            *starts.entry(ordered).or_default() += seconds;
         }
+        // Pods of a StatefulSet start one after the other.
+        times.start = starts.into_values().fold(times.start, f64::max);
     }
     Ok(times)
 }
@@ -177,11 +199,6 @@ pub async fn pod_times(source: &Cluster, plan: &Plan) -> Result<PodTimes, StepEr
 /// When the Jobs that run only once ended, as one that fills a database does: what a pod waited for them it
 /// does not wait again.
 fn once(jobs: &[Object], pods: &[Object]) -> Vec<Timestamp> {
-    let owner = |object: &Object, kind: &str| {
-        let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-        let owner = owners.iter().find(|owner| owner["kind"] == kind)?;
-        owner["name"].as_str().map(str::to_owned)
-    };
     let runs_once = |name: &str| {
         jobs.iter()
             .any(|job| job.name() == name && owner(job, "CronJob").is_none())
@@ -196,11 +213,25 @@ fn once(jobs: &[Object], pods: &[Object]) -> Vec<Timestamp> {
     times.collect()
 }
 
-/// Seconds from a pod's start until it was ready; of one whose containers never ended since.
-fn start_of(pod: &Object, once: &[Timestamp]) -> Option<f64> {
-    if containers(pod).any(|status| status["restartCount"] != 0) {
-        return None;
-    }
+/// The name of an object's owner of a kind.
+fn owner(object: &Object, kind: &str) -> Option<String> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner["kind"] == kind)?;
+    owner["name"].as_str().map(str::to_owned)
+}
+
+/// How a pod started.
+#[derive(Debug, PartialEq)]
+struct Start {
+    /// Seconds until it was ready.
+    seconds: f64,
+    /// Whether that is what it says, and not what its probes allow.
+    told: bool,
+}
+
+/// Seconds from a pod's start until it was ready. A pod keeps only when it became ready last: what is longer after the
+/// start of its containers than a start can take was something else, and then the least its probes need is taken.
+fn start_of(pod: &Object, once: &[Timestamp]) -> Option<Start> {
     let conditions = pod.pointer("/status/conditions")?.as_array()?;
     let ready = conditions
         .iter()
@@ -212,11 +243,51 @@ fn start_of(pod: &Object, once: &[Timestamp]) -> Option<f64> {
         .filter_map(|one| time(one.pointer("/state/running/startedAt")))
         .max()
         .unwrap_or(begun);
+    // A container that was started again did not wait for a node and an image.
+    let again = containers(pod).any(|status| status["restartCount"] != 0);
+    let until_run = if again { 0.0 } else { seconds(begun, runs) };
     let waited = once.iter().filter(|at| (runs..=ready).contains(*at)).max();
-    Some(match waited {
-        Some(waited) => seconds(begun, runs) + seconds(*waited, ready),
-        None => seconds(begun, ready),
+    let until_ready = seconds(*waited.unwrap_or(&runs), ready);
+    let (least, most) = probed(pod);
+    let told = until_ready <= most && !again;
+    let until_ready = if until_ready <= most {
+        until_ready.max(0.0)
+    } else {
+        least
+    };
+    Some(Start {
+        seconds: until_run.max(0.0) + until_ready,
+        told,
     })
+}
+
+/// Seconds that a pod's probes take at least until it is ready, and that a start takes at most.
+fn probed(pod: &Object) -> (f64, f64) {
+    let specs = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let (mut least, mut most) = (0.0_f64, START);
+    for container in specs.into_iter().flatten() {
+        let number = |probe: &str, field: &str, default: f64| {
+            container[probe][field].as_f64().unwrap_or(default)
+        };
+        let (mut short, mut long) = (0.0, START);
+        if container["startupProbe"].is_object() {
+            let (delay, period) = (
+                number("startupProbe", "initialDelaySeconds", 0.0),
+                number("startupProbe", "periodSeconds", 10.0),
+            );
+            short += delay + period;
+            long += delay + period * number("startupProbe", "failureThreshold", 3.0);
+        }
+        if container["readinessProbe"].is_object() {
+            let needed = number("readinessProbe", "initialDelaySeconds", 0.0)
+                + number("readinessProbe", "periodSeconds", 10.0)
+                    * number("readinessProbe", "successThreshold", 1.0);
+            short += needed;
+            long += needed;
+        }
+        (least, most) = (least.max(short), most.max(long));
+    }
+    (least, most)
 }
 
 fn containers(pod: &Object) -> impl Iterator<Item = &Value> {
@@ -263,9 +334,33 @@ mod tests {
             .unwrap()
         };
         let ended = once(&[job(json!([]))], std::slice::from_ref(&seed));
-        assert_eq!(start_of(&web, &ended), Some(5.0));
+        let told = |seconds| {
+            Some(Start {
+                seconds,
+                told: true,
+            })
+        };
+        assert_eq!(start_of(&web, &ended), told(5.0));
         let nightly = job(json!([{"kind": "CronJob", "name": "nightly"}]));
         let ended = once(&[nightly], &[seed]);
-        assert_eq!(start_of(&web, &ended), Some(45.0));
+        assert_eq!(start_of(&web, &ended), told(45.0));
+    }
+
+    #[test]
+    fn a_pod_that_was_not_ready_for_a_while_did_not_start_so_slowly() {
+        let database = |restarts: u32, ready: &str| {
+            Object::new(json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "p", "namespace": "shop"},
+                "spec": {"containers": [{"readinessProbe": {"initialDelaySeconds": 2, "periodSeconds": 5}}]},
+                "status": {"phase": "Running", "startTime": at(0),
+                    "containerStatuses": [{"restartCount": restarts, "state": {"running": {"startedAt": at(3)}}}],
+                    "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}]}}))
+            .unwrap()
+        };
+        let start = |seconds, told| Some(Start { seconds, told });
+        assert_eq!(start_of(&database(0, &at(12)), &[]), start(12.0, true));
+        let hour_later = "2026-01-01T01:00:00Z";
+        assert_eq!(start_of(&database(0, hour_later), &[]), start(10.0, false));
+        assert_eq!(start_of(&database(1, &at(12)), &[]), start(9.0, false));
     }
 }

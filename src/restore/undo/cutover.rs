@@ -81,7 +81,8 @@ impl<M: Movers> Undo<'_, M> {
                 reason: format!("on cluster A: {reason}"),
                 failed,
             };
-            match quiesce::give_back(source, &served, holds, before).await {
+            let announced = !self.past.ended.contains_key(number);
+            match quiesce::give_back(source, &served, holds, before, announced).await {
                 Ok(Given::Back) => {
                     given();
                     report.given_back.push(object.clone());
