@@ -249,12 +249,13 @@ async fn store(
     let inner = Arc::clone(&objects);
     let init = tokio::task::spawn_blocking(move || Repository::init(inner, "secret"));
     let repository = init.await.expect("a fresh store").expect("a fresh store");
+    let by_network = url.starts_with("s3://");
     MoverStore {
         objects,
         repository,
         url,
         access: MoverAccess {
-            by_network: true,
+            by_network,
             variables,
             authorities: None,
         },
