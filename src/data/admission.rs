@@ -70,12 +70,7 @@ impl ClusterMovers {
             let answer = refuses_namespace(cluster).await;
             let answer = answer.map_err(api.failed("ask for a namespace"))?;
             if let Some(answer) = answer {
-                return Err(DataError::Refused {
-                    cluster: cluster.name().into(),
-                    what: "the privileged namespace that movers work in".into(),
-                    answer,
-                    next: WITHOUT_NAMESPACE.into(),
-                });
+                return Err(no_namespace(cluster, answer));
             }
         }
         for ((writes, namespace), (claim, user)) in asked {
@@ -115,6 +110,16 @@ impl ClusterMovers {
             }
         }
         Ok(())
+    }
+}
+
+/// A cluster that does not take Ferry's namespace, in its own words.
+pub(super) fn no_namespace(cluster: &Cluster, answer: String) -> DataError {
+    DataError::Refused {
+        cluster: cluster.name().into(),
+        what: "the privileged namespace that movers work in".into(),
+        answer,
+        next: WITHOUT_NAMESPACE.into(),
     }
 }
 

@@ -27,7 +27,7 @@ pub enum DataError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// A cluster does not take movers.
-    #[error("cluster {cluster} refuses {what}: {answer}; nothing was written: {next}")]
+    #[error("cluster {cluster} refuses {what}: {answer}; {next}")]
     Refused {
         /// The cluster.
         cluster: String,
@@ -118,8 +118,7 @@ impl DataError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoImage => Exit::Input,
-            Self::Cluster { .. } | Self::Store { .. } => Exit::Refused,
-            Self::Refused { .. } => Exit::Blocked,
+            Self::Cluster { .. } | Self::Store { .. } | Self::Refused { .. } => Exit::Refused,
             Self::Mover { exit, .. } => *exit,
             Self::Claim { .. }
             | Self::Snapshot { .. }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{self, Access, State};
+use super::admission::no_namespace;
 use super::api::{Api, NAMESPACE};
 use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
@@ -17,7 +18,8 @@ use super::stand_by::Standing;
 use super::work::Work;
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
-use crate::cluster::Cluster;
+use crate::causes::in_one_line;
+use crate::cluster::{Cluster, ClusterError};
 use crate::event::{Direction, Events};
 use crate::mover::{Done, Order, Outcome, Task};
 use crate::object::{Object, ObjectId};
@@ -143,7 +145,12 @@ impl ClusterMovers {
     /// Ferry's namespace for the run, made if need be.
     pub(super) async fn ensure_namespace(&self, api: &Api) -> Result<(), DataError> {
         let body = namespace_body(&self.settings.run);
-        api.ensure(&NAMESPACE, body).await.map(drop)
+        match api.ensure(&NAMESPACE, body).await {
+            Err(DataError::Cluster { source, .. }) if is_refusal(source.as_ref()) => {
+                Err(no_namespace(&api.cluster, in_one_line(source.as_ref())))
+            }
+            made => made.map(drop),
+        }
     }
 
     /// What an earlier attempt at the job left in the store.
@@ -491,6 +498,12 @@ async fn source(api: &Api, volume: &VolumeMove) -> Result<Object, DataError> {
 
 pub(super) fn place(claim: &ObjectId) -> (&str, &str) {
     (claim.namespace.as_deref().unwrap_or_default(), &claim.name)
+}
+
+/// Whether a server said no, and not that it is busy or away.
+fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<ClusterError>();
+    error.is_some_and(ClusterError::is_forbidden)
 }
 
 /// Ferry's own namespace, whose Pod Security level allows what movers do.

@@ -38,6 +38,10 @@ spec:
         volumeMounts: [{name: data, mountPath: /data}]
 ";
 
+/// An application before it is deployed.
+const NOTHING: &str =
+    "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NAMESPACE}}";
+
 /// What the application's user may make.
 const FILL: &str = "cd /data; mkdir -p deep/er closed; head -c 3000000 /dev/urandom >big; echo x >deep/er/file; \
      ln -s ../big deep/link; ln big deep/hard; mkfifo pipe; chmod 640 big; echo own >own; chmod 4750 own; \
@@ -182,10 +186,7 @@ spec: {policyName: NAME, validationActions: [Deny]}
 
 #[test]
 fn who_may_have_no_privileged_namespace_is_told_and_moves_a_restricted_application_without() {
-    let trip = Trip::of(
-        "restricted",
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: NAMESPACE}}",
-    );
+    let trip = Trip::of("restricted", NOTHING);
     restrict(&trip.from);
     deploy(&trip, "cow-ext4");
     trip.recipe("- storageClass: {map: {cow-ext4: fast-late}}\n");
@@ -288,4 +289,59 @@ fn files_of_two_owners_are_refused_without_privileges_until_that_loss_is_accepte
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(rest(&before), rest(&after));
+
+    // Rights in the namespace alone are enough.
+    let words = format!(
+        "-n {} create rolebinding limited --clusterrole=admin --serviceaccount={}:default",
+        trip.from, trip.from
+    );
+    kubectl("a", &words.split(' ').collect::<Vec<_>>());
+    let token = kubectl("a", &["-n", &trip.from, "create", "token", "default"]);
+    let text = kubectl("a", &["config", "view", "--raw", "-o", "json"]);
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    for user in config["users"].as_array_mut().expect("a list") {
+        *user = serde_json::json!({"name": user["name"], "user": {"token": token.trim()}});
+    }
+    let file = trip
+        .write("kubeconfig", &config.to_string())
+        .display()
+        .to_string();
+    let capture = [
+        "capture",
+        "--from",
+        "a",
+        "-n",
+        &trip.from,
+        "--allow-incomplete",
+        "--kubeconfig",
+        &file,
+    ];
+    run(&mut trip.ferry(&capture))
+        .exits(6)
+        .says("--unprivileged");
+    run(trip.ferry(&capture).arg("--unprivileged")).exits(0);
+}
+
+#[test]
+fn a_restricted_application_is_synced_twice_and_cut_over_without_privileges() {
+    let trip = Trip::of("warm", NOTHING);
+    restrict(&trip.from);
+    deploy(&trip, "cow");
+    inside(&trip, FILL);
+    let recipe = trip.path("recipe.yaml").display().to_string();
+    let warm = |command: &str| {
+        let mut ferry = trip.ferry(&[command, "--from", "a", "--to", "b", "--yes"]);
+        ferry.args(["-n", &trip.from, "-r", &recipe, "--unprivileged"]);
+        run(&mut ferry).exits(0);
+        assert_clean(&trip, &trip.newest_run().0);
+    };
+    warm("sync");
+    let change = "cd /data; chmod 755 closed; echo more >closed/more; chmod 555 closed; rm deep/er/file; \
+                  chmod 600 closed/file; echo yy >closed/file; chmod 400 closed/file; sync";
+    inside(&trip, change);
+    warm("sync");
+    inside(&trip, "echo last >/data/last; rm /data/own; sync");
+    let before = inside(&trip, LIST);
+    warm("cutover");
+    assert_eq!(before, at("b", &trip.to.name, LIST));
 }
