@@ -148,8 +148,8 @@ impl Follower<'_> {
         let mut progress = VolumeProgress::default();
         let mut told = None;
         loop {
-            let pod = self.pod().await?;
-            // Progress only; a log that cannot be read is no reason to stop.
+            let (pod, mut done) = (self.pod().await?, None);
+            // A log that cannot be read is no reason to stop.
             if let Ok(log) = self
                 .api
                 .cluster
@@ -160,12 +160,13 @@ impl Follower<'_> {
                     match line {
                         Line::Progress(found) => progress = found,
                         // Its last line, and the store has it: what follows is a kubelet that notices.
-                        Line::Outcome(Outcome::Done(done)) => return Ok((done, progress)),
+                        Line::Outcome(Outcome::Done(last)) => done = Some(last),
                         Line::Outcome(Outcome::Failed { .. }) => {}
                     }
                 }
             }
-            let ended = matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+            let ended =
+                done.is_some() || matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
             // Told once at least, so that whoever listens knows that it began.
             if told.is_none() || (told != Some(progress) && !ended) {
                 told = Some(progress);
@@ -175,6 +176,9 @@ impl Follower<'_> {
                     direction,
                     progress,
                 });
+            }
+            if let Some(done) = done {
+                return Ok((done, progress));
             }
             if ended {
                 return match self.last_words(&pod) {
