@@ -217,6 +217,10 @@ impl Scene {
             self.ferry(&["store", "check", "--read-data"]).exits(0);
             if !killed {
                 assert!(kills_at > 8, "{kills_at} requests are too few to mean much");
+                eprintln!(
+                    "{args:?}: killed at {} of {kills_at} requests",
+                    kills_at.div_ceil(step)
+                );
                 return;
             }
         }
