@@ -35,7 +35,7 @@ use context::Context;
 pub use failure::Failure;
 
 use crate::exit::Exit;
-use crate::report::{Output, Report};
+use crate::report::{self, Output, Report};
 
 const EXIT_CODES: &str = "Exit codes: 0 done or no change, 1 internal error, 2 changes pending, \
 3 blocked by findings, 4 a run ended with failures and can be resumed, 5 the input is wrong, \
@@ -122,7 +122,14 @@ impl Cli {
         let report = Report::new(global.output);
         start_logging(global.verbose);
         let context = Context::new(report, global.kubeconfig);
-        match dispatch(&context, command).await {
+        let told = |exit| match report::lost() {
+            None => Ok(exit),
+            Some(error) => Err(Failure::refused(
+                format!("the result could not be written: {error}"),
+                "make room where stdout goes, and run it again",
+            )),
+        };
+        match dispatch(&context, command).await.and_then(told) {
             Ok(exit) => exit,
             Err(failure) => {
                 report.error(&*failure.error);

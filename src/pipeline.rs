@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capture::{self, Capture, Captured, Consistency, Dropped, Owner};
+use crate::capture::{self, Capture, Captured, Consistency, DropClass, Dropped, Owner};
 use crate::check::{self, CheckInput};
 use crate::cluster::rights::{self, Lacking, Right};
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
@@ -256,6 +256,9 @@ pub async fn graph_of(
     let knowledge = Knowledge::builtin();
     let transformed = transformed(capture, recipes, knowledge, events)?;
     let mut on_a: BTreeSet<ObjectId> = capture.surface.objects.iter().map(Object::id).collect();
+    let mapped = capture.dropped.iter();
+    let mapped = mapped.filter(|dropped| dropped.class == DropClass::Mapped);
+    on_a.extend(mapped.map(|dropped| dropped.id.clone()));
     let graph = draw(capture, &transformed, &on_a, knowledge)?;
     let Some(cluster) = live else {
         return Ok(graph);

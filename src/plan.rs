@@ -272,9 +272,8 @@ pub struct Plan {
     pub changes: Arc<Vec<Change>>,
     /// The graph it was ordered by, with B's names.
     pub graph: Arc<Graph>,
-    /// Captured objects before transforms and after, for the diff; same order as the graph's captured
-    /// nodes. Secrets are masked when shown, not here: the file is sealed.
-    pub before: Vec<Object>,
+    /// Captured objects before transforms, each with its name on B, for the diff. What a recipe adds has none.
+    pub before: Vec<(ObjectId, Object)>,
     /// What each update meets on B, for the diff; sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,

@@ -14,6 +14,7 @@ pub mod table;
 pub mod units;
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -56,8 +57,6 @@ impl Report {
     }
 
     /// Writes the command's result: text for people, or the value as JSON.
-    ///
-    /// A closed pipe is not an error: `ferry plan … | head` has what it wanted.
     pub fn data<T: Serialize>(self, value: &T, human: impl FnOnce() -> String) {
         let text = match self.output {
             Output::Human => human(),
@@ -75,13 +74,13 @@ impl Report {
         } else {
             "\n"
         };
-        drop(write!(stdout, "{text}{end}").and_then(|()| stdout.flush()));
+        note(write!(stdout, "{text}{end}").and_then(|()| stdout.flush()));
     }
 
     /// Writes bytes to stdout as they are.
     pub fn bytes(self, bytes: &[u8]) {
         let mut stdout = std::io::stdout().lock();
-        drop(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+        note(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
 
     /// Says something to the person at the terminal; silent in JSON.
@@ -105,6 +104,24 @@ impl Report {
             "y" | "yes"
         ))
     }
+}
+
+/// Why stdout did not take everything, if it did not.
+static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Keeps what went wrong on stdout for [`lost`]. A closed pipe is no fault: `ferry plan … | head` has what it wanted.
+fn note(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.get_or_insert(error);
+    }
+}
+
+/// Why stdout did not take everything that was written to it, as on a full disk; `None` when it did.
+pub fn lost() -> Option<std::io::Error> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Writes one line to stderr.

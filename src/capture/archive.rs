@@ -73,7 +73,7 @@ impl Archive {
             captured,
             mut dropped,
             findings: needs,
-        } = assemble(listed, &surface, selection, knowledge);
+        } = assemble(listed, &BTreeSet::new(), &surface, selection, knowledge);
         findings.extend(needs);
         findings.extend(unknown(captured.iter().map(|one| &one.object)));
         dropped.extend(stay);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::matching::{Scene, fits};
+use super::matching::{Scene, fits, owner_references};
 use super::sanitise::sanitise_by;
 use super::{Captured, DropClass, Dropped, Owner};
 use crate::knowledge::sanitize::{KindRows, Sanitize};
@@ -22,9 +22,15 @@ pub struct Sorted {
     pub dropped: Vec<Dropped>,
 }
 
-/// Sorts objects that were listed together.
-pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sorted {
-    let scene = Scene::new(&listed);
+/// Sorts objects that were listed together. Owners of the kinds that were not read are taken to be there.
+pub fn classify(
+    listed: Vec<Object>,
+    unread: &BTreeSet<GroupKind>,
+    table: &Sanitize,
+    surface: &Surface,
+) -> Sorted {
+    let assumed = assumed_owners(&listed, unread);
+    let scene = Scene::new(listed.iter().chain(&assumed));
     let verdicts = spread(&listed, |share| judge_share(share, table, &scene, surface));
     let mut sorted = Sorted {
         captured: Vec::new(),
@@ -46,16 +52,45 @@ pub fn classify(listed: Vec<Object>, table: &Sanitize, surface: &Surface) -> Sor
         .iter()
         .map(|captured| captured.object.id())
         .collect();
+    let assumed: BTreeSet<ObjectId> = assumed.iter().map(Object::id).collect();
     for dropped in &mut sorted.dropped {
-        dropped.produced_by = dropped
-            .produced_by
-            .take()
-            .filter(|owner| travels.contains(owner));
+        let owner = dropped.produced_by.take();
+        if let Some(owner) = owner.as_ref().filter(|owner| assumed.contains(owner)) {
+            dropped.class = DropClass::Excluded;
+            dropped.reason = format!("{owner}, which makes it, was not read");
+        }
+        dropped.produced_by = owner.filter(|owner| travels.contains(owner));
     }
     let by_name = |a: &Captured, b: &Captured| a.object.id_ref().cmp(b.object.id_ref());
     sorted.captured.sort_by(by_name);
     sorted.dropped.sort_by(|a, b| a.id.cmp(&b.id));
     sorted
+}
+
+/// The owners that objects name, of kinds that were not read: all that is known of them.
+fn assumed_owners(listed: &[Object], unread: &BTreeSet<GroupKind>) -> Vec<Object> {
+    let mut owners: BTreeMap<&str, Object> = BTreeMap::new();
+    if unread.is_empty() {
+        return Vec::new();
+    }
+    for object in listed {
+        for reference in owner_references(object) {
+            let (Some(uid), Some(api_version)) =
+                (reference["uid"].as_str(), reference["apiVersion"].as_str())
+            else {
+                continue;
+            };
+            let metadata = serde_json::json!({"name": reference["name"], "uid": uid,
+                "namespace": object.namespace()});
+            let value = serde_json::json!({"apiVersion": api_version, "kind": reference["kind"],
+                "metadata": metadata});
+            let owner = Object::new(value).ok();
+            if let Some(owner) = owner.filter(|owner| unread.contains(&owner.group_kind())) {
+                owners.insert(uid, owner);
+            }
+        }
+    }
+    owners.into_values().collect()
 }
 
 /// One object as it travels and its owners, or why it stays.
@@ -114,9 +149,6 @@ fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Result<Obj
 
 /// The owners of an object by name (S-43, W-12).
 fn owners(object: &Object, surface: &Surface) -> Vec<Owner> {
-    let references = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
     let owner = |reference: &Value| {
         let api_version = reference["apiVersion"].as_str()?;
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
@@ -136,5 +168,5 @@ fn owners(object: &Object, surface: &Surface) -> Vec<Owner> {
             block_deletion: reference["blockOwnerDeletion"].as_bool().unwrap_or(false),
         })
     };
-    references.into_iter().flatten().filter_map(owner).collect()
+    owner_references(object).filter_map(owner).collect()
 }

@@ -15,30 +15,25 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(objects: &'a [Object]) -> Self {
-        let mut by_name: HashMap<_, Vec<&Object>> = HashMap::default();
+    pub(super) fn new(objects: impl Iterator<Item = &'a Object>) -> Self {
+        let mut scene = Self::default();
         for object in objects {
             let place = (object.namespace(), object.name());
-            by_name.entry(place).or_default().push(object);
+            scene.by_name.entry(place).or_default().push(object);
+            scene.by_uid.extend(object.uid().map(|uid| (uid, object)));
         }
-        Self {
-            by_uid: objects
-                .iter()
-                .filter_map(|object| Some((object.uid()?, object)))
-                .collect(),
-            by_name,
-        }
+        scene
     }
 
     /// The owner that controls an object, if it is among those listed.
     pub(super) fn controller(&self, object: &Object) -> Option<&'a Object> {
         let controls = |owner: &&Value| owner["controller"] == Value::Bool(true);
-        self.listed(owners(object).find(controls)?)
+        self.listed(owner_references(object).find(controls)?)
     }
 
     /// The owners of an object that are among those listed.
     fn owners(&self, object: &Object) -> Vec<&'a Object> {
-        owners(object)
+        owner_references(object)
             .filter_map(|owner| self.listed(owner))
             .collect()
     }
@@ -70,7 +65,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn owners(object: &Object) -> impl Iterator<Item = &Value> {
+/// The references of an object to its owners, as they are written.
+pub(super) fn owner_references(object: &Object) -> impl Iterator<Item = &Value> {
     let owners = object.pointer("/metadata/ownerReferences");
     owners.and_then(Value::as_array).into_iter().flatten()
 }

@@ -249,6 +249,39 @@ impl<'s> Chooser<'s> {
         }
     }
 
+    /// What the user asked for and nothing fits: a slip of the pen more often than not.
+    pub(super) fn idle(&self, sorted: &Sorted) -> Vec<Finding> {
+        let Selection {
+            labels,
+            include,
+            exclude,
+            ..
+        } = self.selection;
+        let travel = || sorted.captured.iter().map(|one| &one.raw);
+        let fits = |pattern: &&ObjectGlob| {
+            travel().any(|object| {
+                let id = object.id();
+                pattern.fits(&id, self.plural(&id.group_kind()))
+            })
+        };
+        let nothing = |option: &str, wanted: &dyn fmt::Display| {
+            let message = format!("nothing that could travel fits {option} {wanted}");
+            Finding::new(Verdict::Warn, "selection", message)
+                .remedy("correct it, or capture without it and see what there is with `ferry captures show`")
+        };
+        let included = include.iter().filter(|pattern| !fits(pattern));
+        let named = exclude.iter().filter(|pattern| !pattern.is_whole_kind());
+        let excluded = named.filter(|pattern| !fits(pattern));
+        let unlabelled = labels.iter().filter(|labels| {
+            !travel().any(|object| object.namespace().is_some() && labels.fits(object))
+        });
+        included
+            .map(|pattern| nothing("--include", pattern))
+            .chain(excluded.map(|pattern| nothing("--exclude", pattern)))
+            .chain(unlabelled.map(|labels| nothing("--selector", labels)))
+            .collect()
+    }
+
     /// What was chosen and needs what was left out.
     pub(super) fn needs(
         &self,

@@ -36,6 +36,7 @@ pub async fn take(
     let Read {
         surface,
         listed,
+        unread,
         mut findings,
     } = read(cluster, selection, knowledge, &names, events).await?;
     let mounts = volumes::mounts(&listed);
@@ -43,7 +44,7 @@ pub async fn take(
         captured,
         mut dropped,
         findings: needs,
-    } = assemble(listed, &surface, selection, knowledge);
+    } = assemble(listed, &unread, &surface, selection, knowledge);
     findings.extend(needs);
     let volumes = volumes::volumes(cluster, &surface, &captured, &mounts, events).await?;
     dropped.extend(volumes.dropped);
@@ -75,6 +76,8 @@ pub async fn take(
 struct Read {
     surface: Surface,
     listed: Vec<Object>,
+    /// Kinds that were left out as a whole, or could not be listed.
+    unread: BTreeSet<GroupKind>,
     findings: Vec<Finding>,
 }
 
@@ -111,6 +114,9 @@ async fn read(
         closure::bindings(cluster, &surface, names),
     );
     let ((found, mut listing), (bindings, unseen)) = (lists?, bindings?);
+    let mut unread = unanswered(&listing, &surface);
+    let kinds = chooser.kinds().into_iter().map(|(kind, _)| kind);
+    unread.extend(kinds.filter(|kind| !wanted(kind)));
     let mut findings = gaps(cluster, &mut listing, selection).await?;
     findings.extend(unseen);
     let mut listed = listing.objects;
@@ -121,8 +127,22 @@ async fn read(
     Ok(Read {
         surface,
         listed,
+        unread,
         findings,
     })
+}
+
+/// The kinds that the user may not list, or whose server does not answer.
+fn unanswered(listing: &listing::Listing, surface: &Surface) -> BTreeSet<GroupKind> {
+    let is_one = |resource: &&ApiResource| {
+        listing.silent.contains(&resource.api_version())
+            || listing
+                .denied
+                .iter()
+                .any(|right| (&right.group, &right.resource) == (&resource.group, &resource.plural))
+    };
+    let resources = surface.resources.iter().filter(is_one);
+    resources.map(ApiResource::group_kind).collect()
 }
 
 /// What could not be listed: the reason to stop, or what to say of it when the user wants to go on.

@@ -54,7 +54,12 @@ fn clean(value: Value) -> Value {
 
 fn sort(values: Vec<Value>) -> Sorted {
     let objects = values.into_iter().map(object).collect();
-    classify(objects, &Knowledge::builtin().sanitize, &surface())
+    classify(
+        objects,
+        &BTreeSet::new(),
+        &Knowledge::builtin().sanitize,
+        &surface(),
+    )
 }
 
 /// The rule that keeps the one object given on A; `None` when it travels.

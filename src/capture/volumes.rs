@@ -159,7 +159,7 @@ pub(super) struct Mount {
 
 /// What the pods among the objects mount.
 pub(super) fn mounts(listed: &[Object]) -> Vec<Mount> {
-    let scene = Scene::new(listed);
+    let scene = Scene::new(listed.iter());
     let pods = listed.iter().filter(|object| {
         let ended = matches!(object.text("/status/phase"), Some("Succeeded" | "Failed"));
         object.is("", "Pod") && !ended

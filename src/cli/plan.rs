@@ -25,7 +25,7 @@ pub(super) struct CheckArgs {
 ///
 /// Exits with 0 when there is nothing to do, 2 when there are changes, 3 when findings block it.
 ///
-/// Example: `ferry plan latest --to prod-b -r recipe.yaml --diff -o shop.plan`
+/// Example: `ferry plan latest --to prod-b -r recipe.yaml --diff -O shop.plan`
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]

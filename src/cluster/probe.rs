@@ -111,7 +111,8 @@ async fn namespace(
         .iter()
         .map(|object| (object.id(), object.clone()))
         .collect();
-    let content = crate::capture::classify(listing.objects, table, surface).captured;
+    let content =
+        crate::capture::classify(listing.objects, &BTreeSet::new(), table, surface).captured;
     let mut state = (0, Vec::new(), BTreeSet::new());
     for captured in &content {
         state.0 += 1;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::lines::unified;
 use super::mask::shown;
 use super::{MaskKey, ObjectDiff, drift};
-use crate::graph::Presence;
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId, pointer};
 use crate::plan::{Action, Class, Drift, Hold, Plan, Step};
@@ -17,7 +16,8 @@ use crate::transform::Change;
 /// left out.
 pub fn plan(plan: &Plan, key: &MaskKey) -> Vec<ObjectDiff> {
     let knowledge = Knowledge::builtin();
-    let before = captured(plan);
+    let before = plan.before.iter();
+    let before: BTreeMap<&ObjectId, &Object> = before.map(|(id, object)| (id, object)).collect();
     let mut changes: BTreeMap<&ObjectId, Vec<&Change>> = BTreeMap::new();
     for change in plan.changes.iter() {
         changes.entry(&change.object).or_default().push(change);
@@ -82,17 +82,6 @@ fn on_b(found: &Drift, key: &MaskKey) -> ObjectDiff {
             .push("only what Ferry marks or the server keeps for itself changes".into());
     }
     diff
-}
-
-/// Captured objects by their names on B: they stand in the order of the graph's captured nodes.
-fn captured(plan: &Plan) -> BTreeMap<&ObjectId, &Object> {
-    plan.graph
-        .nodes
-        .iter()
-        .filter(|node| node.presence == Presence::Captured)
-        .map(|node| &node.id)
-        .zip(&plan.before)
-        .collect()
 }
 
 /// The object as it will be when its holds are off.

@@ -164,7 +164,7 @@ fn plan_of(before: Object, body: Object, class: Class, holds: Vec<Hold>) -> Plan
             ..Graph::default()
         }
         .into(),
-        before: vec![before],
+        before: vec![(body.id(), before)],
         drift: Vec::new(),
     }
 }
@@ -194,6 +194,35 @@ fn what_nobody_changed_and_nobody_writes_is_not_in_the_plan_s_diff() {
     let object = deployment("shop", "a.io/web:1", 3);
     let plan_ = plan_of(object.clone(), object, Class::Same, Vec::new());
     assert_eq!(plan(&plan_, &key()), []);
+}
+
+#[test]
+fn what_a_recipe_adds_is_new_and_shifts_nothing() {
+    let mut plan_ = plan_of(
+        deployment("shop", "a.io/web:1", 3),
+        deployment("shop-b", "b.io/web:1", 3),
+        Class::Create,
+        Vec::new(),
+    );
+    // Its name comes first, as its step and its node do.
+    let added = object(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "shop-b"}, "data": {"k": "v"}}));
+    let mut step = plan_.steps[0].clone();
+    step.object = added.id();
+    if let Action::Apply { body, .. } = &mut step.action {
+        *body = added.clone().into();
+    }
+    plan_.steps.insert(0, step);
+    let mut graph = (*plan_.graph).clone();
+    let mut node = graph.nodes[1].clone();
+    node.id = added.id();
+    graph.nodes.insert(1, node);
+    plan_.graph = graph.into();
+    let diffs = plan(&plan_, &key());
+    let ids = |diff: &ObjectDiff| (diff.before.clone(), diff.after.clone());
+    assert_eq!(ids(&diffs[0]), (None, Some(added.id())));
+    let web = ObjectId::new("apps", "Deployment", Some("shop"), "web");
+    assert_eq!(diffs[1].before, Some(web));
 }
 
 #[test]

@@ -416,7 +416,8 @@ impl<'a> Drawing<'a> {
         pointer: &str,
     ) -> u32 {
         let to = self.nodes.number(target);
-        if self.nodes.presence_of(to) != Presence::Produced {
+        // A Namespace that the plan makes is waited for as one that travels.
+        if self.nodes.presence_of(to) != Presence::Produced || target.is("", "Namespace") {
             self.add(from, to, strength, rule, pointer);
             return to;
         }

@@ -18,6 +18,8 @@ pub(super) struct Known<'a> {
     makers: HashMap<ObjectId, Maker>,
     /// Made by a server or controller without an object that says so.
     generated: BTreeSet<&'a ObjectId>,
+    /// Namespaces that nobody captured and the plan makes, as objects go there.
+    assumed: BTreeSet<ObjectId>,
     definitions: BTreeMap<GroupKind, ObjectId>,
     /// What the objects make, whether it travels or not.
     pub(super) products: Vec<(ObjectId, Maker)>,
@@ -49,7 +51,9 @@ impl<'a> Known<'a> {
                 (None, DropClass::Mapped | DropClass::Excluded) => {}
             }
         }
-        let products = made(objects, knowledge);
+        let assumed = assumed_namespaces(objects);
+        let mut products = made(objects, knowledge);
+        products.extend(made(&assumed, knowledge));
         makers.extend(first(&products));
         let definitions = crds.iter().chain(objects).filter_map(|crd| {
             let kind = crd_kind(crd)?;
@@ -59,6 +63,7 @@ impl<'a> Known<'a> {
             on_b,
             makers,
             generated,
+            assumed: assumed.iter().map(Object::id).collect(),
             definitions: definitions.collect(),
             products,
         }
@@ -68,7 +73,10 @@ impl<'a> Known<'a> {
     pub(super) fn presence(&self, id: &ObjectId) -> Presence {
         if self.on_b.contains(id) {
             Presence::OnB
-        } else if self.makers.contains_key(id) || self.generated.contains(id) {
+        } else if self.makers.contains_key(id)
+            || self.generated.contains(id)
+            || self.assumed.contains(id)
+        {
             Presence::Produced
         } else {
             Presence::Missing
@@ -84,6 +92,20 @@ impl<'a> Known<'a> {
     pub(super) fn definition(&self, kind: &GroupKind) -> Option<&ObjectId> {
         self.definitions.get(kind)
     }
+}
+
+/// The namespaces that objects are in and that are not among them: files seldom hold them.
+fn assumed_namespaces(objects: &[Object]) -> Vec<Object> {
+    let is_one = |object: &&Object| object.is("", "Namespace");
+    let there: BTreeSet<&str> = objects.iter().filter(is_one).map(Object::name).collect();
+    let used: BTreeSet<&str> = objects.iter().filter_map(Object::namespace).collect();
+    let plain = |name: &&str| {
+        let metadata = serde_json::json!({"name": name});
+        let value =
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+        Object::new(value).ok()
+    };
+    used.difference(&there).filter_map(plain).collect()
 }
 
 /// Who makes each product. Of two makers of one (an Ingress and the Certificate made for it) the one that

@@ -138,6 +138,24 @@ fn targets_are_captured_on_b_produced_or_missing() {
 }
 
 #[test]
+fn e_1_a_namespace_that_nobody_captured_is_made_by_the_plan_with_all_that_is_born_in_it() {
+    let graph = Case::new(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: a, namespace: shop}
+spec: {template: {spec: {containers: [{name: c}]}}}",
+    )
+    .graph();
+    let account = presence(&graph, "ServiceAccount shop/default");
+    assert_eq!(account, Presence::Produced);
+    assert_eq!(presence(&graph, "Namespace shop"), Presence::Produced);
+    assert_eq!(
+        edges(&graph, "Deployment.apps shop/a", "Namespace shop"),
+        ["H E-1"]
+    );
+}
+
+#[test]
 fn e_p_an_edge_to_a_product_goes_to_its_maker() {
     let graph = Case::new(WEB).graph();
     let web = "Deployment.apps shop/web";

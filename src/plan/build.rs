@@ -140,13 +140,13 @@ impl<'a> Builder<'a> {
         all.filter_map(|(number, verdict)| Some((number, verdict.as_ref()?)))
     }
 
-    /// Captured objects before transforms, in the order of the graph's nodes.
-    fn before(&self) -> Vec<Object> {
-        let captured = self
-            .items
-            .numbers()
-            .filter_map(|at| self.items.captured(at));
-        captured.map(|captured| captured.object.clone()).collect()
+    /// Captured objects before transforms, each with its name on B. What a recipe adds has none.
+    fn before(&self) -> Vec<(ObjectId, Object)> {
+        let captured = |at| {
+            let captured = self.items.captured(at)?;
+            Some((self.items.id(at).clone(), captured.object.clone()))
+        };
+        self.items.numbers().filter_map(captured).collect()
     }
 
     fn steps(self) -> Vec<super::Step> {

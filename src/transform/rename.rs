@@ -7,10 +7,12 @@ use std::ops::Range;
 use super::apply::entries;
 use super::fault::Faults;
 use super::grammar;
+use super::host::{is_dns_label, is_dns_name};
 use super::parse::{Fields, mappings, select_of};
 use super::recipe::{Mapping, Transform};
 use super::select::Select;
 use super::work::{Part, Work};
+use crate::finding::{Finding, Verdict};
 use crate::object::{Object, ObjectId};
 use crate::yaml::located::Located;
 
@@ -40,6 +42,15 @@ pub(super) fn parse(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
     })
 }
 
+/// Whether an API server takes a name for an object. Rights have freer names than all others, Services stricter ones.
+fn is_name_of(object: &Object, name: &str) -> bool {
+    match (object.group(), object.kind()) {
+        ("rbac.authorization.k8s.io", _) => true,
+        ("", "Service") => is_dns_label(name),
+        _ => is_dns_name(name),
+    }
+}
+
 /// Every object that gets a new name, by its name on A.
 #[derive(Debug, Default)]
 pub(super) struct Renames(BTreeMap<ObjectId, (String, Part)>);
@@ -49,6 +60,7 @@ impl Renames {
     pub(super) fn collect(work: &mut Work<'_>) -> Self {
         let mut all = Self::default();
         let recipes = work.recipes;
+        let mut refused = Vec::new();
         for (recipe, entry) in entries(recipes) {
             let Transform::Names(names) = &entry.transform else {
                 continue;
@@ -65,10 +77,20 @@ impl Renames {
                     part: number,
                 };
                 let to = names.map[number].to.value.clone();
+                if !is_name_of(object, &to) {
+                    refused.push((object.id(), to.clone()));
+                }
                 all.claims(work.before, object, &to, part);
                 all.0.insert(object.id(), (to, part));
                 work.used(part);
             }
+        }
+        for (id, to) in refused {
+            let message = format!("no cluster takes the name {to:?} for a {}", id.kind);
+            let finding = Finding::new(Verdict::Block, "T-3", message).on(id);
+            work.find(finding.at("/metadata/name").remedy(
+                "use lower-case letters, digits, `-` and, but for Services, `.`; begin and end with a letter or digit",
+            ));
         }
         all
     }

@@ -91,6 +91,8 @@ impl fmt::Debug for Sensitive {
 
 pub(super) use self::external::STORES;
 pub(super) const MODES: [&str; 5] = ["redact", "random", "hash", "drop", "keep"];
+/// Bytes of the shortest seed: eight random letters are more than anyone tries.
+const SEED_MIN: usize = 8;
 const REDACTED: &str = "REDACTED";
 const HASH: &str = "hash:";
 
@@ -164,6 +166,15 @@ fn scrub(
                 "no seed",
             )
             .help("add `seed: {env: NAME}`: without a secret seed the new values could be guessed");
+    }
+    if seeded && seed.as_ref().is_some_and(|seed| seed.0.len() < SEED_MIN) {
+        faults
+            .add(
+                format!("the `seed` of `scrub: {mode}` is too short"),
+                &node.span,
+                format!("fewer than {SEED_MIN} bytes could be guessed"),
+            )
+            .help("take a random one and keep it: `openssl rand -hex 16`");
     }
     match (mode.as_str(), seed) {
         ("redact", _) => Some(Scrub::Redact),

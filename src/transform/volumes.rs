@@ -123,7 +123,7 @@ fn size(node: &Located, faults: &mut Faults) -> Option<Size> {
 
 fn quantity(node: &Located, faults: &mut Faults) -> Option<String> {
     let text = text(node, faults)?;
-    if Quantity::parse(&text).is_none() {
+    if Quantity::parse(&text).is_none_or(|size| size <= Quantity::NONE) {
         faults
             .add(format!("`{text}` is not a size"), &node.span, "refused")
             .help("write it as `10Gi`");

@@ -67,6 +67,7 @@ fn same(what: &str, expected: &[String], found: Vec<String>) -> Outcome {
 fn sort(case: &Case) -> Sorted {
     capture::classify(
         case.objects(),
+        &Default::default(),
         &Knowledge::builtin().sanitize,
         &surface(&case.crds()),
     )

@@ -76,7 +76,13 @@ fn patterns(texts: &[&str]) -> Vec<ObjectGlob> {
 }
 
 fn captured(selection: &Selection) -> (Vec<String>, Assembled) {
-    let assembled = assemble(shop(), &surface(), selection, Knowledge::builtin());
+    let assembled = assemble(
+        shop(),
+        &BTreeSet::new(),
+        &surface(),
+        selection,
+        Knowledge::builtin(),
+    );
     let names = assembled.captured.iter().map(|one| one.object.id());
     (
         names.map(|id| format!("{}/{}", id.kind, id.name)).collect(),
@@ -188,8 +194,41 @@ fn a_kind_left_out_whole_need_not_be_read_to_be_missed() {
         .into_iter()
         .filter(|object| object.kind() != "Secret")
         .collect();
-    let assembled = assemble(listed, &surface, &selection, Knowledge::builtin());
+    let none = BTreeSet::new();
+    let assembled = assemble(listed, &none, &surface, &selection, Knowledge::builtin());
     assert_eq!(assembled.findings.len(), 1);
+}
+
+#[test]
+fn what_an_owner_of_a_kind_that_was_not_read_makes_stays_with_it() {
+    let kind = GroupKind::new("apps", "Deployment");
+    let unread = BTreeSet::from([kind.clone()]);
+    let mut listed = shop();
+    listed.retain(|object| object.group_kind() != kind);
+    let all = Selection::default();
+    let knowledge = Knowledge::builtin();
+    let assembled = assemble(listed.clone(), &unread, &surface(), &all, knowledge);
+    let travels = |kind: &str| {
+        let mut captured = assembled.captured.iter();
+        captured.any(|one| one.object.kind() == kind)
+    };
+    assert!(!travels("ReplicaSet") && travels("ConfigMap"));
+    let made = assembled
+        .dropped
+        .iter()
+        .find(|one| one.id.kind == "ReplicaSet")
+        .unwrap();
+    assert_eq!(
+        (made.class, made.reason.as_str()),
+        (
+            DropClass::Excluded,
+            "Deployment.apps shop/web, which makes it, was not read"
+        )
+    );
+    // One whose owner is gone from a list that was read is nobody's, and travels by itself.
+    let assembled = assemble(listed, &BTreeSet::new(), &surface(), &all, knowledge);
+    let mut captured = assembled.captured.iter();
+    assert!(captured.any(|one| one.object.kind() == "ReplicaSet"));
 }
 
 #[test]
@@ -269,7 +308,13 @@ fn cluster_wide_rights_stay_when_no_account_they_are_for_was_chosen() {
         labels: Some("l=web".parse().unwrap()),
         ..Selection::default()
     };
-    let assembled = assemble(listed, &surface(), &selection, Knowledge::builtin());
+    let assembled = assemble(
+        listed,
+        &BTreeSet::new(),
+        &surface(),
+        &selection,
+        Knowledge::builtin(),
+    );
     let names: BTreeSet<_> = assembled
         .captured
         .iter()
@@ -278,5 +323,29 @@ fn cluster_wide_rights_stay_when_no_account_they_are_for_was_chosen() {
     assert_eq!(
         (assembled.captured.len(), names),
         (3, BTreeSet::from(["web"]))
+    );
+}
+
+#[test]
+fn a_pattern_that_nothing_fits_is_told() {
+    let selection = Selection {
+        labels: Some("nope=nope".parse().unwrap()),
+        include: patterns(&["Deployment/nope-*", "ConfigMap"]),
+        exclude: patterns(&["Secret/typo", "Secret"]),
+        ..Selection::default()
+    };
+    let (_, assembled) = captured(&selection);
+    let told: Vec<&str> = assembled
+        .findings
+        .iter()
+        .map(|one| one.message.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "nothing that could travel fits --include Deployment/nope-*",
+            "nothing that could travel fits --exclude Secret/typo",
+            "nothing that could travel fits --selector nope=nope",
+        ]
     );
 }

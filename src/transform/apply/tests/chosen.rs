@@ -377,3 +377,29 @@ fn t_8_a_claim_that_several_pods_share_is_told() {
         ["Deployment.apps n/web has 3 replicas, and only one node can mount the claim"]
     );
 }
+
+#[test]
+fn t_3_a_name_that_no_cluster_takes_blocks() {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "web", "namespace": "n"}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "n"}});
+    let objects = all(vec![config(json!({})), role, service]);
+    let found = |map: &str| {
+        let done = run(&objects, &format!("- names: {{map: {{{map}}}}}\n"));
+        let blocks = done
+            .findings
+            .iter()
+            .filter(|one| one.verdict == Verdict::Block);
+        blocks.map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found("web: Web_1"),
+        [r#"no cluster takes the name "Web_1" for a Service"#],
+        "rights may be called so"
+    );
+    assert_eq!(
+        found("c: a.b, web: a.b"),
+        [r#"no cluster takes the name "a.b" for a Service"#]
+    );
+    assert!(found("c: a.b, web: a-b").is_empty());
+}

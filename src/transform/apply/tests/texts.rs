@@ -134,7 +134,7 @@ fn t_10_random_values_need_a_seed_and_are_stable() {
         "Opaque",
         json!({"a": STANDARD.encode("abc123"), "b": STANDARD.encode("abc123")}),
     )]);
-    let recipe = "- secrets: {scrub: random, seed: {value: s}}\n";
+    let recipe = "- secrets: {scrub: random, seed: {value: sixteen-letters-}}\n";
     let done = run(&objects, recipe);
     let (a, b) = (at(&done, 0, "/data/a"), at(&done, 0, "/data/b"));
     assert_ne!(a, b);
@@ -146,6 +146,14 @@ fn t_10_random_values_need_a_seed_and_are_stable() {
         error.faults[0].to_string(),
         "`scrub: random` needs a `seed`"
     );
+    for short in ["a", "'1234567'"] {
+        let text = text.replace("random}", &format!("hash, seed: {{value: {short}}}}}"));
+        let error = Recipe::parse("t.yaml", &text).unwrap_err();
+        assert_eq!(
+            error.faults[0].to_string(),
+            "the `seed` of `scrub: hash` is too short"
+        );
+    }
 }
 
 #[test]
