@@ -121,7 +121,7 @@ impl Cli {
         let Self { global, command } = self;
         let report = Report::new(global.output);
         start_logging(global.verbose);
-        let context = Context::new(report, global.kubeconfig);
+        let context = Context::new(report, global.kubeconfig, command.is_resumable());
         let told = |exit| match report::lost() {
             None => Ok(exit),
             Some(error) => Err(Failure::refused(
@@ -135,6 +135,29 @@ impl Cli {
                 report.error(&*failure.error);
                 failure.exit
             }
+        }
+    }
+}
+
+impl Command {
+    /// Whether it is work that stops in order and goes on later; all else leaves nothing behind.
+    fn is_resumable(&self) -> bool {
+        match self {
+            Self::Migrate(_)
+            | Self::Sync(_)
+            | Self::Cutover(_)
+            | Self::Apply(_)
+            | Self::Runs(_)
+            | Self::Data(_) => true,
+            Self::Capture(args) => args.is_live(),
+            Self::Captures(_)
+            | Self::Graph(_)
+            | Self::Recipe(_)
+            | Self::Check(_)
+            | Self::Plan(_)
+            | Self::Store(_)
+            | Self::Mover(_)
+            | Self::Completion(_) => false,
         }
     }
 }

@@ -27,6 +27,7 @@ mod clean;
 mod error;
 mod follow;
 mod links;
+mod load;
 mod movers;
 mod names;
 mod pod;

@@ -46,6 +46,7 @@ pub mod surface;
 pub mod sync;
 pub mod target;
 pub mod transform;
+mod whole;
 pub mod yaml;
 
 /// Chooses the TLS implementation for the whole process. The first line of `main` and of every test

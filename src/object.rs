@@ -177,6 +177,9 @@ pub enum ObjectError {
     /// A field every object must have is absent or not a string.
     #[error("the object has no {0}")]
     Missing(&'static str),
+    /// A name that no API server serves: it would be part of a path.
+    #[error("{0:?} is no name an object can have")]
+    Name(String),
 }
 
 /// One Kubernetes object as raw JSON. `apiVersion`, `kind` and `metadata.name` are always there.

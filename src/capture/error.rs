@@ -84,8 +84,7 @@ impl CaptureError {
                 grant(rights, user.as_deref())
             )),
             Self::Silent { .. } => Some(
-                "repair or remove the APIService, leave its kinds out with --exclude, or capture the \
-                 rest with --allow-incomplete"
+                "repair or remove the APIService, or capture the rest with `ferry capture --allow-incomplete`"
                     .into(),
             ),
             Self::UnknownKinds { cluster, .. } => Some(format!(

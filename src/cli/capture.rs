@@ -133,6 +133,11 @@ pub(super) enum CapturesCommand {
 }
 
 impl CaptureArgs {
+    /// Whether a cluster is captured, with data perhaps, and not files.
+    pub(super) fn is_live(&self) -> bool {
+        self.source.from.is_some()
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Self {
             source,

@@ -302,11 +302,16 @@ impl Context {
         })
     }
 
-    pub(super) fn new(report: Report, kubeconfig: Option<PathBuf>) -> Self {
+    /// `resumable`: whether a first Ctrl-C asks to stop where one can go on, instead of ending the process as it
+    /// does by itself.
+    pub(super) fn new(report: Report, kubeconfig: Option<PathBuf>, resumable: bool) -> Self {
         Self {
             report,
             events: report.events(),
-            cancel: cancel_on_signals(),
+            cancel: match resumable {
+                true => cancel_on_signals(),
+                false => CancellationToken::new(),
+            },
             kubeconfig,
         }
     }

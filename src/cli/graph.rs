@@ -15,6 +15,7 @@ use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
 use crate::pipeline;
 use crate::report::palette::{Role, paint};
+use crate::whole;
 
 /// Draw what refers to what
 ///
@@ -168,7 +169,7 @@ impl GraphArgs {
         };
         match out {
             None => context.report.text(&text),
-            Some(path) => std::fs::write(&path, text).map_err(|error| {
+            Some(path) => whole::write(&path, text.as_bytes()).map_err(|error| {
                 Failure::input(
                     format!("cannot write {}: {error}", path.display()),
                     "name a file that can be written",

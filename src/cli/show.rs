@@ -18,6 +18,7 @@ use crate::report::units::plural;
 use crate::report::{diff_view, plan_view};
 use crate::surface::ClusterIdentity;
 use crate::transform::Lookalike;
+use crate::whole;
 
 /// A plan ready to be shown.
 pub(super) struct Review<'a> {
@@ -153,7 +154,7 @@ impl<'a> Review<'a> {
             ("graph.svg", render::svg(&self.plan.graph)),
         ] {
             let path = folder.join(name);
-            std::fs::write(&path, text).map_err(|error| failed("write", &path, error))?;
+            whole::write(&path, text.as_bytes()).map_err(|error| failed("write", &path, error))?;
         }
         Ok(())
     }

@@ -52,16 +52,6 @@ pub(super) struct Site {
     pub(super) user: Option<User>,
 }
 
-/// One load.
-#[derive(Clone, Copy)]
-struct Way<'a> {
-    api: &'a Api,
-    site: &'a Site,
-    name: &'a str,
-    volume: &'a VolumeMove,
-    saved: &'a SavedVolume,
-}
-
 impl ClusterMovers {
     /// Movers between two clusters, or on one: without a source nothing can be saved, without a target
     /// nothing loaded.
@@ -154,7 +144,7 @@ impl ClusterMovers {
     }
 
     /// What an earlier attempt at the job left in the store.
-    async fn earlier(&self, api: &Api, job: &str) -> Result<Option<Done>, DataError> {
+    pub(super) async fn earlier(&self, api: &Api, job: &str) -> Result<Option<Done>, DataError> {
         let (repository, path) = (
             self.store.repository.clone(),
             crate::mover::result_path(job),
@@ -175,7 +165,7 @@ impl ClusterMovers {
         }
     }
 
-    fn tell_lost(&self, claim: &str, lost: &[LossClass]) {
+    pub(super) fn tell_lost(&self, claim: &str, lost: &[LossClass]) {
         if lost.is_empty() {
             return;
         }
@@ -290,138 +280,9 @@ impl ClusterMovers {
         .await
     }
 
-    async fn load_into(
-        &self,
-        api: &Api,
-        volume: &VolumeMove,
-        saved: &SavedVolume,
-    ) -> Result<Proof, DataError> {
-        let name = names::object(&self.settings.run, "load", &api.claim);
-        let (namespace, claim) = place(&volume.target);
-        let site = self.site(&volume.target, volume.writes_as.as_ref());
-        let way = Way {
-            api,
-            site: &site,
-            name: &name,
-            volume,
-            saved,
-        };
-        if site.user.is_some() {
-            let claim = access::present(api, namespace, claim).await?;
-            // A killed mover would be one of its users.
-            self.remove(api, namespace, &name).await?;
-            access::unused(api, namespace, &claim).await?;
-            return self.load_through(&way, (&claim, &claim)).await;
-        }
-        let state = access::state(api, namespace, claim).await?;
-        self.ensure_namespace(api).await?;
-        let access = Access {
-            api,
-            run: &self.settings.run,
-            namespace: &site.namespace,
-            name: &name,
-        };
-        match state {
-            State::Bound { claim } => {
-                access::unused(api, namespace, &claim).await?;
-                if let Some(standing) = self.standing(&name) {
-                    let (id, task) = self.load_task(&way, &claim);
-                    let order = Order { id, task };
-                    let done = self
-                        .order((api, &name), standing, Direction::Load, order)
-                        .await?;
-                    return self.loaded(&way, done);
-                }
-                // A killed mover may still hold the claim that is made anew here.
-                self.remove(api, &site.namespace, &name).await?;
-                let bound = access::behind(api, &claim).await?;
-                let twin = access.twin(&claim, &bound).await?;
-                self.load_through(&way, (&claim, &twin)).await
-            }
-            State::Waiting { claim } => {
-                // Proven and marked by an earlier attempt: it only has to be given away.
-                if access.staged(&saved.snapshot).await?.is_none() {
-                    let stage = access.stage(&claim).await?;
-                    self.load_through(&way, (&stage, &stage)).await?;
-                }
-                access.give(&claim, &saved.snapshot).await?;
-                Ok(saved.proof.clone())
-            }
-        }
-    }
-
-    /// Loads into the second of two claims, which are one volume; the first names the job.
-    async fn load_through(
-        &self,
-        way: &Way<'_>,
-        (claim, mounts): (&Object, &Object),
-    ) -> Result<Proof, DataError> {
-        let Way {
-            api,
-            site,
-            name,
-            volume,
-            saved: _,
-        } = *way;
-        let (job, task) = self.load_task(way, claim);
-        let done = match self.earlier(api, &job).await? {
-            Some(done) => done,
-            None => {
-                let work = Work {
-                    api,
-                    site,
-                    name,
-                    mounts,
-                    mode: volume.mode,
-                    direction: Direction::Load,
-                    node: None,
-                    placement: &volume.placement,
-                    job,
-                    task,
-                };
-                self.work(work).await?
-            }
-        };
-        self.loaded(way, done)
-    }
-
-    /// What loading a claim is called, and what is to be done.
-    fn load_task(&self, way: &Way<'_>, claim: &Object) -> (String, Task) {
-        let (claimed, saved) = (&way.api.claim, way.saved);
-        let job = self.job("load", &[claimed, uid(claim), &saved.snapshot]);
-        let task = Task::Load {
-            saved: saved.clone(),
-            delete_extra: way.volume.synced,
-            accept: self.settings.accept_losses.clone(),
-            foreign_root: way.site.user.is_some(),
-        };
-        (job, task)
-    }
-
-    /// What a load has to have found.
-    fn loaded(&self, way: &Way<'_>, done: Done) -> Result<Proof, DataError> {
-        let Way { api, saved, .. } = *way;
-        match done {
-            // Pipes and devices are in the digest; the mover has compared everything else.
-            Done::Loaded { proof, lost } if proof == saved.proof || !lost.is_empty() => {
-                self.tell_lost(&api.claim, &lost);
-                Ok(saved.proof.clone())
-            }
-            Done::Loaded { proof: found, .. } => {
-                let (claim, wanted) = (api.claim.clone(), saved.proof.clone());
-                Err(DataError::Differs {
-                    claim,
-                    found,
-                    wanted,
-                })
-            }
-            Done::Saved(_) => Err(api.unusable("its mover did another job; run again")),
-        }
-    }
-
     /// Names a job after the run, the direction and the very claim it is about: one that is made anew
     /// under an old name is another.
-    fn job(&self, way: &str, parts: &[&str]) -> String {
+    pub(super) fn job(&self, way: &str, parts: &[&str]) -> String {
         format!("{}-{way}-{}", self.settings.run, names::short(parts))
     }
 
@@ -481,7 +342,7 @@ pub(super) fn named(
     }
 }
 
-fn uid(object: &Object) -> &str {
+pub(super) fn uid(object: &Object) -> &str {
     object.uid().unwrap_or_default()
 }
 

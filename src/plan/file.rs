@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::Plan;
 use crate::repository::Error as RepositoryError;
 use crate::store::Store;
+use crate::whole;
 
 const HEADER: &[u8] = b"ferry plan 1\n";
 
@@ -89,7 +90,7 @@ pub fn decode(bytes: &[u8]) -> Result<Plan, PlanFileError> {
 pub fn save(plan: &Plan, path: &Path, store: &Store) -> Result<(), PlanFileError> {
     let sealed = store.repository().seal_file(&encode(plan)?);
     let sealed = sealed.map_err(|source| PlanFileError::seal(path, source))?;
-    std::fs::write(path, sealed).map_err(|source| PlanFileError::file("write", path, source))
+    whole::write(path, &sealed).map_err(|source| PlanFileError::file("write", path, source))
 }
 
 /// Reads a plan from a file that [`save`] wrote with the same store.

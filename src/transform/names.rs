@@ -352,7 +352,7 @@ fn add<T: Ord + Clone + Display>(
                     &from.span,
                     format!("another recipe maps it to `{other}`"),
                 )
-                .help("keep one of the two");
+                .help("keep one of the two; a base recipe leaves its target open with a variable");
         }
     }
 }

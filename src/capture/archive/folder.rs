@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::super::error::CaptureError;
 use super::{Archive, ArchiveError};
-use crate::object::Object;
+use crate::object::{Object, ObjectError};
 use crate::yaml;
 
 /// Most bytes of one file or stream.
@@ -247,14 +247,24 @@ fn expand(
             Ok(())
         }
         value => {
-            let object = Object::new(value).map_err(|source| ArchiveError::NoObject {
+            let wrong = |source| ArchiveError::NoObject {
                 place: place.to_string(),
                 source,
-            })?;
+            };
+            let object = Object::new(value).map_err(wrong)?;
+            let names = [Some(object.name()), object.namespace()];
+            if let Some(name) = names.into_iter().flatten().find(|name| !is_segment(name)) {
+                return Err(wrong(ObjectError::Name(name.to_owned())));
+            }
             objects.push((object, Arc::clone(place)));
             Ok(())
         }
     }
+}
+
+/// Whether a text can stand between two slashes of an API server's path.
+fn is_segment(name: &str) -> bool {
+    !matches!(name, "." | "..") && !name.contains(['/', '%'])
 }
 
 #[cfg(test)]

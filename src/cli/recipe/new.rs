@@ -1,7 +1,6 @@
 //! `ferry recipe new`: a recipe to begin with.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,6 +12,7 @@ use crate::exit::Exit;
 use crate::knowledge::Knowledge;
 use crate::report::palette::{Role, paint};
 use crate::transform::starter;
+use crate::whole;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewArgs {
@@ -62,16 +62,12 @@ impl NewArgs {
         };
         let name = capture.namespaces.join("-");
         let text = starter(&name, &capture, target.as_ref(), Knowledge::builtin());
-        let mut options = OpenOptions::new();
-        match force {
-            true => options.create(true).truncate(true),
-            false => options.create_new(true),
+        let write = if force {
+            whole::write
+        } else {
+            whole::write_new
         };
-        let written = options
-            .write(true)
-            .open(&out)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
-        match written {
+        match write(&out, text.as_bytes()) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken()),
             Err(error) => {

@@ -308,7 +308,7 @@ fn twice<T: Ord + Display>(maps: &[&Mapping<T>], faults: &mut Faults) {
         faults
             .add(message, &map.from.span, "mapped again here")
             .also(&first.from.span, "mapped here")
-            .help("keep one of the two");
+            .help("keep one of the two; a base recipe leaves its target open with a variable");
     }
 }
 

@@ -238,8 +238,11 @@ pub(super) fn patch(body: &Located, span: &Range<usize>, faults: &mut Faults) ->
 fn map(node: &Located, key: &str, span: &Range<usize>, faults: &mut Faults) -> Option<Value> {
     match &node.node {
         Node::Map(entries) if !entries.is_empty() => Some(node.value()),
-        _ => {
-            let message = format!("`{key}` must be a map, found {}", node.describe());
+        found => {
+            let message = match found {
+                Node::Map(_) => format!("`{key}` changes nothing"),
+                _ => format!("`{key}` must be a map, found {}", node.describe()),
+            };
             faults.add(message, span, "expected a map with the fields to change");
             None
         }

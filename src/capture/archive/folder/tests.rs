@@ -126,3 +126,23 @@ fn links_to_folders_are_not_followed() {
     std::os::unix::fs::symlink(&path, path.join("loop")).unwrap();
     assert_eq!(Archive::folder(&path).unwrap().objects.len(), 1);
 }
+
+#[test]
+fn a_name_that_would_lead_out_of_its_place_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for metadata in [
+        "{name: ../../x}",
+        "{name: x, namespace: ../y}",
+        "{name: ..}",
+        "{name: a%2fb}",
+    ] {
+        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n");
+        std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let error = Archive::folder(folder.path()).unwrap_err();
+        let CaptureError::Archive(errors) = &error else {
+            panic!("{error}");
+        };
+        let reason = crate::causes::in_one_line(&errors[0]);
+        assert!(reason.contains("is no name an object can have"), "{reason}");
+    }
+}
