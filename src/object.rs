@@ -177,6 +177,9 @@ pub enum ObjectError {
     /// A field every object must have is absent or not a string.
     #[error("the object has no {0}")]
     Missing(&'static str),
+    /// A field that must be a text is something else.
+    #[error("{0} is {1}, not a text; put it in quotes")]
+    NotText(&'static str, &'static str),
     /// A name that no API server serves: it would be part of a path.
     #[error("{0:?} is no name an object can have")]
     Name(String),
@@ -213,23 +216,25 @@ impl Object {
     /// # Errors
     /// When the value is not a map, or lacks `apiVersion`, `kind` or `metadata.name`.
     pub fn new(value: Value) -> Result<Self, ObjectError> {
-        let kind_of = match &value {
-            Value::Object(_) => None,
-            Value::Null => Some("null"),
-            Value::Array(_) => Some("a list"),
-            _ => Some("a scalar"),
-        };
-        if let Some(found) = kind_of {
-            return Err(ObjectError::NotAMap(found));
+        if !value.is_object() {
+            return Err(ObjectError::NotAMap(called(&value)));
         }
         for (place, label) in [
             (value.get("apiVersion"), "apiVersion"),
             (value.get("kind"), "kind"),
             (pointer::get(&value, "/metadata/name"), "metadata.name"),
         ] {
-            if place.and_then(Value::as_str).is_none_or(str::is_empty) {
-                return Err(ObjectError::Missing(label));
+            match place {
+                Some(Value::String(text)) if !text.is_empty() => {}
+                None | Some(Value::Null | Value::String(_)) => {
+                    return Err(ObjectError::Missing(label));
+                }
+                Some(other) => return Err(ObjectError::NotText(label, called(other))),
             }
+        }
+        match pointer::get(&value, "/metadata/namespace") {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(other) => return Err(ObjectError::NotText("metadata.namespace", called(other))),
         }
         let object = Self {
             value: Arc::new(value),
@@ -415,6 +420,18 @@ fn strings(map: Option<&Map<String, Value>>) -> BTreeMap<&str, &str> {
         .collect()
 }
 
+/// A value's kind in words.
+fn called(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,5 +452,22 @@ mod tests {
     fn a_value_without_a_name_is_refused() {
         let error = Object::new(json!({"apiVersion": "v1", "kind": "Pod"})).unwrap_err();
         assert_eq!(error.to_string(), "the object has no metadata.name");
+    }
+
+    #[test]
+    fn a_name_that_yaml_reads_as_something_else_is_told_as_such() {
+        for (metadata, told) in [
+            (
+                json!({"name": 5}),
+                "metadata.name is a number, not a text; put it in quotes",
+            ),
+            (
+                json!({"name": "a", "namespace": false}),
+                "metadata.namespace is a boolean, not a text; put it in quotes",
+            ),
+        ] {
+            let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});
+            assert_eq!(Object::new(value).unwrap_err().to_string(), told);
+        }
     }
 }

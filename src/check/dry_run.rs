@@ -83,7 +83,7 @@ fn rejected(id: ObjectId, status: u16, reason: &str, message: &str) -> Finding {
         403 => "ask the target's administrator what its policies allow, or patch the object",
         409 => {
             "another manager owns these fields on the target; leave them to it, or take them with \
-             --force-conflicts"
+             `ferry apply --force-conflicts`"
         }
         _ => "patch the field the message names in a recipe",
     };
