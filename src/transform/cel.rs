@@ -116,6 +116,10 @@ pub struct Names {
     pub variables: BTreeSet<String>,
     /// Names that mean nothing: neither `object` nor `vars` nor bound by a macro around them.
     pub unknown: BTreeSet<String>,
+    /// How many macros stand in each other where most do: each multiplies the work by the length of its list.
+    pub nested: usize,
+    /// How many stand around what is looked at.
+    around: usize,
 }
 
 impl Names {
@@ -150,6 +154,8 @@ impl Names {
                 let outside = bound.len();
                 bound.extend([macro_.iter_var.as_str(), macro_.accu_var.as_str()]);
                 bound.extend(macro_.iter_var2.as_deref());
+                self.around += 1;
+                self.nested = self.nested.max(self.around);
                 for part in [
                     &macro_.accu_init,
                     &macro_.loop_cond,
@@ -158,6 +164,7 @@ impl Names {
                 ] {
                     self.walk(&part.expr, bound);
                 }
+                self.around -= 1;
                 bound.truncate(outside);
             }
             Expr::List(list) => {
@@ -261,6 +268,10 @@ mod tests {
         let names = Expression::parse(text, &(0..1)).unwrap().names();
         assert_eq!(names.unknown, ["j".to_owned(), "obj".to_owned()].into());
         assert_eq!(names.variables, ["y".to_owned(), "z".to_owned()].into());
+        assert_eq!(names.nested, 1);
+        let text = "[1].all(a, [2].all(b, a > b)) && [[3].size()].exists(c, true)";
+        let names = Expression::parse(text, &(0..1)).unwrap().names();
+        assert_eq!(names.nested, 2);
         assert!(Expression::parse("object.spec.", &(0..1)).is_err());
     }
 }

@@ -157,6 +157,9 @@ fn expression(node: &Located, faults: &mut Faults) -> Option<Expression> {
     }
 }
 
+/// Macros of an expression that may stand in each other: containers, their variables, and one list more.
+const NESTED_MAX: usize = 3;
+
 /// Gives an expression its variables; names that mean nothing are mistakes.
 pub(super) fn give_variables(
     expression: &mut Expression,
@@ -172,6 +175,17 @@ pub(super) fn give_variables(
                 "unknown name",
             )
             .help("an expression has `object` and `vars`");
+    }
+    if names.nested > NESTED_MAX {
+        faults
+            .add(
+                format!("{} macros stand in each other", names.nested),
+                expression.span(),
+                "it would take hours",
+            )
+            .help(format!(
+                "at most {NESTED_MAX} may: each multiplies the work by the length of its list"
+            ));
     }
     for name in mark_used(variables, names.variables.iter().map(String::as_str)) {
         faults

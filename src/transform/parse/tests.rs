@@ -196,3 +196,17 @@ fn the_guides_examples_are_sound() {
         assert!(found.faults.is_empty(), "{block}: {:?}", found.faults);
     }
 }
+
+#[test]
+fn an_expression_that_would_take_hours_is_refused() {
+    let nested = |depth: usize| {
+        let all = (0..depth).fold("true".to_owned(), |inner, at| {
+            format!("[1].all(v{at}, {inner})")
+        });
+        format!("- scale: {{select: {{cel: \"{all}\"}}, replicas: 1}}\n")
+    };
+    let (message, _) = one(&nested(4));
+    assert_eq!(message, "4 macros stand in each other");
+    let text = "apiVersion: ferry.dev/v1alpha1\nkind: Recipe\nmetadata: {name: t}\ntransforms:\n";
+    Recipe::parse("t.yaml", &format!("{text}{}", nested(3))).unwrap();
+}
