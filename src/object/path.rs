@@ -331,6 +331,10 @@ impl Parser<'_> {
             if keys.iter().any(String::is_empty) {
                 return Err(self.error("an alternative is empty"));
             }
+            // A place would be found once for each.
+            if (1..keys.len()).any(|at| keys[..at].contains(&keys[at])) {
+                return Err(self.error("an alternative is given twice"));
+            }
             self.at += end + 1;
             return Ok(Step::Either(keys));
         }
@@ -495,6 +499,7 @@ mod tests {
             ("/a//b", 3),
             ("/a[", 2),
             ("/{a,}", 1),
+            ("/{a,b,a}", 1),
             ("/a[x]", 2),
             ("/a[\"b", 2),
             ("/**/**/a/**/**", 14),
