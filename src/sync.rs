@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::{Entry, Record};
 use crate::object::ObjectId;
-use crate::plan::{Action, Plan};
+use crate::plan::Plan;
 use crate::restore::VOLUMES;
 use crate::store::{Store, StoreError};
 
@@ -42,8 +42,7 @@ pub struct Measure {
     /// Seconds from then until everything on B was proven.
     pub seconds: f64,
     /// Of these, what a cutover would have to wait for: the work itself, without snapshots and without pods that
-    /// start. Older versions did not tell.
-    #[serde(default)]
+    /// start. `None` when the journal tells no step's time.
     pub work: Option<f64>,
     /// Bytes that had changed and were sent to the store.
     pub changed: u64,
@@ -122,10 +121,8 @@ impl Measure {
 
 /// The claim on A that a record is about, if its step carries data.
 fn source<'a>(plan: &'a Plan, record: &Record) -> Option<&'a ObjectId> {
-    match &plan.steps.get(record.step? as usize)?.action {
-        Action::Save(volume) | Action::Load(volume) => Some(&volume.source),
-        _ => None,
-    }
+    let step = plan.steps.get(record.step? as usize)?;
+    Some(&step.action.volume()?.source)
 }
 
 /// Seconds that the work at several volumes takes, when some are worked at at once.

@@ -1,15 +1,16 @@
 //! Whether a cluster would take movers, asked before anything is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::api::{Api, NAMESPACE, POD};
-use super::movers::{ClusterMovers, namespace_body, place};
+use super::movers::{ClusterMovers, named, namespace_body, place};
 use super::pod::MoverPod;
 use super::{DataError, names};
 use crate::capture::User;
 use crate::cluster::{Cluster, ClusterError, MANAGER};
+use crate::event::Direction;
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
 
@@ -43,73 +44,84 @@ impl ClusterMovers {
         &self,
         moves: impl IntoIterator<Item = &'a VolumeMove>,
     ) -> Result<(), DataError> {
-        let mut asked: BTreeMap<(bool, &str), (&ObjectId, &User)> = BTreeMap::new();
-        let mut privileged = [false; 2];
+        let mut privileged = BTreeSet::new();
+        let mut asked = BTreeMap::new();
         for volume in moves {
-            let sides = [
-                (false, &volume.source, &volume.reads_as),
-                (true, &volume.target, &volume.writes_as),
-            ];
-            for (writes, claim, user) in sides {
-                match user {
-                    None => privileged[usize::from(writes)] = true,
-                    Some(user) => {
-                        let asked = asked.entry((writes, place(claim).0));
-                        asked.or_insert((claim, user));
+            for way in [Direction::Save, Direction::Load] {
+                match named(volume, way) {
+                    (_, _, None) => {
+                        privileged.insert(way);
+                    }
+                    (claim, _, Some(user)) => {
+                        asked.entry((way, place(claim).0)).or_insert((claim, user));
                     }
                 }
             }
         }
-        for (cluster, _) in [&self.source, &self.target]
-            .into_iter()
-            .zip(privileged)
-            .filter(|(_, privileged)| *privileged)
-        {
-            let Some(cluster) = cluster else { continue };
-            let api = Api::new(cluster, "(any)");
-            let answer = refuses_namespace(cluster).await;
-            let answer = answer.map_err(api.failed("ask for a namespace"))?;
-            if let Some(answer) = answer {
-                return Err(no_namespace(cluster, answer));
-            }
+        for way in privileged {
+            self.takes_namespace(way).await?;
         }
-        for ((writes, namespace), (claim, user)) in asked {
-            let cluster = if writes { &self.target } else { &self.source };
-            let (Some(cluster), Some(image)) = (cluster, self.settings.image.as_deref()) else {
-                continue;
-            };
-            let api = Api::new(cluster, names::claim(claim));
-            let name = names::object(ASKING, "mover", &api.claim);
-            let pod = MoverPod {
-                run: ASKING,
-                namespace,
-                name: &name,
-                secret: &name,
-                image,
-                claim: &api.claim,
-                mounts: &claim.name,
-                mode: crate::capture::VolumeMode::Filesystem,
-                writes,
-                node: None,
-                placement: &Value::Null,
-                access: &self.store.access,
-                user: Some(user),
-            };
-            let body = api.object(pod.body())?;
-            let answer = cluster.would_create(&POD, &body, MANAGER).await;
-            let answer = refusal(answer).map_err(api.failed("ask for a mover's pod"))?;
-            if let Some(answer) = answer {
-                return Err(DataError::Refused {
-                    cluster: cluster.name().into(),
-                    what: format!("a mover without privileges in namespace {namespace}"),
-                    answer,
-                    next: "change what it objects to, or move with privileges in a namespace of Ferry's, without \
-                           --unprivileged"
-                        .into(),
-                });
-            }
+        for ((way, _), (claim, user)) in asked {
+            self.takes_pod(way, claim, user).await?;
         }
         Ok(())
+    }
+
+    /// Whether the cluster of that way takes Ferry's namespace.
+    async fn takes_namespace(&self, way: Direction) -> Result<(), DataError> {
+        let Some(cluster) = self.cluster(way) else {
+            return Ok(());
+        };
+        let api = Api::new(cluster, "(any)");
+        let answer = refuses_namespace(cluster).await;
+        match answer.map_err(api.failed("ask for a namespace"))? {
+            Some(answer) => Err(no_namespace(cluster, answer)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the cluster of that way takes a mover without privileges beside a claim.
+    async fn takes_pod(
+        &self,
+        way: Direction,
+        claim: &ObjectId,
+        user: &User,
+    ) -> Result<(), DataError> {
+        let (Some(cluster), Some(image)) = (self.cluster(way), self.settings.image.as_deref())
+        else {
+            return Ok(());
+        };
+        let api = Api::new(cluster, names::claim(claim));
+        let name = names::object(ASKING, "mover", &api.claim);
+        let namespace = place(claim).0;
+        let pod = MoverPod {
+            run: ASKING,
+            namespace,
+            name: &name,
+            secret: &name,
+            image,
+            claim: &api.claim,
+            mounts: &claim.name,
+            mode: crate::capture::VolumeMode::Filesystem,
+            writes: way == Direction::Load,
+            node: None,
+            placement: &Value::Null,
+            access: &self.store.access,
+            user: Some(user),
+        };
+        let body = api.object(pod.body())?;
+        let answer = cluster.would_create(&POD, &body, MANAGER).await;
+        let answer = refusal(answer).map_err(api.failed("ask for a mover's pod"))?;
+        answer.map_or(Ok(()), |answer| {
+            Err(DataError::Refused {
+                cluster: cluster.name().into(),
+                what: format!("a mover without privileges in namespace {namespace}"),
+                answer,
+                next: "change what it objects to, or move with privileges in a namespace of Ferry's, without \
+                       --unprivileged"
+                    .into(),
+            })
+        })
     }
 }
 

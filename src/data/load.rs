@@ -1,6 +1,6 @@
 //! A volume's way into a claim of B.
 
-use super::access::{self, Access, State};
+use super::access::{self, State};
 use super::api::Api;
 use super::movers::{ClusterMovers, Site, place, uid};
 use super::work::Work;
@@ -47,12 +47,7 @@ impl ClusterMovers {
         }
         let state = access::state(api, namespace, claim).await?;
         self.ensure_namespace(api).await?;
-        let access = Access {
-            api,
-            run: &self.settings.run,
-            namespace: &site.namespace,
-            name: &name,
-        };
+        let access = self.access(api, &site, &name);
         match state {
             State::Bound { claim } => {
                 access::unused(api, namespace, &claim).await?;

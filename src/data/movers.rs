@@ -115,6 +115,24 @@ impl ClusterMovers {
         Site { namespace, user }
     }
 
+    /// What the mover of a claim mounts, under its own name.
+    pub(super) fn access<'a>(&'a self, api: &'a Api, site: &'a Site, name: &'a str) -> Access<'a> {
+        Access {
+            api,
+            run: &self.settings.run,
+            namespace: &site.namespace,
+            name,
+        }
+    }
+
+    /// The cluster on which movers work that go one way.
+    pub(super) fn cluster(&self, way: Direction) -> Option<&Cluster> {
+        match way {
+            Direction::Load => self.target.as_ref(),
+            _ => self.source.as_ref(),
+        }
+    }
+
     /// The class to freeze a claim with.
     async fn class(&self, api: &Api, claim: &Object, bound: &Object) -> Result<Object, DataError> {
         let refuse = |reason: String| DataError::Snapshot {
@@ -230,12 +248,7 @@ impl ClusterMovers {
         }
         // A killed mover may still hold the claim that is made anew below.
         self.remove(api, &site.namespace, name).await?;
-        let access = Access {
-            api,
-            run: &self.settings.run,
-            namespace: &site.namespace,
-            name,
-        };
+        let access = self.access(api, &site, name);
         let freezer = self.freezer(api, &volume.source);
         let (mounts, node) = match volume.consistency {
             Consistency::Snapshot => {
@@ -427,20 +440,11 @@ impl Movers for ClusterMovers {
 
     async fn tidy(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
         let (claim, word, user) = named(volume, way);
-        let cluster = match way {
-            Direction::Load => &self.target,
-            _ => &self.source,
-        };
-        let api = self.side(cluster.as_ref(), claim)?;
+        let api = self.side(self.cluster(way), claim)?;
         let (run, site) = (&self.settings.run, self.site(claim, user));
         let name = names::object(run, word, &api.claim);
         self.remove(&api, &site.namespace, &name).await?;
-        let access = Access {
-            api: &api,
-            run,
-            namespace: &site.namespace,
-            name: &name,
-        };
+        let access = self.access(&api, &site, &name);
         let frozen = way != Direction::Load && volume.consistency == Consistency::Snapshot;
         if site.user.is_none() || frozen {
             access.release_claim().await?;

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::access::{self, Access, State};
+use super::access::{self, State};
 use super::api::Api;
-use super::follow::Follower;
 use super::links::Links;
 use super::movers::{ClusterMovers, Site, named, place};
 use super::work::Work;
@@ -40,18 +39,14 @@ pub(super) struct Standing {
 impl ClusterMovers {
     /// Starts the mover that will save or load a volume, if it is of use.
     pub(super) async fn ready(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
-        let cluster = match way {
-            Direction::Load => &self.target,
-            _ if volume.consistency != Consistency::Quiet => return Ok(()),
-            _ => &self.source,
-        };
         let (claim, word, user) = named(volume, way);
-        if user.is_some() {
+        let takes_snapshot = way != Direction::Load && volume.consistency != Consistency::Quiet;
+        if takes_snapshot || user.is_some() {
             // Beside the application it would be one more user of the claim.
             return Ok(());
         }
         let site = self.site(claim, user);
-        let api = self.side(cluster.as_ref(), claim)?;
+        let api = self.side(self.cluster(way), claim)?;
         let name = names::object(&self.settings.run, word, &api.claim);
         let work = async {
             let started = self.start_early(&api, (&site, &name), volume, way);
@@ -77,11 +72,7 @@ impl ClusterMovers {
         way: Direction,
     ) -> Result<(), DataError> {
         let loads = way == Direction::Load;
-        let (namespace, claim) = place(if loads {
-            &volume.target
-        } else {
-            &volume.source
-        });
+        let (namespace, claim) = place(named(volume, way).0);
         let claim = match access::state(api, namespace, claim).await? {
             State::Bound { claim } => claim,
             // Nobody has synced, so there is more to wait for than a pod.
@@ -96,12 +87,7 @@ impl ClusterMovers {
         };
         self.ensure_namespace(api).await?;
         self.remove(api, &site.namespace, name).await?;
-        let access = Access {
-            api,
-            run: &self.settings.run,
-            namespace: &site.namespace,
-            name,
-        };
+        let access = self.access(api, site, name);
         let bound = access::behind(api, &claim).await?;
         let mounts = access.twin(&claim, &bound).await?;
         let job = names::secret(name);
@@ -154,21 +140,14 @@ impl ClusterMovers {
         order: Order,
     ) -> Result<Done, DataError> {
         let started = Instant::now();
-        let follower = Follower {
-            api,
-            namespace: &standing.site.namespace,
-            pod: name,
-            mounts: &standing.mounts,
-            direction,
-            events: &self.events,
-        };
+        let place = (api, &standing.site, name);
+        let follower = self.follower(place, &standing.mounts, direction);
         let done = async {
             self.put_order(api, &standing.order, &order).await?;
             follower.finished().await
         };
         let done = done.await;
         drop(standing.links);
-        let place = (api, &standing.site, name);
         self.ended(place, direction, started, done).await
     }
 

@@ -48,13 +48,14 @@ impl ClusterMovers {
         let mut started = Instant::now();
         self.remove(work.api, &work.site.namespace, work.name)
             .await?;
+        let place = (work.api, work.site, work.name);
         let done = async {
             let _links = self.launch(&work).await?;
             started = Instant::now();
-            self.follower(&work).finished().await
+            let follower = self.follower(place, work.mounts.name(), work.direction);
+            follower.finished().await
         };
         let done = done.await;
-        let place = (work.api, work.site, work.name);
         self.ended(place, work.direction, started, done).await
     }
 
@@ -101,18 +102,25 @@ impl ClusterMovers {
             user: work.site.user.as_ref(),
         };
         self.create(work.api, &pod, &job).await?;
-        self.follower(work).started().await?;
+        let place = (work.api, work.site, work.name);
+        let follower = self.follower(place, work.mounts.name(), work.direction);
+        follower.started().await?;
         let place = (namespace, work.name, PORT);
         Ok(relayed.then(|| Links::open(&work.api.cluster, place, &token, &self.store.objects)))
     }
 
-    fn follower<'a>(&'a self, work: &Work<'a>) -> Follower<'a> {
+    pub(super) fn follower<'a>(
+        &'a self,
+        (api, site, pod): (&'a Api, &'a Site, &'a str),
+        mounts: &'a str,
+        direction: Direction,
+    ) -> Follower<'a> {
         Follower {
-            api: work.api,
-            namespace: &work.site.namespace,
-            pod: work.name,
-            mounts: work.mounts.name(),
-            direction: work.direction,
+            api,
+            namespace: &site.namespace,
+            pod,
+            mounts,
+            direction,
             events: &self.events,
         }
     }

@@ -16,10 +16,8 @@ use crate::object::{GroupKind, Object, ObjectId};
 pub(super) struct Known<'a> {
     on_b: &'a BTreeSet<ObjectId>,
     makers: HashMap<ObjectId, Maker>,
-    /// Made by a server or controller without an object that says so.
-    generated: BTreeSet<&'a ObjectId>,
-    /// Namespaces that nobody captured and the plan makes, as objects go there.
-    assumed: BTreeSet<ObjectId>,
+    /// Made by a server or controller without an object that says so, or by the plan, as objects go there.
+    generated: BTreeSet<ObjectId>,
     definitions: BTreeMap<GroupKind, ObjectId>,
     /// What the objects make, whether it travels or not.
     pub(super) products: Vec<(ObjectId, Maker)>,
@@ -46,7 +44,7 @@ impl<'a> Known<'a> {
                     makers.insert(dropped.id.clone(), maker);
                 }
                 (None, DropClass::Generated | DropClass::Produced) => {
-                    generated.insert(&dropped.id);
+                    generated.insert(dropped.id.clone());
                 }
                 (None, DropClass::Mapped | DropClass::Excluded) => {}
             }
@@ -55,6 +53,7 @@ impl<'a> Known<'a> {
         let mut products = made(objects, knowledge);
         products.extend(made(&assumed, knowledge));
         makers.extend(first(&products));
+        generated.extend(assumed.iter().map(Object::id));
         let definitions = crds.iter().chain(objects).filter_map(|crd| {
             let kind = crd_kind(crd)?;
             Some((kind, crd.id()))
@@ -63,7 +62,6 @@ impl<'a> Known<'a> {
             on_b,
             makers,
             generated,
-            assumed: assumed.iter().map(Object::id).collect(),
             definitions: definitions.collect(),
             products,
         }
@@ -73,10 +71,7 @@ impl<'a> Known<'a> {
     pub(super) fn presence(&self, id: &ObjectId) -> Presence {
         if self.on_b.contains(id) {
             Presence::OnB
-        } else if self.makers.contains_key(id)
-            || self.generated.contains(id)
-            || self.assumed.contains(id)
-        {
+        } else if self.makers.contains_key(id) || self.generated.contains(id) {
             Presence::Produced
         } else {
             Presence::Missing

@@ -131,6 +131,15 @@ fn configured<K: FromStr>(name: &str, beginning: &str) -> Option<K> {
         .flatten()
 }
 
+/// The settings of a client that the variables of that beginning give.
+fn settings<'v, K: FromStr>(
+    variables: &'v Variables,
+    beginning: &'v str,
+) -> impl Iterator<Item = (K, &'v String)> {
+    let named = variables.iter();
+    named.filter_map(move |(name, value)| Some((configured(name, beginning)?, value)))
+}
+
 /// With what a pod reaches the store by itself.
 #[derive(Clone, Default)]
 pub struct MoverAccess {

@@ -122,7 +122,7 @@ pub(super) fn budgets(work: &mut Work<'_>) {
     let touched = work.changes.iter().filter(|change| touches(&change.path));
     let touched: HashSet<&ObjectId> = touched.map(|change| &change.object).collect();
     let changed: Vec<usize> = (0..work.before.len())
-        .filter(|index| !touched.is_empty() && touched.contains(work.id(*index)))
+        .filter(|index| touched.contains(work.id(*index)))
         .filter(|index| {
             let (before, now) = (&work.before[*index], &work.objects()[*index]);
             before.pointer("/spec/replicas") != now.pointer("/spec/replicas")

@@ -2,7 +2,6 @@
 //! answers are the servers people test such programs with, Azurite and fake-gcs-server, each of a test's own.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -193,10 +192,7 @@ impl Drop for Server {
 
 /// A folder, and where pods can reach a server of this machine.
 fn place() -> (tempfile::TempDir, String, u16) {
-    let shared = url::Url::parse(&testbed("FERRY_TESTBED_S3_ENDPOINT")).unwrap();
-    let host = shared.host_str().unwrap().to_owned();
-    let listener = TcpListener::bind((host.as_str(), 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (host, port) = support::free_address();
     (tempfile::tempdir().unwrap(), host, port)
 }
 

@@ -33,15 +33,8 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Pods reach this machine by it.
-        let shared = url::Url::parse(&testbed("FERRY_TESTBED_S3_ENDPOINT")).unwrap();
-        let host = shared.host_str().unwrap();
-        certify(&folder.path().display().to_string(), host);
-        let port = TcpListener::bind((host, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let (host, port) = support::free_address();
+        certify(&folder.path().display().to_string(), &host);
         let process = Command::new(testbed("FERRY_TESTBED_MINIO"))
             .args(["server", "--quiet", "--address", &format!("{host}:{port}")])
             .arg("--certs-dir")

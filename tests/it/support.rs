@@ -130,6 +130,14 @@ pub fn testbed(variable: &str) -> String {
     })
 }
 
+/// Host and port at which a server of a test's own can be reached by pods too; nobody listens there now.
+pub fn free_address() -> (String, u16) {
+    let shared = url::Url::parse(&testbed("FERRY_TESTBED_S3_ENDPOINT")).unwrap();
+    let host = shared.host_str().unwrap().to_owned();
+    let listener = std::net::TcpListener::bind((host.as_str(), 0)).unwrap();
+    (host, listener.local_addr().unwrap().port())
+}
+
 /// `kubectl --context CONTEXT ARGS`, run; must succeed.
 #[track_caller]
 pub fn kubectl(context: &str, args: &[&str]) -> String {

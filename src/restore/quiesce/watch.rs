@@ -249,15 +249,15 @@ fn start_of(pod: &Object, once: &[Timestamp]) -> Option<Start> {
     let waited = once.iter().filter(|at| (runs..=ready).contains(*at)).max();
     let until_ready = seconds(*waited.unwrap_or(&runs), ready);
     let (least, most) = probed(pod);
-    let told = until_ready <= most && !again;
-    let until_ready = if until_ready <= most {
+    let believed = until_ready <= most;
+    let until_ready = if believed {
         until_ready.max(0.0)
     } else {
         least
     };
     Some(Start {
         seconds: until_run.max(0.0) + until_ready,
-        told,
+        told: believed && !again,
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
-use super::{Protocol, StoreError, Variables, configured};
+use super::{Protocol, StoreError, Variables, configured, settings};
 
 const ACCOUNT: &str = "AZURE_STORAGE_ACCOUNT_NAME";
 const KEY: &str = "AZURE_STORAGE_ACCOUNT_KEY";
@@ -98,14 +98,11 @@ impl Protocol for Azure {
         client: ClientOptions,
         retry: RetryConfig,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let mut builder = MicrosoftAzureBuilder::new();
-        for (name, value) in variables {
-            if let Some(key) = configured(name, "AZURE_") {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let builder = builder.with_container_name(bucket);
-        let store = builder
+        let builder = MicrosoftAzureBuilder::new().with_container_name(bucket);
+        let store = settings(variables, "AZURE_")
+            .fold(builder, |builder, (key, value)| {
+                builder.with_config(key, value)
+            })
             .with_client_options(client)
             .with_retry(retry)
             .build();

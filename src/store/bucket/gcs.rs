@@ -10,7 +10,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use serde_json::Value;
 
-use super::{Protocol, StoreError, Variables, configured};
+use super::{Protocol, StoreError, Variables, configured, settings};
 
 const FILE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 const KEY: &str = "GOOGLE_SERVICE_ACCOUNT_KEY";
@@ -84,14 +84,11 @@ impl Protocol for Gcs {
         client: ClientOptions,
         retry: RetryConfig,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let mut builder = GoogleCloudStorageBuilder::new();
-        for (name, value) in variables {
-            if let Some(key) = configured(name, "GOOGLE_") {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let builder = builder.with_bucket_name(bucket);
-        let store = builder
+        let builder = GoogleCloudStorageBuilder::new().with_bucket_name(bucket);
+        let store = settings(variables, "GOOGLE_")
+            .fold(builder, |builder, (key, value)| {
+                builder.with_config(key, value)
+            })
             .with_client_options(client)
             .with_retry(retry)
             .build();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
-use super::{Protocol, StoreError, Variables, configured, profile};
+use super::{Protocol, StoreError, Variables, configured, profile, settings};
 
 pub(super) const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 pub(super) const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
@@ -81,14 +81,11 @@ impl Protocol for S3 {
         client: ClientOptions,
         retry: RetryConfig,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let mut builder = AmazonS3Builder::new();
-        for (name, value) in variables {
-            if let Some(key) = configured(name, "AWS_") {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let builder = builder.with_bucket_name(bucket);
-        let store = builder
+        let builder = AmazonS3Builder::new().with_bucket_name(bucket);
+        let store = settings(variables, "AWS_")
+            .fold(builder, |builder, (key, value)| {
+                builder.with_config(key, value)
+            })
             .with_client_options(client)
             .with_retry(retry)
             .build();
