@@ -29,6 +29,7 @@ mod watch;
 pub use connect::ConnectOptions;
 pub use error::{ApiFailure, ClusterError};
 pub use objects::{ApplyOptions, Delete, ListOptions, Patch, Place};
+pub use pods::{Command, CommandEnd};
 pub use probe::probe;
 pub use survey::{SURFACE_KINDS, survey};
 pub use watch::{WatchEvent, WatchStream};

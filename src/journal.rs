@@ -113,6 +113,24 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
+    /// A hook's command ended in one pod, or is not waited for any longer.
+    Ran {
+        /// The pod.
+        pod: String,
+        /// Its container.
+        container: String,
+        /// The command's exit code; `None` where there was none or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<i32>,
+        /// What went wrong; `None` when it ended well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+        /// The last lines it wrote.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        output: String,
+        /// How long it took.
+        seconds: f64,
+    },
     /// A step's object is ready.
     Ready,
     /// A step failed, or its object did not become ready.

@@ -29,6 +29,7 @@ pub mod finding;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod graph;
+pub mod hook;
 pub mod image;
 pub mod journal;
 pub mod knowledge;

@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use crate::capture::{self, Capture, Captured, Consistency, DropClass, Dropped, Owner};
 use crate::check::{self, CheckInput};
 use crate::cluster::rights::{self, Lacking, Right};
@@ -18,6 +20,7 @@ use crate::event::{Events, Stage};
 use crate::exit::Exit;
 use crate::finding::{Finding, Verdict};
 use crate::graph::{self, Graph, GraphError, GraphInput};
+use crate::hook::Moment;
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::plan::{self, Plan, PlanInput, Purpose, Unprivileged, VolumeMove};
@@ -86,7 +89,7 @@ pub async fn prepare(
     let transformed = transformed(&capture, recipes, knowledge, events)?;
     events.started(Stage::Check);
     let state = probe(target, &surface, &transformed.objects, events).await?;
-    let on_a = rights_on_source(&capture, choices);
+    let on_a = rights_on_source(&capture, &transformed, choices);
     let on_b = rights_on_target(&capture, &transformed, choices, &surface);
     let lacking = lacking(source, &on_a, target, &on_b).await?;
     let refused = refused(&capture, choices, source, target).await?;
@@ -201,7 +204,7 @@ async fn refused(
 }
 
 /// The movers' rights on A, and those that a cutover needs to make it stand still.
-fn rights_on_source(capture: &Capture, choices: Choices) -> Vec<Right> {
+fn rights_on_source(capture: &Capture, transformed: &Transformed, choices: Choices) -> Vec<Right> {
     let mut on_a = Vec::new();
     if !capture.volumes.is_empty() {
         let freezes = capture.volumes.iter().any(|volume| {
@@ -218,6 +221,8 @@ fn rights_on_source(capture: &Capture, choices: Choices) -> Vec<Right> {
     if choices.purpose == Purpose::Cutover {
         let held = plan::quiesced(capture, Knowledge::builtin());
         on_a.extend(rights::to_hold(held.keys(), &capture.surface));
+        let hooked = plan::hooked(capture, transformed, Moment::BeforeHold);
+        on_a.extend(rights::to_run_hooks(hooked.iter().map(SmolStr::as_str)));
     }
     on_a
 }
@@ -238,6 +243,10 @@ fn rights_on_target(
             false => rights::to_move(false),
             true => rights::to_move_beside(namespaces, false),
         });
+    }
+    if choices.purpose != Purpose::Sync {
+        let hooked = plan::hooked(capture, transformed, Moment::AfterRelease);
+        on_b.extend(rights::to_run_hooks(hooked.iter().map(SmolStr::as_str)));
     }
     on_b
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::capture::{Consistency, Owner, SavedVolume, User, VolumeMode};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase};
+use crate::hook::{Hook, Moment};
 use crate::object::{Object, ObjectId};
 use crate::repository::LossClass;
 use crate::surface::ClusterIdentity;
@@ -34,7 +35,7 @@ mod volumes;
 mod tests;
 
 pub use body::Body;
-pub use build::{PlanInput, build, quiesced};
+pub use build::{PlanInput, build, hooked, quiesced};
 pub(crate) use classify::{content, digest, same};
 pub use unprivileged::Unprivileged;
 
@@ -188,6 +189,8 @@ pub enum Action {
         /// Whether pods are waited for; else one that runs is a failure.
         waits: bool,
     },
+    /// Run a command in the pods of a workload.
+    Hook(Box<Hook>),
     /// Snapshot a claim on A, so that all data shows one time.
     Snapshot(Box<VolumeMove>),
     /// Carry a claim's data from A (its snapshot, or live) into the store.
@@ -293,6 +296,7 @@ impl Action {
             Self::Release { .. } => "release",
             Self::Quiesce { .. } => "quiesce",
             Self::Quiet { .. } => "quiet",
+            Self::Hook(_) => "hook",
             Self::Snapshot(_) => "snapshot",
             Self::Save(_) => "save",
             Self::Load(_) => "load",
@@ -306,6 +310,7 @@ impl Action {
             Self::Release { .. }
             | Self::Quiesce { .. }
             | Self::Quiet { .. }
+            | Self::Hook(_)
             | Self::Snapshot(_)
             | Self::Save(_)
             | Self::Load(_) => true,
@@ -314,10 +319,16 @@ impl Action {
 
     /// Whether it is about cluster A.
     pub fn is_on_source(&self) -> bool {
-        matches!(
-            self,
-            Self::Quiesce { .. } | Self::Quiet { .. } | Self::Snapshot(_) | Self::Save(_)
-        )
+        match self {
+            Self::Quiesce { .. } | Self::Quiet { .. } | Self::Snapshot(_) | Self::Save(_) => true,
+            Self::Hook(hook) => hook.moment == Moment::BeforeHold,
+            Self::Apply { .. } | Self::Release { .. } | Self::Load(_) => false,
+        }
+    }
+
+    /// Whether data is moved by it, or cannot be before it is done.
+    pub fn is_for_data(&self) -> bool {
+        self.is_on_source() || matches!(self, Self::Load(_))
     }
 
     /// Whether it needs a mover.

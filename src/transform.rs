@@ -22,6 +22,7 @@ mod found;
 pub mod grammar;
 pub mod guard;
 mod helm;
+pub mod hooks;
 pub mod host;
 pub mod image;
 mod invariant;
@@ -132,6 +133,8 @@ pub struct Transformed {
     pub changes: Arc<Vec<Change>>,
     /// What looks like something that moved and was left alone.
     pub lookalikes: Vec<Lookalike>,
+    /// In whose pods the recipes run commands.
+    pub hooks: Vec<hooks::Chosen>,
     /// Every rule of every recipe, in order.
     pub rules: Vec<Rule>,
     /// Objects that are called something else on B: their names on A and on B.

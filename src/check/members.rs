@@ -58,7 +58,8 @@ fn finding(before: &Object, after: &Object, members: &Members) -> Finding {
     .on(after.id())
     .because(format!("it was {}; its data holds {holds}", before.id()))
     .remedy(format!(
-        "after the move, {hook}; or keep namespace and name"
+        "after the move, {hook}; a hook of the recipe can do that (`when: after-release`, docs/recipes.md); or \
+         keep namespace and name"
     ))
 }
 

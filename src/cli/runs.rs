@@ -296,6 +296,25 @@ fn line(record: &Record) -> String {
             proof: Some(proof), ..
         } => format!("done, digest {}", proof.digest),
         Entry::Done { .. } => "done".into(),
+        Entry::Ran {
+            pod,
+            container,
+            exit: _,
+            problem,
+            output,
+            seconds,
+        } => {
+            let how = match problem {
+                None => "ended well".into(),
+                Some(problem) => paint(Role::Bad, format!("failed: {problem}")),
+            };
+            let output = output.replace('\n', "\n    ");
+            format!(
+                "command in Pod {pod}, container {container}, {seconds:.1} s: {how}\n    {output}"
+            )
+            .trim_end()
+            .to_owned()
+        }
         Entry::Ready => "ready".into(),
         Entry::Failed { reason } => paint(Role::Bad, format!("failed: {reason}")),
         Entry::Broken { reason } => paint(Role::Bad, format!("can only be taken back: {reason}")),

@@ -10,8 +10,9 @@ use crate::diff::{self, MaskKey, ObjectDiff};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::graph::{Phase, render};
+use crate::hook::Hook;
 use crate::object::ObjectId;
-use crate::plan::{Need, Plan};
+use crate::plan::{Action, Need, Plan};
 use crate::report::palette::{Role, paint};
 use crate::report::table::{Cell, render as table};
 use crate::report::units::plural;
@@ -51,6 +52,8 @@ struct ShownStep<'a> {
     action: &'a str,
     object: &'a ObjectId,
     needs: &'a [Need],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<&'a Hook>,
 }
 
 impl<'a> Review<'a> {
@@ -90,6 +93,10 @@ impl<'a> Review<'a> {
             action: step.action.word(),
             object: &step.object,
             needs: &step.needs,
+            hook: match &step.action {
+                Action::Hook(hook) => Some(hook),
+                _ => None,
+            },
         };
         Document {
             capture,

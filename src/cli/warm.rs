@@ -10,6 +10,7 @@ use super::Failure;
 use super::run::Parts;
 use super::standing;
 use crate::capture::Capture;
+use crate::hook::{Hook, Moment};
 use crate::journal::{self, Entry, Record};
 use crate::plan::{Action, Plan, Purpose};
 use crate::report::palette::{Role, paint};
@@ -18,6 +19,8 @@ use crate::restore::{self, PodTimes, RestoreError, RunReport};
 use crate::store::{Store, StoreError};
 use crate::sync::{self, Forecast, Measure};
 
+/// Runs that are looked through for the time their hooks took; the newest.
+const LOOKED_BACK: usize = 16;
 /// Name of [`Begun`] among the files of a cutover's run.
 const BEGUN: &str = "cutover";
 /// Seconds in which pods that end when they are asked to are gone.
@@ -37,6 +40,12 @@ pub(super) struct Expected {
     data: f64,
     /// Of these, for its pods to stop and to start.
     pods: f64,
+    /// Of these, for hooks on B that ran before, as long as they took then.
+    #[serde(default)]
+    hooks: f64,
+    /// Seconds that come on top at most in each pod, for hooks on B that never ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_hooks: Option<u64>,
     /// Seconds that come on top where a pod does not end when it is asked to, until it is killed.
     grace: u64,
     /// Bytes that will have changed since the last sync.
@@ -89,9 +98,12 @@ pub(super) async fn expect(parts: &Parts, plan: &Plan) -> Result<Option<Expected
     let around = STOP + pods.start;
     // What pods do not tell may be as long again.
     let doubt = if pods.told { DOUBT } else { 1.0 };
+    let (hooks, unknown_hooks) = hook_times(&parts.store, plan).await?;
     Ok(Some(Expected {
-        seconds: forecast.seconds + around,
-        give_or_take: forecast.give_or_take + around * doubt,
+        seconds: forecast.seconds + around + hooks,
+        give_or_take: forecast.give_or_take + around * doubt + hooks * DOUBT,
+        hooks,
+        unknown_hooks,
         data: forecast.seconds,
         pods: around,
         grace: pods.grace,
@@ -99,12 +111,75 @@ pub(super) async fn expect(parts: &Parts, plan: &Plan) -> Result<Option<Expected
     }))
 }
 
+/// How long the hooks on B took when they ran last, in seconds, and what those that never ran may take at most in
+/// each pod. Hooks on A run before anything is held and so do not count.
+async fn hook_times(store: &Store, plan: &Plan) -> Result<(f64, Option<u64>), Failure> {
+    let mut open: Vec<&Hook> = after_release(plan).map(|(_, hook)| hook).collect();
+    let mut known = 0.0;
+    for run in standing::names(store).await?.iter().take(LOOKED_BACK) {
+        if open.is_empty() {
+            break;
+        }
+        let earlier = restore::plan_of(store, run).await?;
+        let records = journal::read(store, run)
+            .await
+            .map_err(RestoreError::from)?;
+        let seconds = |wanted: &Hook| {
+            let same = |hook: &Hook| hook.name == wanted.name && hook.command == wanted.command;
+            let (step, _) = after_release(&earlier).find(|(_, hook)| same(hook))?;
+            let ran = records.iter().filter(|record| record.step == Some(step));
+            let times = ran.filter_map(|record| match record.entry {
+                Entry::Ran { seconds, .. } => Some(seconds),
+                _ => None,
+            });
+            times.reduce(|sum, one| sum + one)
+        };
+        open.retain(|hook| match seconds(hook) {
+            Some(seconds) => {
+                known += seconds;
+                false
+            }
+            None => true,
+        });
+    }
+    let most = open
+        .iter()
+        .map(|hook| hook.timeout)
+        .reduce(|sum, one| sum + one);
+    Ok((known, most))
+}
+
+/// The hooks that run on B, with their steps' numbers.
+fn after_release(plan: &Plan) -> impl Iterator<Item = (u32, &Hook)> {
+    plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Hook(hook) if hook.moment == Moment::AfterRelease => {
+            Some((step.number, hook.as_ref()))
+        }
+        _ => None,
+    })
+}
+
 /// The lines before the question.
 pub(super) fn announce(expected: Option<&Expected>) -> String {
+    let hooks = expected.map_or_else(String::new, |expected| {
+        let mut text = String::new();
+        if expected.hooks > 0.0 {
+            text.push_str(&format!(
+                ", {:.1} s for hooks as they took before",
+                expected.hooks
+            ));
+        }
+        if let Some(most) = expected.unknown_hooks {
+            text.push_str(&format!(
+                ", and what hooks take that never ran before: {most} s in each pod at most"
+            ));
+        }
+        text
+    });
     match expected {
         Some(expected) => format!(
             "expected to stand still for about {:.0} s, give or take {:.0}: {:.1} s for {} that will have changed, \
-             {:.1} s for the pods to stop and to start as they did on A; up to {} s more if one does not end when it \
+             {:.1} s for the pods to stop and to start as they did on A{hooks}; up to {} s more if one does not end when it \
              is asked to",
             expected.seconds.ceil(),
             expected.give_or_take.ceil(),
@@ -315,11 +390,14 @@ fn held(records: &[Record]) -> BTreeSet<u32> {
     held
 }
 
-/// From the first hold on A until the last workload of B was ready.
+/// From the first hold on A until the last workload of B was ready and its hooks had run.
 fn downtime(records: &[Record]) -> Option<f64> {
     let times = |action: &'static str| records.iter().filter(move |record| record.action == action);
     let begun = times("quiesce").map(|record| record.time).min()?;
-    let ended = times("release").map(|record| record.time).max()?;
+    let released = times("release").map(|record| record.time).max()?;
+    let ended = times("hook")
+        .map(|record| record.time)
+        .fold(released, Ord::max);
     Some(ended.duration_since(begun).as_secs_f64())
 }
 

@@ -1,11 +1,14 @@
 //! Talking to pods: logs, commands, ports.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::future::join;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncReadExt, DuplexStream};
 use tokio::time::timeout;
 
 use super::request::{Call, path};
@@ -13,6 +16,34 @@ use super::{Cluster, ClusterError};
 
 /// How long opening a stream may take.
 const OPEN: Duration = Duration::from_secs(30);
+
+/// How long what a command wrote may be on its way after its end is known.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Bytes kept of what a command wrote; the last ones.
+const KEPT: usize = 16 << 10;
+
+/// A command that was run in a container.
+#[derive(Debug)]
+pub struct Command {
+    /// How it ended.
+    pub end: CommandEnd,
+    /// The last it wrote, on both of its streams.
+    pub output: Vec<u8>,
+}
+
+/// How a command in a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// By itself, with this code.
+    Exit(i32),
+    /// It was not started, or not to its end, for this reason.
+    Failed(String),
+    /// It took longer than it may.
+    Late,
+    /// The connection broke before the end was known.
+    Lost,
+}
 
 impl Cluster {
     /// The last lines a container wrote; `previous` asks for the instance before a restart.
@@ -42,22 +73,33 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// Runs a command in a container. Its streams are in the answer; an end of stream is no proof
-    /// that everything arrived, only the status and a digest are.
+    /// Runs a command in a container to its end, or as long as it may take. What it wrote last is in the answer; of
+    /// one that takes longer nobody knows whether it goes on.
     ///
     /// # Errors
-    /// When the stream cannot be opened.
-    pub async fn exec(
+    /// When the cluster does not answer or refuses.
+    pub async fn command(
         &self,
         namespace: &str,
         pod: &str,
-        command: &[&str],
-        attach: &AttachParams,
-    ) -> Result<AttachedProcess, ClusterError> {
+        container: &str,
+        command: &[String],
+        within: Duration,
+    ) -> Result<Command, ClusterError> {
         let call = Call::get("", "run a command in", format!("Pod {namespace}/{pod}")).within(OPEN);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let opened = timeout(OPEN, pods.exec(pod, command.iter().copied(), attach)).await;
-        self.opened(&call, opened)
+        let attach = AttachParams::default()
+            .container(container)
+            .stdin(false)
+            .tty(false);
+        let opened = timeout(OPEN, pods.exec(pod, command, &attach)).await;
+        let process = self.opened(&call, opened)?;
+        let output = Mutex::new(Vec::new());
+        let end = timeout(within, to_end(process, &output)).await;
+        Ok(Command {
+            end: end.unwrap_or(CommandEnd::Late),
+            output: output.into_inner().unwrap_or_default(),
+        })
     }
 
     /// Opens a connection to a port of a pod, through the API server.
@@ -97,5 +139,95 @@ impl Cluster {
             }
             Ok(Err(source)) => Err(self.unreachable(call, source)),
         }
+    }
+}
+
+/// Follows a command until its end is known.
+async fn to_end(mut process: AttachedProcess, output: &Mutex<Vec<u8>>) -> CommandEnd {
+    let Some(status) = process.take_status() else {
+        return CommandEnd::Lost;
+    };
+    let streams = join(
+        keep(process.stdout(), output),
+        keep(process.stderr(), output),
+    );
+    let (mut status, mut streams) = (std::pin::pin!(status), std::pin::pin!(streams));
+    // A connection that breaks does not end the streams, so they are not what is waited for.
+    let mut read = false;
+    let status = loop {
+        tokio::select! {
+            status = &mut status => break status,
+            _ = &mut streams, if !read => read = true,
+        }
+    };
+    if !read {
+        drop(timeout(FLUSH, streams).await);
+    }
+    status.map_or(CommandEnd::Lost, ended)
+}
+
+/// Reads a stream and keeps its last bytes.
+async fn keep(stream: Option<impl AsyncRead + Unpin>, output: &Mutex<Vec<u8>>) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 4 << 10];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        if let Ok(mut output) = output.lock() {
+            output.extend_from_slice(&buffer[..read]);
+            let more = output.len().saturating_sub(KEPT);
+            output.drain(..more);
+        }
+    }
+}
+
+/// What the kubelet says of a command's end.
+fn ended(status: Status) -> CommandEnd {
+    let Status {
+        status: summary,
+        message,
+        details,
+        ..
+    } = status;
+    if summary.as_deref() == Some("Success") {
+        return CommandEnd::Exit(0);
+    }
+    let causes = details.and_then(|details| details.causes);
+    let code = causes.into_iter().flatten().find_map(|cause| {
+        let exit = cause.reason.as_deref() == Some("ExitCode");
+        exit.then_some(cause.message?.parse().ok()).flatten()
+    });
+    match code {
+        Some(code) => CommandEnd::Exit(code),
+        None => CommandEnd::Failed(message.unwrap_or_else(|| "no reason was given".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(json: serde_json::Value) -> CommandEnd {
+        ended(serde_json::from_value(json).unwrap())
+    }
+
+    #[test]
+    fn a_commands_end_is_what_the_kubelet_says() {
+        use serde_json::json;
+        assert_eq!(end(json!({"status": "Success"})), CommandEnd::Exit(0));
+        let causes = json!([{"reason": "ExitCode", "message": "3"}]);
+        let failed = json!({"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}});
+        assert_eq!(end(failed), CommandEnd::Exit(3));
+        let absent =
+            json!({"status": "Failure", "reason": "InternalError", "message": "no such file"});
+        assert_eq!(end(absent), CommandEnd::Failed("no such file".into()));
+    }
+
+    #[tokio::test]
+    async fn of_what_a_command_writes_the_last_is_kept() {
+        let output = Mutex::new(Vec::new());
+        let text = [vec![b'a'; KEPT], vec![b'b'; 10]].concat();
+        keep(Some(text.as_slice()), &output).await;
+        let output = output.into_inner().unwrap();
+        assert_eq!(output.len(), KEPT);
+        assert!(output.ends_with(b"abbbbbbbbbb"));
     }
 }

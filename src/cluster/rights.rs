@@ -221,6 +221,25 @@ pub fn to_hold<'a>(
     rights.into_iter().collect()
 }
 
+/// The rights that hooks need in the namespaces whose pods they run in, sorted: to find the pods by their owners, and
+/// to run a command in one. Servers before 1.35 judge that by the verb of the request alone, newer ones as a creation.
+pub fn to_run_hooks<'a>(namespaces: impl IntoIterator<Item = &'a str>) -> Vec<Right> {
+    let mut rights = BTreeSet::new();
+    for namespace in namespaces {
+        for (verb, group, plural) in [
+            ("list", "", "pods"),
+            ("list", "", "replicationcontrollers"),
+            ("list", "apps", "replicasets"),
+            ("list", "batch", "jobs"),
+            ("create", "", "pods/exec"),
+            ("get", "", "pods/exec"),
+        ] {
+            rights.insert(Right::new(verb, group, plural, Some(namespace)));
+        }
+    }
+    rights.into_iter().collect()
+}
+
 /// What the user lacks on one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lacking {

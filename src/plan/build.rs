@@ -31,8 +31,12 @@ use crate::target::{DryRun, SOURCE_ANNOTATION, TargetState};
 use crate::transform::Transformed;
 
 mod cutover;
+mod hooks;
 
 pub use cutover::quiesced;
+pub use hooks::hooked;
+
+use self::hooks::Hooks;
 
 /// Everything a plan follows from.
 #[derive(Clone, Copy, Debug)]
@@ -64,11 +68,13 @@ pub fn build(input: &PlanInput) -> Plan {
     let builder = Builder::new(input);
     let mut findings = input.findings.to_vec();
     findings.extend(builder.warm_findings());
+    let mut hooks = Hooks::collect(&builder);
+    findings.append(&mut hooks.findings);
     findings.extend(builder.moves.values().filter_map(unprivileged::finding));
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     let (before, drift) = (builder.before(), builder.drift());
     let plan = Plan {
-        steps: builder.steps(),
+        steps: builder.steps(&hooks),
         capture: input.capture.id.clone(),
         source: input.capture.surface.cluster.clone(),
         target: input.surface.cluster.clone(),
@@ -149,7 +155,7 @@ impl<'a> Builder<'a> {
         self.items.numbers().filter_map(captured).collect()
     }
 
-    fn steps(self) -> Vec<super::Step> {
+    fn steps(self, hooks: &Hooks) -> Vec<super::Step> {
         let moved = |tie: &&Tie| self.moves.contains_key(&tie.to);
         let mounts_moved: BTreeSet<Number> =
             self.ties.iter().filter(moved).map(|tie| tie.from).collect();
@@ -163,7 +169,8 @@ impl<'a> Builder<'a> {
             self.draft_move(&mut drafts, *claim, volume);
         }
         self.connect(&mut drafts, &holds);
-        self.stand_still(&mut drafts);
+        hooks.draft_after(&self, &mut drafts, &holds);
+        self.stand_still(&mut drafts, hooks);
         // Drafts and steps are the most a plan ever holds: what led to them makes room.
         drop((self.verdicts, self.ties));
         drafts.steps(&self.items.into_ids())

@@ -17,6 +17,7 @@ use crate::object::ObjectId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
     Apply,
+    HookBefore(u16),
     Quiesce,
     Quiet,
     Snapshot,
@@ -24,6 +25,7 @@ pub(super) enum Role {
     Load,
     StillQuiet,
     Release,
+    HookAfter(u16),
 }
 
 /// Names a draft: one object has at most one of each role.

@@ -14,6 +14,8 @@ use crate::surface::Surface;
 use crate::target::{DryRun, NamespaceState, TargetState};
 use crate::transform::Transformed;
 
+mod hooks;
+
 struct Fixture {
     capture: Capture,
     transformed: Transformed,

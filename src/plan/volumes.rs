@@ -157,7 +157,8 @@ fn storage_class<'a>(claim: &Object, surface: &'a Surface) -> Option<&'a Object>
     }
 }
 
-fn pod_spec(object: &Object) -> Option<&Value> {
+/// The spec of the pods an object makes or is, for the kinds that Kubernetes knows.
+pub(super) fn pod_spec(object: &Object) -> Option<&Value> {
     let pointer = match object.kind() {
         "Pod" => "/spec",
         "CronJob" => "/spec/jobTemplate/spec/template/spec",

@@ -47,6 +47,7 @@ pub fn word(action: &Action) -> (Role, &'static str) {
         Action::Release { .. } => (Role::Good, "release"),
         Action::Quiesce { .. } => (Role::Warn, "quiesce"),
         Action::Quiet { .. } => (Role::Name, "quiet"),
+        Action::Hook(_) => (Role::Warn, "hook"),
         Action::Snapshot(_) => (Role::Name, "snapshot"),
         Action::Save(_) => (Role::Name, "save"),
         Action::Load(_) => (Role::Name, "load"),
@@ -69,6 +70,7 @@ fn note(action: &Action) -> String {
         }
         Action::Quiet { waits: true } => "on A: its pods are waited for".into(),
         Action::Quiet { waits: false } => "on A: still nothing runs".into(),
+        Action::Hook(hook) => hook.to_string(),
         Action::Snapshot(volume) | Action::Save(volume) => {
             format!(
                 "{} claim on A, {}",
@@ -131,6 +133,9 @@ pub fn totals(plan: &Plan) -> String {
             "{} of A to hold",
             plural(count("quiesce"), "workload")
         ));
+    }
+    if count("hook") > 0 {
+        parts.push(format!("{} to run", plural(count("hook"), "hook")));
     }
     if count("load") > 0 {
         parts.push(format!("{} to move", plural(count("load"), "volume")));

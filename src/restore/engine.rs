@@ -212,6 +212,7 @@ impl<'a, M: Movers> Engine<'a, M> {
             Action::Release { holds, body } => self.release(step, holds, body).await,
             Action::Quiesce { holds } => self.quiesce(step, holds).await,
             Action::Quiet { waits } => self.quiet(step, *waits).await,
+            Action::Hook(hook) => self.hook(step, hook).await,
             Action::Snapshot(volume) => self.snapshot(step, volume).await,
             Action::Save(volume) => self.save(step, volume).await,
             Action::Load(volume) => self.load(step, volume).await,
@@ -378,7 +379,7 @@ impl<'a, M: Movers> Engine<'a, M> {
         for (index, step) in self.plan.steps.iter().enumerate() {
             let (object, action) = (step.object.clone(), step.action.word().to_owned());
             let state = running.schedule.state(index);
-            if !step.action.is_object() && *state != State::Ready {
+            if step.action.is_for_data() && *state != State::Ready {
                 report.data_open += 1;
             }
             match state {

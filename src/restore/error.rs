@@ -120,6 +120,12 @@ pub enum StepError {
         /// What runs, and what to do.
         reason: String,
     },
+    /// A command in a container did not end well, or could not be run.
+    #[error("{reason}")]
+    Hook {
+        /// Which, where, why, and what it wrote.
+        reason: String,
+    },
     /// The user stopped the run while it waited.
     #[error("stopped")]
     Stopped,

@@ -1,6 +1,6 @@
 //! What earlier processes of a run did, from its journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -26,6 +26,8 @@ pub(super) struct Past {
     pub(super) before: BTreeMap<u32, Option<Object>>,
     /// Why the run can only be taken back.
     pub(super) broken: Option<String>,
+    /// Pods in which a step's command ended well.
+    pub(super) ran: BTreeSet<(u32, String)>,
     /// The last execution.
     pub(super) ended: BTreeMap<u32, Ended>,
     /// Whether the last process that closed the run had nothing left open.
@@ -65,8 +67,14 @@ impl Past {
                     };
                     past.ended.insert(step, ended);
                 }
+                Entry::Ran {
+                    pod, problem: None, ..
+                } => {
+                    past.ran.insert((step, pod.clone()));
+                }
                 Entry::Broken { reason } => past.broken = Some(reason.clone()),
                 Entry::Opened { .. }
+                | Entry::Ran { .. }
                 | Entry::Ready
                 | Entry::Failed { .. }
                 | Entry::GivenBack

@@ -158,7 +158,7 @@ impl<M: Movers> Engine<'_, M> {
     }
 
     /// Cluster A and what it serves.
-    async fn source(&self) -> Result<(&Cluster, &[ApiResource]), StepError> {
+    pub(super) async fn source(&self) -> Result<(&Cluster, &[ApiResource]), StepError> {
         let Some(source) = self.context.source else {
             return Err(StepError::NoSource);
         };

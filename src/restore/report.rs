@@ -96,6 +96,7 @@ impl RunReport {
             ("update", "updated"),
             ("quiesce", "held on A"),
             ("release", "released"),
+            ("hook", "hooks run"),
             ("load", "loaded"),
             ("same", "the same"),
             ("keep", "kept"),

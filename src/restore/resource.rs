@@ -53,6 +53,11 @@ impl Resources {
         }
     }
 
+    /// What B served when the run began.
+    pub(super) fn served(&self) -> &[ApiResource] {
+        &self.served
+    }
+
     /// A core resource by its kind.
     pub(super) fn core(&self, kind: &str) -> Option<&ApiResource> {
         self.served

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::endpoint::endpoints;
 use super::fault::{Fault, Faults, TransformErrors};
 use super::follow;
+use super::hooks;
 use super::names::Maps;
 use super::recipe::{Entry, Recipe, Transform};
 use super::rename::Renames;
@@ -64,6 +65,8 @@ pub fn apply_to(
     faults.extend(invariant::selectors(&work));
     faults.extend(invariant::names(&work));
     faults.extend(unmatched(&work, &maps));
+    let (hooks, nobody) = hooks::choose(source, recipes, references.roots());
+    faults.extend(nobody);
     if !faults.is_empty() {
         return Err(TransformErrors { faults });
     }
@@ -74,7 +77,10 @@ pub fn apply_to(
         convert::left_behind(&mut work, &references);
     }
     lookalike::find(&mut work, &maps);
-    Ok(result(work, &maps))
+    Ok(Transformed {
+        hooks,
+        ..result(work, &maps)
+    })
 }
 
 /// Whether a recipe means to leave OpenShift.
@@ -398,6 +404,7 @@ fn result(mut work: Work<'_>, maps: &Maps) -> Transformed {
         findings,
         changes: Arc::new(work.changes),
         lookalikes: work.lookalikes,
+        hooks: Vec::new(),
         rules,
         renamed,
         namespaces,

@@ -21,12 +21,13 @@ pub(super) use self::patches::{OPERATIONS, path};
 use super::class::Class;
 use super::fault::{Fault, Faults};
 use super::grammar::{self, Need, Shape};
+use super::hooks::HookEntry;
 use super::recipe::{Entry, Marks, Placed, Recipe, Scale, Transform};
 use super::select::Select;
 use super::values::{self, Values};
 use super::variables::{self, Variable};
 use super::{
-    config_text, convert, exposure, guard, rename, resources, scheduling, secrets, volumes,
+    config_text, convert, exposure, guard, hooks, rename, resources, scheduling, secrets, volumes,
 };
 use crate::yaml::located::{Key, Located, Node, parse_located};
 
@@ -110,19 +111,25 @@ impl Document<'_> {
         if let Some(node) = fields.get("include") {
             includes.extend(self.includes(node, faults));
         }
-        let node = match fields.get("include") {
-            Some(_) => fields.get("transforms"),
-            None => fields.required("transforms", faults),
+        let others = ["include", "hooks"];
+        let node = match others.iter().any(|key| fields.get(key).is_some()) {
+            true => fields.get("transforms"),
+            false => fields.required("transforms", faults),
         };
         let entries = node
             .map(|node| entries(node, &mut variables, faults))
             .unwrap_or_default();
         maps::contradictions(&entries, faults);
+        let hooks = fields
+            .get("hooks")
+            .map(|node| hooks(node, name.as_deref(), &mut variables, faults))
+            .unwrap_or_default();
         faults.forget(told, &open);
         Some(Recipe {
             name: name?,
             digest: self.digest(&variables),
             entries,
+            hooks,
             variables,
             source: Arc::clone(self.source),
         })
@@ -144,7 +151,7 @@ impl Document<'_> {
             .map(|(_, node)| variables::declare(node, self.user, self.includer, faults))
             .unwrap_or_default();
         for (key, node) in keys {
-            if ["include", "transforms"].contains(&key.text.as_str()) {
+            if ["include", "transforms", "hooks"].contains(&key.text.as_str()) {
                 let mut kept = Vec::new();
                 expressions(node, &mut |text| kept.push(std::mem::take(text)));
                 open.extend(variables::put_in(node, &mut variables, faults));
@@ -196,7 +203,7 @@ impl Document<'_> {
     }
 }
 
-/// Visits the text of every `select: {cel: …}` of a list of transforms.
+/// Visits the text of every `select: {cel: …}` of a list of transforms or hooks.
 fn expressions(transforms: &mut Located, visit: &mut dyn FnMut(&mut String)) {
     let Node::List(entries) = &mut transforms.node else {
         return;
@@ -211,6 +218,7 @@ fn expressions(transforms: &mut Located, visit: &mut dyn FnMut(&mut String)) {
         }
     };
     for entry in entries {
+        below(entry);
         if let Node::Map(keys) = &mut entry.node {
             keys.iter_mut().for_each(|(_, body)| below(body));
         }
@@ -276,6 +284,19 @@ fn entries(node: &Located, variables: &mut [Variable], faults: &mut Faults) -> V
         }
     }
     entries
+}
+
+fn hooks(
+    node: &Located,
+    recipe: Option<&str>,
+    variables: &mut [Variable],
+    faults: &mut Faults,
+) -> Vec<HookEntry> {
+    let mut hooks = hooks::parse(node, recipe.unwrap_or_default(), faults);
+    for expression in hooks.iter_mut().filter_map(|one| one.select.cel.as_mut()) {
+        patches::give_variables(expression, variables, faults);
+    }
+    hooks
 }
 
 fn entry(number: usize, node: &Located, faults: &mut Faults) -> Option<Entry> {

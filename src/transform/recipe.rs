@@ -13,6 +13,7 @@ use super::endpoint::Endpoint;
 use super::exposure::Exposure;
 use super::fault::{Faults, RecipeErrors};
 use super::guard::CloneGuard;
+use super::hooks::HookEntry;
 use super::host::HostPattern;
 use super::image::Prefix;
 use super::parse;
@@ -53,6 +54,8 @@ pub struct Recipe {
     pub digest: String,
     /// The entries of `transforms`, in order.
     pub entries: Vec<Entry>,
+    /// The entries of `hooks`, in order.
+    pub hooks: Vec<HookEntry>,
     /// Its variables and what they hold, in order.
     pub variables: Vec<Variable>,
     pub(crate) source: Arc<NamedSource<String>>,

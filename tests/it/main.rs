@@ -23,6 +23,7 @@ mod data_command;
 mod faulty;
 mod golden;
 mod helm;
+mod hooks;
 mod killed;
 mod listing;
 mod maintain;

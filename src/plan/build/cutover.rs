@@ -16,6 +16,7 @@ use super::super::items::{Number, namespace};
 use super::super::order::{Draft, Drafts, Key, Role};
 use super::super::{Action, Gate, Hold, Purpose, hold};
 use super::Builder;
+use super::hooks::Hooks;
 use crate::capture::{Capture, DropClass};
 use crate::finding::{Finding, Verdict};
 use crate::graph::Phase;
@@ -59,11 +60,12 @@ impl Builder<'_> {
     }
 
     /// Adds the steps on A and makes the data wait for them, and whatever runs on B for the data.
-    pub(super) fn stand_still(&self, drafts: &mut Drafts) {
+    pub(super) fn stand_still(&self, drafts: &mut Drafts, hooks: &Hooks) {
         if !self.cuts_over() {
             return;
         }
         let prepared = drafts.independent_of(&[Role::Load, Role::StillQuiet, Role::Release]);
+        let prepared = hooks.draft_before(drafts, prepared);
         let held = quiesced(self.input.capture, self.input.knowledge);
         let (first, rest): (Vec<_>, Vec<_>) = held
             .into_iter()

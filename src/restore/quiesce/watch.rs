@@ -6,29 +6,20 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{place, resource, still_to_hold};
-use crate::cluster::{Cluster, ListOptions};
-use crate::data::MOVER_LABEL;
+use crate::cluster::Cluster;
 use crate::object::{Object, ObjectId};
 use crate::plan::{Action, Hold, Plan};
 use crate::restore::StepError;
+use crate::restore::pods::Home;
 use crate::surface::ApiResource;
 
 /// Pods named when they are waited for; the rest is counted.
 const NAMED: usize = 3;
 /// Seconds that a container's start is believed to take beyond what its probes ask for.
 const START: f64 = 60.0;
-/// What may stand between a workload and its pods.
-const BETWEEN: [(&str, &str); 3] = [
-    ("apps", "ReplicaSet"),
-    ("batch", "Job"),
-    ("", "ReplicationController"),
-];
-
 /// What runs in one namespace of A.
 pub(super) struct Watch<'a> {
-    source: &'a Cluster,
-    served: &'a [ApiResource],
-    namespace: &'a str,
+    home: Home<'a>,
     held: BTreeMap<&'a ObjectId, &'a [Hold]>,
     claims: BTreeSet<&'a str>,
 }
@@ -50,9 +41,11 @@ impl<'a> Watch<'a> {
             }
         }
         Self {
-            source,
-            served,
-            namespace,
+            home: Home {
+                cluster: source,
+                served,
+                namespace,
+            },
             held,
             claims,
         }
@@ -61,8 +54,8 @@ impl<'a> Watch<'a> {
     /// A workload that something else has given back: a reconciler, an autoscaler, a colleague.
     pub(super) async fn given_back(&self) -> Result<Option<&'a ObjectId>, StepError> {
         for (id, holds) in &self.held {
-            let place = place(resource(self.served, id)?, id);
-            let live = self.source.get(place).await?;
+            let place = place(resource(self.home.served, id)?, id);
+            let live = self.home.cluster.get(place).await?;
             if live.is_some_and(|live| still_to_hold(holds, &live).is_some()) {
                 return Ok(Some(*id));
             }
@@ -72,36 +65,13 @@ impl<'a> Watch<'a> {
 
     /// Pods that mount a claim that moves, or belong to a workload that is held.
     pub(super) async fn running(&self) -> Result<Vec<Object>, StepError> {
-        let pods = self.list("", "Pod").await?;
-        let ended =
-            |pod: &Object| matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
-        // A mover only reads, also where it works beside the application.
-        let counts = |pod: &Object| !ended(pod) && pod.label(MOVER_LABEL).is_none();
-        let live: Vec<Object> = pods.into_iter().filter(counts).collect();
-        if live.is_empty() {
-            return Ok(live);
-        }
-        let mut between = BTreeMap::new();
-        for (group, kind) in BETWEEN {
-            for object in self.list(group, kind).await? {
-                between.insert((kind, object.name().to_owned()), object);
-            }
-        }
-        let counts = |pod: &Object| self.mounts(pod) || self.belongs(pod, &between);
-        Ok(live.into_iter().filter(counts).collect())
-    }
-
-    async fn list(&self, group: &str, kind: &str) -> Result<Vec<Object>, StepError> {
-        let served = self
-            .served
-            .iter()
-            .find(|one| one.group == group && one.kind == kind && one.preferred);
-        let Some(resource) = served else {
-            return Ok(Vec::new());
+        let pods = self.home.pods().await?;
+        let held = |kind: &str, name: &str| {
+            let mut held = self.held.keys();
+            held.any(|id| id.kind == kind && id.name == name)
         };
-        let options = ListOptions::default();
-        let listed = self.source.list(resource, Some(self.namespace), &options);
-        Ok(listed.await?)
+        let counts = |pod: &&Object| self.mounts(pod) || pods.belong(pod, &held);
+        Ok(pods.live.iter().filter(counts).cloned().collect())
     }
 
     fn mounts(&self, pod: &Object) -> bool {
@@ -116,22 +86,6 @@ impl<'a> Watch<'a> {
             .into_iter()
             .flatten()
             .any(|volume| claim(volume) == Some(true))
-    }
-
-    /// Whether a held workload is among an object's owners.
-    fn belongs(&self, object: &Object, between: &BTreeMap<(&str, String), Object>) -> bool {
-        let owners = object.pointer("/metadata/ownerReferences");
-        let owners = owners.and_then(Value::as_array).into_iter().flatten();
-        owners
-            .filter_map(|owner| Some((owner["kind"].as_str()?, owner["name"].as_str()?)))
-            .any(|(kind, name)| {
-                self.held
-                    .keys()
-                    .any(|id| id.kind == kind && id.name == name)
-                    || between
-                        .get(&(kind, name.to_owned()))
-                        .is_some_and(|owner| self.belongs(owner, between))
-            })
     }
 }
 
@@ -177,8 +131,8 @@ pub async fn pod_times(source: &Cluster, plan: &Plan) -> Result<PodTimes, StepEr
         let mut starts = BTreeMap::<String, f64>::new();
         let watch = Watch::new(plan, source, &served, namespace);
         let once = once(
-            &watch.list("batch", "Job").await?,
-            &watch.list("", "Pod").await?,
+            &watch.home.list("batch", "Job").await?,
+            &watch.home.list("", "Pod").await?,
         );
         for pod in watch.running().await? {
             let grace = pod.pointer("/spec/terminationGracePeriodSeconds");

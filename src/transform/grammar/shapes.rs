@@ -2,6 +2,7 @@
 
 use super::chosen as more;
 use super::{Form, Key, Need, Shape};
+use crate::transform::hooks;
 use crate::transform::parse::{API_VERSION, KIND, OPERATIONS};
 use crate::transform::variables::Kind;
 
@@ -65,8 +66,76 @@ pub(in crate::transform) static RECIPE: Shape = Shape {
             Form::List(&Form::Shape(&ENTRY)),
             "What must be different on the target.",
         ),
+        key(
+            "hooks",
+            Need::Some,
+            Form::List(&Form::Shape(&HOOK)),
+            "Commands in the application's own containers.",
+        ),
     ],
 };
+
+pub(in crate::transform) static HOOK: Shape = Shape {
+    id: "hook",
+    what: "a hook",
+    keys: &[
+        must(
+            "name",
+            Form::Text,
+            "What it is called in plans and journals.",
+        ),
+        must(
+            "when",
+            Form::Word(|| names(&hooks::MOMENTS)),
+            "On the source before its workloads are held, or on the target after its own are released.",
+        ),
+        must(
+            "select",
+            Form::Shape(&SELECT),
+            "The workloads in whose pods it runs, as they are on the source.",
+        ),
+        may(
+            "pods",
+            Form::Word(|| names(&hooks::PODS)),
+            "All pods of the workload, or the first in order of name; all when absent.",
+        ),
+        may(
+            "container",
+            Form::Text,
+            "The container; the pod's default, else its first, when absent.",
+        ),
+        must(
+            "command",
+            TEXTS,
+            "The program and its arguments; no shell reads them.",
+        ),
+        may(
+            "timeout",
+            Form::Text,
+            "How long it may take in one pod, as in 5m; 30s when absent.",
+        ),
+        may(
+            "onError",
+            Form::Word(|| names(&hooks::ON_ERROR)),
+            "Whether a failure stops what comes after it; fail when absent.",
+        ),
+        may(
+            "waitFor",
+            Form::Word(|| names(&hooks::WAIT_FOR)),
+            "On the target, whether the workload is ready before or the container only runs; ready when absent.",
+        ),
+        may(
+            "optional",
+            Form::Flag,
+            "Whether it may select nothing; false when absent.",
+        ),
+    ],
+};
+
+/// The words of a list.
+fn names<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
+    words.iter().map(|(word, _)| *word).collect()
+}
 
 pub(in crate::transform) static METADATA: Shape = Shape {
     id: "metadata",
