@@ -12,6 +12,7 @@ mod cutover;
 mod data;
 mod failure;
 mod graph;
+mod hosts;
 mod journey;
 mod migrate;
 mod mover;

@@ -131,6 +131,8 @@ pub enum Entry {
         /// How long it took.
         seconds: f64,
     },
+    /// A hook is left out, because the user said so.
+    LeftOut,
     /// A step's object is ready.
     Ready,
     /// A step failed, or its object did not become ready.

@@ -5,6 +5,7 @@
 
 pub mod clouds;
 pub mod edges;
+pub mod exposed;
 pub mod gates;
 pub mod guard;
 pub mod holds;
@@ -53,6 +54,8 @@ pub struct Knowledge {
     pub selectors: Vec<selectors::SelectorRow>,
     /// Scope and phase of kinds (W-1).
     pub kinds: kinds::Kinds,
+    /// Which hosts reach an object, and how it gives them up (T-5).
+    pub exposed: Vec<exposed::ExposedRow>,
     /// Applications whose data holds host names (E-80).
     pub members: Vec<members::Members>,
     /// What is no real difference, and what is never shown (rule book §6).
@@ -111,6 +114,10 @@ impl Knowledge {
             kinds: table(
                 "kinds.yaml",
                 include_str!("../transforms/builtin/kinds.yaml"),
+            )?,
+            exposed: table(
+                "exposed.yaml",
+                include_str!("../transforms/builtin/exposed.yaml"),
             )?,
             members: table(
                 "members.yaml",

@@ -26,6 +26,7 @@ use crate::object::{Object, ObjectId};
 use crate::plan::{self, Plan, PlanInput, Purpose, Unprivileged, VolumeMove};
 use crate::report::units::plural;
 use crate::surface::Surface;
+use crate::transform::host::HostPattern;
 use crate::transform::{self, Recipe, Source, TransformErrors, Transformed};
 
 /// The group and kind of custom resource definitions.
@@ -53,6 +54,8 @@ pub struct Choices {
     pub install_crds: bool,
     /// What the plan is for.
     pub purpose: Purpose,
+    /// Whether a cutover moves A's hosts to B.
+    pub switch_hosts: bool,
     /// Where movers have no privileges.
     pub unprivileged: Unprivileged,
 }
@@ -86,7 +89,11 @@ pub async fn prepare(
     if choices.install_crds {
         bring_definitions(&mut capture, &surface, knowledge);
     }
-    let transformed = transformed(&capture, recipes, knowledge, events)?;
+    let keeps = match choices.switch_hosts {
+        true => switched_hosts(&capture, knowledge),
+        false => Vec::new(),
+    };
+    let transformed = transformed_but(&capture, recipes, keeps, knowledge, events)?;
     events.started(Stage::Check);
     let state = probe(target, &surface, &transformed.objects, events).await?;
     let on_a = rights_on_source(&capture, &transformed, choices);
@@ -141,6 +148,7 @@ pub async fn prepare(
         findings: &findings,
         knowledge,
         purpose: choices.purpose,
+        switch_hosts: choices.switch_hosts,
         unprivileged: choices.unprivileged,
     });
     events.finished(
@@ -221,6 +229,10 @@ fn rights_on_source(capture: &Capture, transformed: &Transformed, choices: Choic
     if choices.purpose == Purpose::Cutover {
         let held = plan::quiesced(capture, Knowledge::builtin());
         on_a.extend(rights::to_hold(held.keys(), &capture.surface));
+        if choices.switch_hosts {
+            let exposed = plan::exposed(capture, Knowledge::builtin());
+            on_a.extend(rights::to_hold(exposed.keys(), &capture.surface));
+        }
         let hooked = plan::hooked(capture, transformed, Moment::BeforeHold);
         on_a.extend(rights::to_run_hooks(hooked.iter().map(SmolStr::as_str)));
     }
@@ -276,6 +288,15 @@ pub async fn graph_of(
     Ok(draw(capture, &transformed, &on_a, knowledge)?)
 }
 
+/// The hosts by which A is reached, which B is to take as they are.
+fn switched_hosts(capture: &Capture, knowledge: &Knowledge) -> Vec<HostPattern> {
+    let exposed = plan::exposed(capture, knowledge).into_values();
+    let hosts = exposed.flat_map(|(_, hosts)| hosts);
+    hosts
+        .filter_map(|host| HostPattern::parse(&host).ok())
+        .collect()
+}
+
 /// What recipes make of a capture's objects.
 ///
 /// # Errors
@@ -286,12 +307,26 @@ pub fn transformed(
     knowledge: &Knowledge,
     events: &Events,
 ) -> Result<Transformed, TransformErrors> {
+    transformed_but(capture, recipes, Vec::new(), knowledge, events)
+}
+
+/// The same, but for hosts that stay as they are.
+fn transformed_but(
+    capture: &Capture,
+    recipes: &[Recipe],
+    keeps: Vec<HostPattern>,
+    knowledge: &Knowledge,
+    events: &Events,
+) -> Result<Transformed, TransformErrors> {
     let objects: Vec<Object> = capture
         .objects
         .iter()
         .map(|one| one.object.clone())
         .collect();
-    let source = Source::of(capture, &objects);
+    let source = Source {
+        keeps,
+        ..Source::of(capture, &objects)
+    };
     let transformed = transform::apply_to(&source, recipes, knowledge)?;
     let changed: BTreeSet<&ObjectId> = transformed
         .changes

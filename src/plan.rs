@@ -35,7 +35,7 @@ mod volumes;
 mod tests;
 
 pub use body::Body;
-pub use build::{PlanInput, build, hooked, quiesced};
+pub use build::{PlanInput, build, exposed, hooked, hosts_of, quiesced};
 pub(crate) use classify::{content, digest, same};
 pub use unprivileged::Unprivileged;
 
@@ -184,6 +184,13 @@ pub enum Action {
         /// What is set.
         holds: Vec<Hold>,
     },
+    /// Have an exposure object of A give its hosts up, for B to take. What it was is in the journal before.
+    GiveUp {
+        /// The hosts.
+        hosts: Vec<String>,
+        /// What is set, and taken away.
+        holds: Vec<Hold>,
+    },
     /// Nothing runs in a namespace of A that could write to what moves.
     Quiet {
         /// Whether pods are waited for; else one that runs is a failure.
@@ -295,6 +302,7 @@ impl Action {
             },
             Self::Release { .. } => "release",
             Self::Quiesce { .. } => "quiesce",
+            Self::GiveUp { .. } => "give-up",
             Self::Quiet { .. } => "quiet",
             Self::Hook(_) => "hook",
             Self::Snapshot(_) => "snapshot",
@@ -309,6 +317,7 @@ impl Action {
             Self::Apply { class, .. } => matches!(class, Class::Create | Class::Update),
             Self::Release { .. }
             | Self::Quiesce { .. }
+            | Self::GiveUp { .. }
             | Self::Quiet { .. }
             | Self::Hook(_)
             | Self::Snapshot(_)
@@ -320,7 +329,11 @@ impl Action {
     /// Whether it is about cluster A.
     pub fn is_on_source(&self) -> bool {
         match self {
-            Self::Quiesce { .. } | Self::Quiet { .. } | Self::Snapshot(_) | Self::Save(_) => true,
+            Self::Quiesce { .. }
+            | Self::GiveUp { .. }
+            | Self::Quiet { .. }
+            | Self::Snapshot(_)
+            | Self::Save(_) => true,
             Self::Hook(hook) => hook.moment == Moment::BeforeHold,
             Self::Apply { .. } | Self::Release { .. } | Self::Load(_) => false,
         }
@@ -328,7 +341,16 @@ impl Action {
 
     /// Whether data is moved by it, or cannot be before it is done.
     pub fn is_for_data(&self) -> bool {
-        self.is_on_source() || matches!(self, Self::Load(_))
+        let after = matches!(self, Self::GiveUp { .. });
+        !after && (self.is_on_source() || matches!(self, Self::Load(_)))
+    }
+
+    /// What it sets on cluster A, to be given back.
+    pub fn holds_on_source(&self) -> Option<&[Hold]> {
+        match self {
+            Self::Quiesce { holds } | Self::GiveUp { holds, .. } => Some(holds),
+            _ => None,
+        }
     }
 
     /// Whether it needs a mover.

@@ -55,12 +55,14 @@ pub use verify::{Proven, VerifyReport, verify};
 pub const SCALE_MANAGER: &str = "ferry-scale";
 
 /// What the user may ask of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// Takes fields that other managers own (W-13).
     pub force_conflicts: bool,
     /// The longest time to wait for any object to become ready, where that is less than its kind's.
     pub patience: Option<Duration>,
+    /// Names of hooks that are left out.
+    pub skip_hooks: Vec<String>,
 }
 
 /// What a run works with.

@@ -9,6 +9,7 @@ use super::runs::{self, ResumeArgs};
 use super::standing::Latest;
 use crate::exit::Exit;
 use crate::journal;
+use crate::pipeline::Choices;
 use crate::plan::Purpose;
 use crate::restore::{self, RestoreError, UndoOptions};
 
@@ -45,6 +46,10 @@ pub(super) struct CutoverArgs {
     /// cutover
     #[arg(long, value_name = "RUN", conflicts_with = "namespaces")]
     abort: Option<String>,
+    /// Move the hosts too: when the second cluster runs and is ready, Ingresses, Routes and the like of the first one
+    /// give their hosts up, and those of the second take them, whatever a recipe's `host` map says
+    #[arg(long, conflicts_with = "abort")]
+    switch_hosts: bool,
     #[command(flatten)]
     journey: JourneyArgs,
 }
@@ -56,6 +61,7 @@ impl CutoverArgs {
             to,
             namespaces,
             abort,
+            switch_hosts,
             journey,
         } = self;
         match (abort, from, to) {
@@ -70,7 +76,12 @@ impl CutoverArgs {
                     to,
                     namespaces,
                 };
-                journey.run(context, ends, Purpose::Cutover).await
+                let choices = Choices {
+                    purpose: Purpose::Cutover,
+                    switch_hosts,
+                    ..Choices::default()
+                };
+                journey.run(context, ends, choices).await
             }
             (None, ..) => Err(Failure::input(
                 "a cutover needs both clusters",

@@ -74,8 +74,9 @@ impl JourneyArgs {
         self,
         context: &Context,
         ends: Ends,
-        purpose: Purpose,
+        choices: Choices,
     ) -> Result<Exit, Failure> {
+        let purpose = choices.purpose;
         let Self {
             select,
             recipes,
@@ -103,8 +104,8 @@ impl JourneyArgs {
             capture::take(&source, &selection, Knowledge::builtin(), &context.events).await?;
         let choices = Choices {
             install_crds,
-            purpose,
             unprivileged: privileges.choice(),
+            ..choices
         };
         let events = &context.events;
         let prepared =

@@ -6,6 +6,7 @@ use super::Failure;
 use super::context::Context;
 use super::journey::{Ends, JourneyArgs};
 use crate::exit::Exit;
+use crate::pipeline::Choices;
 use crate::plan::Purpose;
 
 /// Move namespaces with their data from one cluster to another
@@ -25,6 +26,10 @@ pub(super) struct MigrateArgs {
 
 impl MigrateArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        self.journey.run(context, self.ends, Purpose::Move).await
+        let choices = Choices {
+            purpose: Purpose::Move,
+            ..Choices::default()
+        };
+        self.journey.run(context, self.ends, choices).await
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::{Context, MoverArgs};
+use super::hosts;
 use super::standing;
 use super::warm::{self, Expected, Warm};
 use crate::capture::{Capture, Proof};
@@ -126,7 +127,7 @@ pub(super) fn run_context<'a>(
         knowledge: Knowledge::builtin(),
         events: &context.events,
         cancel: context.cancel.clone(),
-        options: parts.options,
+        options: parts.options.clone(),
     }
 }
 
@@ -175,7 +176,10 @@ async fn finish(
         parts.store.save_capture(&capture).await?;
     }
     let complete = report.complete();
-    let warm = Warm::of(&parts.store, plan, &report, &records).await?;
+    let mut warm = Warm::of(&parts.store, plan, &report, &records).await?;
+    if complete {
+        warm.hosts = hosts::switched(&parts.target, plan).await;
+    }
     let ended = Ended {
         report: &report,
         capture: &capture.id,

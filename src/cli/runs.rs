@@ -11,7 +11,7 @@ use super::show::Review;
 use super::standing::{self, Latest, Standing, find};
 use crate::exit::Exit;
 use crate::journal::{self, Entry, Record};
-use crate::plan::Purpose;
+use crate::plan::{Action, Purpose};
 use crate::report::palette::{Role, paint};
 use crate::report::plan_view;
 use crate::report::table::{Cell, render};
@@ -52,7 +52,13 @@ pub(super) enum RunsCommand {
     /// `latest` is the newest run that is unfinished, which need not be the newest run.
     ///
     /// Example: `ferry runs resume latest`
-    Resume(ResumeArgs),
+    Resume {
+        /// Leave a hook out that cannot end well; may be given several times
+        #[arg(long = "skip-hook", value_name = "NAME")]
+        skip_hooks: Vec<String>,
+        #[command(flatten)]
+        run: ResumeArgs,
+    },
     /// Take back what a run wrote, in reverse order
     ///
     /// What the run made is deleted, as long as it is still the same object and nobody edited it; what it
@@ -127,8 +133,10 @@ impl RunsCommand {
                 Ok(Exit::Done)
             }
             Self::Logs { run, store } => logs(context, &store.open().await?, &run).await,
-            Self::Resume(args) => {
-                let (run, parts) = args.parts(context, Latest::Unfinished).await?;
+            Self::Resume { skip_hooks, run } => {
+                let (run, mut parts) = run.parts(context, Latest::Unfinished).await?;
+                known_hooks(&parts.store, &run, &skip_hooks).await?;
+                parts.options.skip_hooks = skip_hooks;
                 run::resume(context, &parts, &run).await
             }
             Self::Undo {
@@ -229,6 +237,29 @@ impl ResumeArgs {
     }
 }
 
+/// Refuses names that no hook of a run has.
+async fn known_hooks(store: &Store, run: &str, names: &[String]) -> Result<(), Failure> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let plan = restore::plan_of(store, run).await?;
+    let hooks = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Hook(hook) => Some(hook.name.as_str()),
+        _ => None,
+    });
+    let known: Vec<&str> = hooks.collect();
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Failure::input(
+            format!("run {run} has no hook {name:?}"),
+            match known.as_slice() {
+                [] => "it has none at all".to_owned(),
+                known => format!("it has {}", known.join(", ")),
+            },
+        )),
+    }
+}
+
 async fn list(context: &Context, store: &Store) -> Result<Exit, Failure> {
     let mut listed = Vec::new();
     for run in standing::names(store).await? {
@@ -318,6 +349,7 @@ fn line(record: &Record) -> String {
         Entry::Ready => "ready".into(),
         Entry::Failed { reason } => paint(Role::Bad, format!("failed: {reason}")),
         Entry::Broken { reason } => paint(Role::Bad, format!("can only be taken back: {reason}")),
+        Entry::LeftOut => "left out, as the user said".into(),
         Entry::GivenBack => "as it was before it was held".into(),
         Entry::Closed { done, open } => format!("ended: {done} done, {open} open"),
         Entry::Undone { left: None } => "about to be taken back".into(),
@@ -383,8 +415,8 @@ pub(super) async fn take_back(
             undone.left.len(),
         );
         if !undone.given_back.is_empty() {
-            let workloads = plural(undone.given_back.len(), "workload");
-            counts.push_str(&format!(", {workloads} of A as before"));
+            let objects = plural(undone.given_back.len(), "object");
+            counts.push_str(&format!(", {objects} of A as before"));
         }
         match failed {
             0 => format!(

@@ -54,6 +54,8 @@ struct ShownStep<'a> {
     needs: &'a [Need],
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<&'a Hook>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    hosts: &'a [String],
 }
 
 impl<'a> Review<'a> {
@@ -96,6 +98,10 @@ impl<'a> Review<'a> {
             hook: match &step.action {
                 Action::Hook(hook) => Some(hook),
                 _ => None,
+            },
+            hosts: match &step.action {
+                Action::GiveUp { hosts, .. } => hosts,
+                _ => &[],
             },
         };
         Document {

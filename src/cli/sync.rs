@@ -6,6 +6,7 @@ use super::Failure;
 use super::context::Context;
 use super::journey::{Ends, JourneyArgs};
 use crate::exit::Exit;
+use crate::pipeline::Choices;
 use crate::plan::Purpose;
 
 /// Bring the data over while the first cluster works on; may be repeated
@@ -25,6 +26,10 @@ pub(super) struct SyncArgs {
 
 impl SyncArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        self.journey.run(context, self.ends, Purpose::Sync).await
+        let choices = Choices {
+            purpose: Purpose::Sync,
+            ..Choices::default()
+        };
+        self.journey.run(context, self.ends, choices).await
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use super::hosts::{self, Switched};
 use super::run::Parts;
 use super::standing;
 use crate::capture::Capture;
@@ -66,6 +67,9 @@ pub(super) struct Warm {
     downtime: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     standing: Option<Sides>,
+    /// Hosts that are B's now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) hosts: Vec<Switched>,
 }
 
 /// Where the two clusters stand in a cutover.
@@ -310,6 +314,7 @@ impl Warm {
                 expected.unwrap_or_default(),
             ));
         }
+        out.push_str(&hosts::text(&self.hosts));
         if let Some(standing) = self.standing {
             out.push_str(&standing.text(run));
         }

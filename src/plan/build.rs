@@ -32,9 +32,11 @@ use crate::transform::Transformed;
 
 mod cutover;
 mod hooks;
+mod hosts;
 
 pub use cutover::quiesced;
 pub use hooks::hooked;
+pub use hosts::{exposed, hosts_of};
 
 use self::hooks::Hooks;
 
@@ -59,6 +61,8 @@ pub struct PlanInput<'a> {
     pub knowledge: &'a Knowledge,
     /// What the plan is for.
     pub purpose: Purpose,
+    /// Whether a cutover moves A's hosts to B.
+    pub switch_hosts: bool,
     /// Where movers have no privileges.
     pub unprivileged: Unprivileged,
 }
@@ -70,6 +74,7 @@ pub fn build(input: &PlanInput) -> Plan {
     findings.extend(builder.warm_findings());
     let mut hooks = Hooks::collect(&builder);
     findings.append(&mut hooks.findings);
+    findings.extend(builder.host_findings());
     findings.extend(builder.moves.values().filter_map(unprivileged::finding));
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     let (before, drift) = (builder.before(), builder.drift());
@@ -171,6 +176,7 @@ impl<'a> Builder<'a> {
         self.connect(&mut drafts, &holds);
         hooks.draft_after(&self, &mut drafts, &holds);
         self.stand_still(&mut drafts, hooks);
+        self.switch_hosts(&mut drafts, hooks, &holds);
         // Drafts and steps are the most a plan ever holds: what led to them makes room.
         drop((self.verdicts, self.ties));
         drafts.steps(&self.items.into_ids())

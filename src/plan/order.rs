@@ -26,6 +26,7 @@ pub(super) enum Role {
     StillQuiet,
     Release,
     HookAfter(u16),
+    GiveUp,
 }
 
 /// Names a draft: one object has at most one of each role.

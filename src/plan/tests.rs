@@ -15,6 +15,7 @@ use crate::target::{DryRun, NamespaceState, TargetState};
 use crate::transform::Transformed;
 
 mod hooks;
+mod hosts;
 
 struct Fixture {
     capture: Capture,
@@ -168,6 +169,7 @@ impl Fixture {
             findings: &self.findings,
             knowledge: Knowledge::builtin(),
             purpose: self.purpose,
+            switch_hosts: self.purpose == Purpose::Cutover,
             unprivileged: Unprivileged::default(),
         })
     }

@@ -48,6 +48,7 @@ pub fn word(action: &Action) -> (Role, &'static str) {
         Action::Quiesce { .. } => (Role::Warn, "quiesce"),
         Action::Quiet { .. } => (Role::Name, "quiet"),
         Action::Hook(_) => (Role::Warn, "hook"),
+        Action::GiveUp { .. } => (Role::Warn, "give-up"),
         Action::Snapshot(_) => (Role::Name, "snapshot"),
         Action::Save(_) => (Role::Name, "save"),
         Action::Load(_) => (Role::Name, "load"),
@@ -71,6 +72,10 @@ fn note(action: &Action) -> String {
         Action::Quiet { waits: true } => "on A: its pods are waited for".into(),
         Action::Quiet { waits: false } => "on A: still nothing runs".into(),
         Action::Hook(hook) => hook.to_string(),
+        Action::GiveUp { hosts, .. } => {
+            let hosts: Vec<String> = hosts.iter().map(|host| parked(host)).collect();
+            format!("on A: {}", hosts.join(", "))
+        }
         Action::Snapshot(volume) | Action::Save(volume) => {
             format!(
                 "{} claim on A, {}",
@@ -88,6 +93,11 @@ fn note(action: &Action) -> String {
             volume.source.name
         ),
     }
+}
+
+/// `shop.example.com → shop.example.com.invalid`.
+fn parked(host: &str) -> String {
+    format!("{host} → {host}.invalid")
 }
 
 /// `replicas 3 → 0`.

@@ -211,6 +211,7 @@ impl<'a, M: Movers> Engine<'a, M> {
             } => self.apply_and_take(step, body, expect).await,
             Action::Release { holds, body } => self.release(step, holds, body).await,
             Action::Quiesce { holds } => self.quiesce(step, holds).await,
+            Action::GiveUp { holds, .. } => self.take(step, holds, false).await,
             Action::Quiet { waits } => self.quiet(step, *waits).await,
             Action::Hook(hook) => self.hook(step, hook).await,
             Action::Snapshot(volume) => self.snapshot(step, volume).await,

@@ -35,6 +35,14 @@ impl<M: Movers> Engine<'_, M> {
         if over || self.past.ended.contains_key(&step.number) {
             return Ok(Executed::found());
         }
+        if self.context.options.skip_hooks.contains(&hook.name) {
+            self.journal
+                .intend(Record::of_step(step, Entry::LeftOut))
+                .await?;
+            self.events()
+                .warning(format!("hook {} is left out, as you said", hook.name));
+            return Ok(Executed::default());
+        }
         if hook.moment == Moment::BeforeHold {
             // A hook makes the last delta small, so nothing that takes time comes between them.
             self.standing_by.get_or_try_init(|| self.stand_by()).await?;
@@ -50,7 +58,7 @@ impl<M: Movers> Engine<'_, M> {
     fn may_fail(&self, hook: &Hook, error: StepError) -> Result<(), StepError> {
         match error {
             StepError::Hook { reason } if hook.on_error == OnError::Continue => {
-                self.events().warning(format!("{reason}; it may fail"));
+                self.events().warning(format!("allowed to fail: {reason}"));
                 Ok(())
             }
             error => Err(error),

@@ -75,6 +75,7 @@ impl Past {
                 Entry::Broken { reason } => past.broken = Some(reason.clone()),
                 Entry::Opened { .. }
                 | Entry::Ran { .. }
+                | Entry::LeftOut
                 | Entry::Ready
                 | Entry::Failed { .. }
                 | Entry::GivenBack

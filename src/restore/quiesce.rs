@@ -43,6 +43,17 @@ impl<M: Movers> Engine<'_, M> {
         self.unbroken()?;
         // The last moment before the application stands still.
         self.standing_by.get_or_try_init(|| self.stand_by()).await?;
+        self.take(step, holds, true).await
+    }
+
+    /// Sets fields of one object of A, whose whole is in the journal before. One that is to be quiet `for_data` was held
+    /// before its data was taken.
+    pub(super) async fn take(
+        &self,
+        step: &Step,
+        holds: &[Hold],
+        for_data: bool,
+    ) -> Result<Executed, StepError> {
         let (source, served) = self.source().await?;
         let resource = resource(served, &step.object)?;
         let place = place(resource, &step.object);
@@ -54,7 +65,7 @@ impl<M: Movers> Engine<'_, M> {
             let Some(patch) = still_to_hold(holds, &live) else {
                 return Ok(Executed::default());
             };
-            if self.data_was_taken() {
+            if for_data && self.data_was_taken() {
                 return Err(self.broken(step, started_again(&step.object)).await);
             }
             let entry = Entry::Intent {
@@ -192,11 +203,27 @@ fn still_to_hold(holds: &[Hold], live: &Object) -> Option<Value> {
     if open.is_empty() {
         return None;
     }
-    let mut patch = json!({"metadata": {"resourceVersion": live.resource_version()}});
-    for hold in open {
-        json_patch::merge(&mut patch, &hold.set_to(hold.held.clone()));
+    let set = open.into_iter().map(|hold| hold.set_to(hold.held.clone()));
+    Some(all_of(live, set))
+}
+
+/// One merge patch of several, for exactly this version of an object.
+fn all_of(live: &Object, patches: impl Iterator<Item = Value>) -> Value {
+    let mut all = json!({"metadata": {"resourceVersion": live.resource_version()}});
+    patches.for_each(|patch| lay(&mut all, patch));
+    all
+}
+
+/// Puts one merge patch beside another. To merge them would carry out the nulls of the second, which are to be sent.
+fn lay(into: &mut Value, patch: Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                lay(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, patch) => *into = patch,
     }
-    Some(patch)
 }
 
 fn resource<'a>(served: &'a [ApiResource], id: &ObjectId) -> Result<&'a ApiResource, StepError> {
@@ -213,5 +240,24 @@ fn place<'a>(resource: &'a ApiResource, id: &'a ObjectId) -> Place<'a> {
         resource,
         namespace: id.namespace.as_deref(),
         name: &id.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_away_stands_in_the_patch() {
+        let live = json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "resourceVersion": "7"}});
+        let patches = [
+            json!({"spec": {"tls": null}}),
+            json!({"spec": {"rules": [1]}}),
+            json!({"metadata": {"annotations": {"a": null}}}),
+        ];
+        let all = all_of(&Object::new(live).unwrap(), patches.into_iter());
+        let wanted = json!({"metadata": {"resourceVersion": "7", "annotations": {"a": null}},
+            "spec": {"tls": null, "rules": [1]}});
+        assert_eq!(all, wanted);
     }
 }

@@ -97,6 +97,7 @@ impl RunReport {
             ("quiesce", "held on A"),
             ("release", "released"),
             ("hook", "hooks run"),
+            ("give-up", "without its hosts on A"),
             ("load", "loaded"),
             ("same", "the same"),
             ("keep", "kept"),

@@ -49,6 +49,7 @@ pub fn apply_to(
     knowledge: &Knowledge,
 ) -> Result<Transformed, TransformErrors> {
     let mut maps = Maps::join(recipes).map_err(|faults| TransformErrors { faults })?;
+    maps.hosts.keeps.clone_from(&source.keeps);
     let mut work = Work::new(source, recipes);
     let faults = work.select();
     if !faults.is_empty() {

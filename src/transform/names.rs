@@ -132,6 +132,8 @@ fn inside(inner: &Prefix, outer: &Prefix) -> bool {
 #[derive(Default)]
 pub(super) struct Hosts {
     rules: Vec<(HostPattern, HostPattern, Part)>,
+    /// Hosts that stay as they are.
+    pub(super) keeps: Vec<HostPattern>,
     pub(super) seen: BTreeSet<String>,
 }
 
@@ -154,13 +156,18 @@ impl Hosts {
         // `*.a: *.b.a` would nest deeper each time: what is there already stays.
         let nested = to != from && below(&to.name, &from.name);
         let there = nested && below(&host.to_ascii_lowercase(), &to.name);
-        Some((if there { host.to_owned() } else { moved }, part))
+        let stays = there
+            || self
+                .keeps
+                .iter()
+                .any(|kept| kept.moved(kept, host).is_some());
+        Some((if stays { host.to_owned() } else { moved }, part))
     }
 
     /// Hosts and domains on A that are called something else on B.
     pub(super) fn moved(&self) -> impl Iterator<Item = &HostPattern> {
         let moved = |(from, to, _): &&(HostPattern, HostPattern, Part)| {
-            from != to && !below(&to.name, &from.name)
+            from != to && !below(&to.name, &from.name) && !self.keeps.contains(from)
         };
         self.rules.iter().filter(moved).map(|(from, ..)| from)
     }

@@ -6,6 +6,7 @@ use crate::capture::{Capture, DropClass, Dropped, Volume};
 use crate::graph;
 use crate::knowledge::Knowledge;
 use crate::object::Object;
+use crate::transform::host::HostPattern;
 
 /// The objects of A and what the capture knows beside them.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Source<'a> {
     pub volumes: &'a [Volume],
     /// What stays on A.
     pub stays: &'a [Dropped],
+    /// Hosts that stay as they are, whatever recipes say: in a cutover that moves them to B.
+    pub keeps: Vec<HostPattern>,
 }
 
 impl<'a> Source<'a> {
@@ -41,6 +44,7 @@ impl<'a> Source<'a> {
             definitions: capture.surface.of_kind(group, kind).collect(),
             volumes: &capture.volumes,
             stays: &capture.dropped,
+            keeps: Vec::new(),
         }
     }
 

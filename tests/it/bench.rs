@@ -257,6 +257,7 @@ impl Bench {
             knowledge: Knowledge::builtin(),
             purpose: plan::Purpose::Move,
             unprivileged: Unprivileged::default(),
+            switch_hosts: false,
         })
     }
 
@@ -275,7 +276,7 @@ impl Bench {
             knowledge: Knowledge::builtin(),
             events,
             cancel: cancel.clone(),
-            options: self.options,
+            options: self.options.clone(),
         }
     }
 

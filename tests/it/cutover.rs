@@ -9,6 +9,8 @@ use crate::migrate::Running;
 use crate::support::{Done, Namespace, apply, kubectl, run};
 use crate::trip::Trip;
 
+mod hosts;
+
 /// A command of the trip between `a` and `b`, agreed to.
 fn warm(trip: &Trip, command: &str) -> std::process::Command {
     let recipe = trip.path("recipe.yaml").display().to_string();
@@ -361,6 +363,6 @@ fn a_cutover_is_taken_back_at_every_phase_and_finished_after_a_kill() {
     let undo = ["runs", "undo", &name, "--yes"];
     run(&mut trip.ferry(&undo))
         .exits(0)
-        .shows("2 workloads of A as before");
+        .shows("2 objects of A as before");
     assert_eq!(workloads(&trip), before);
 }

@@ -48,6 +48,7 @@ pub(in crate::cli) struct LintArgs {
 struct Linted {
     file: String,
     transforms: usize,
+    hooks: usize,
     problems: Vec<Problem>,
 }
 
@@ -82,10 +83,9 @@ impl LintArgs {
                 }
                 Err(errors) => errors.faults.clone(),
             };
-            let recipes = read.iter().flatten();
-            let transforms = recipes.map(|recipe| recipe.entries.len()).sum();
+            let recipes: Vec<&Recipe> = read.iter().flatten().collect();
             tell(context, file, &faults);
-            linted.push(Linted::new(file, transforms, &faults));
+            linted.push(Linted::new(file, &recipes, &faults));
         }
         // Recipes of one command act together, so what fits the capture is said of all of them.
         if let Some(capture) = &capture
@@ -93,7 +93,7 @@ impl LintArgs {
         {
             let faults = fitting(&sound, capture);
             tell(context, &self.files.join(", "), &faults);
-            linted.push(Linted::new(&self.files.join(", "), 0, &faults));
+            linted.push(Linted::new(&self.files.join(", "), &[], &faults));
         }
         context
             .report
@@ -165,7 +165,7 @@ fn is_error(fault: &Fault) -> bool {
 }
 
 impl Linted {
-    fn new(file: &str, transforms: usize, faults: &[Fault]) -> Self {
+    fn new(file: &str, recipes: &[&Recipe], faults: &[Fault]) -> Self {
         let problem = |fault: &Fault| Problem {
             severity: match is_error(fault) {
                 true => "error",
@@ -177,7 +177,8 @@ impl Linted {
         };
         Self {
             file: file.to_owned(),
-            transforms,
+            transforms: recipes.iter().map(|recipe| recipe.entries.len()).sum(),
+            hooks: recipes.iter().map(|recipe| recipe.hooks.len()).sum(),
             problems: faults.iter().map(problem).collect(),
         }
     }
@@ -205,8 +206,11 @@ fn shown(linted: &Linted) -> String {
         return String::new();
     }
     let mark = paint(Role::Good, "✓");
-    match linted.transforms {
-        0 => String::new(),
-        size => format!("{mark} {}: {}\n", linted.file, plural(size, "transform")),
+    let parts = [(linted.transforms, "transform"), (linted.hooks, "hook")];
+    let parts = parts.iter().filter(|(size, _)| *size > 0);
+    let parts: Vec<String> = parts.map(|(size, what)| plural(*size, what)).collect();
+    match parts.as_slice() {
+        [] => String::new(),
+        parts => format!("{mark} {}: {}\n", linted.file, parts.join(", ")),
     }
 }

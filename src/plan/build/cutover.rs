@@ -223,7 +223,12 @@ impl Builder<'_> {
 impl Hold {
     /// Whether an object is as quiet as the hold makes it.
     pub fn is_quiet(&self, live: &Object) -> bool {
-        live.pointer(&self.path) == Some(&self.held) || hold::has_ended(live)
+        self.is_set(live) || hold::has_ended(live)
+    }
+
+    /// Whether the field is as the hold makes it; null stands for one that is not there.
+    pub fn is_set(&self, live: &Object) -> bool {
+        live.pointer(&self.path).unwrap_or(&Value::Null) == &self.held
     }
 
     /// A merge patch that sets the field to a value, or removes it.

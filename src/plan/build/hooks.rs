@@ -202,13 +202,22 @@ impl Hooks {
         waited
     }
 
+    /// The last hook of each workload of B.
+    pub(super) fn last(&self) -> impl Iterator<Item = Key> {
+        let last = |(number, hooks): (&Number, &Vec<Hook>)| {
+            let index = u16::try_from(hooks.len().checked_sub(1)?).ok()?;
+            Some((*number, Role::HookAfter(index)))
+        };
+        self.after.iter().filter_map(last)
+    }
+
     /// Adds those on B, and makes whoever needs a workload ready wait for its hooks, and all exposure for all.
     pub(super) fn draft_after(&self, builder: &Builder<'_>, drafts: &mut Drafts, holds: &Holds) {
         let run = |number: Number| match holds.contains_key(&number) {
             true => Role::Release,
             false => Role::Apply,
         };
-        let mut last = BTreeMap::new();
+        let last: BTreeMap<Number, Key> = self.last().map(|key| (key.0, key)).collect();
         for (number, hooks) in &self.after {
             let mut before = None;
             for (index, hook) in (0..).zip(hooks) {
@@ -225,7 +234,6 @@ impl Hooks {
                 drafts.insert(key, draft);
                 before = Some(key);
             }
-            last.extend(before.map(|key| (*number, key)));
         }
         for tie in &builder.ties {
             let Some(hook) = last.get(&tie.to) else {

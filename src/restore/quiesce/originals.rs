@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{ATTEMPTS, place, resource};
+use super::{ATTEMPTS, all_of, place, resource};
 use crate::capture::Capture;
 use crate::cluster::{Cluster, MANAGER, Patch, Place};
 use crate::journal::{Entry, Record};
@@ -21,7 +21,7 @@ const TOUCHED: &str = "ferry.dev/touched";
 pub(in crate::restore) fn originals(plan: &Plan, records: &[Record]) -> BTreeMap<u32, Object> {
     let quiesces = |number: u32| {
         let step = plan.steps.get(number as usize);
-        step.is_some_and(|step| matches!(step.action, Action::Quiesce { .. }))
+        step.is_some_and(|step| step.action.holds_on_source().is_some())
     };
     let mut originals = BTreeMap::new();
     for record in records {
@@ -53,8 +53,7 @@ pub fn still_held(plan: &Plan, records: &[Record], capture: &Capture) -> Vec<Obj
         };
         let live = live.get(&step.object)?;
         let is_held = |hold: &Hold| {
-            let now = live.pointer(&hold.path);
-            now == Some(&hold.held) && now != before.pointer(&hold.path)
+            hold.is_set(live) && live.pointer(&hold.path) != before.pointer(&hold.path)
         };
         let same = live.uid() == before.uid();
         (same && holds.iter().any(is_held)).then(|| step.object.clone())
@@ -102,19 +101,15 @@ pub(in crate::restore) async fn give_back(
         if open.is_empty() {
             continue;
         }
-        if let Some(hold) = open
-            .iter()
-            .find(|hold| live.pointer(&hold.path) != Some(&hold.held))
-        {
+        if let Some(hold) = open.iter().find(|hold| !hold.is_set(&live)) {
             let reason = format!("{} was changed since by somebody else", hold.path);
             return Ok(Given::Left(reason));
         }
-        let mut patch = json!({"metadata": {"resourceVersion": live.resource_version()}});
-        for hold in open {
+        let former = open.into_iter().map(|hold| {
             let former = before.pointer(&hold.path).cloned();
-            json_patch::merge(&mut patch, &hold.set_to(former.unwrap_or_default()));
-        }
-        let patch = Patch::Merge(patch);
+            hold.set_to(former.unwrap_or_default())
+        });
+        let patch = Patch::Merge(all_of(&live, former));
         match source.patch(place, None, &patch, MANAGER).await {
             Ok(live) => {
                 owners_back(source, resource, before, live).await;

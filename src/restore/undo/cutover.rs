@@ -71,7 +71,7 @@ impl<M: Movers> Undo<'_, M> {
             let Some(step) = self.plan.steps.get(*number as usize) else {
                 continue;
             };
-            let Action::Quiesce { holds } = &step.action else {
+            let Some(holds) = step.action.holds_on_source() else {
                 continue;
             };
             let object = &step.object;

@@ -2,6 +2,7 @@
 //! entry sets something else at the same place.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use json_patch::PatchOperation;
 use serde_json::Value;
@@ -14,11 +15,12 @@ use crate::transform::select::Select;
 
 /// Points out entries that can never match, or whose work is always undone.
 pub(super) fn advise(recipe: &Recipe, knowledge: &Knowledge, advice: &mut Faults) {
-    for entry in &recipe.entries {
-        if let Some(select) = entry.transform.select() {
-            on_the_target(recipe, entry, select, advice);
-            in_no_namespace(entry, select, knowledge, advice);
-        }
+    let entries = recipe.entries.iter();
+    let entries = entries.filter_map(|entry| Some((&entry.span, entry.transform.select()?)));
+    let hooks = recipe.hooks.iter().map(|hook| (&hook.span, &hook.select));
+    for (span, select) in entries.chain(hooks) {
+        on_the_target(recipe, span, select, advice);
+        in_no_namespace(span, select, knowledge, advice);
     }
     for (index, later) in recipe.entries.iter().enumerate() {
         for earlier in &recipe.entries[..index] {
@@ -31,7 +33,7 @@ pub(super) fn advise(recipe: &Recipe, knowledge: &Knowledge, advice: &mut Faults
 }
 
 /// `select` names a namespace as it is called on B.
-fn on_the_target(recipe: &Recipe, entry: &Entry, select: &Select, advice: &mut Faults) {
+fn on_the_target(recipe: &Recipe, span: &Range<usize>, select: &Select, advice: &mut Faults) {
     for other in &recipe.entries {
         let Transform::Namespace(map) = &other.transform else {
             continue;
@@ -45,7 +47,7 @@ fn on_the_target(recipe: &Recipe, entry: &Entry, select: &Select, advice: &mut F
             advice
                 .add(
                     format!("`select` asks for the namespace `{to}`, which `{from}` becomes"),
-                    &entry.span,
+                    span,
                     "selects by names on the source",
                 )
                 .also(&line.to.span, "its name on the target")
@@ -55,7 +57,12 @@ fn on_the_target(recipe: &Recipe, entry: &Entry, select: &Select, advice: &mut F
 }
 
 /// Kinds that live in no namespace, selected by one.
-fn in_no_namespace(entry: &Entry, select: &Select, knowledge: &Knowledge, advice: &mut Faults) {
+fn in_no_namespace(
+    span: &Range<usize>,
+    select: &Select,
+    knowledge: &Knowledge,
+    advice: &mut Faults,
+) {
     if select.namespaces.is_empty() || select.kinds.is_empty() {
         return;
     }
@@ -72,7 +79,7 @@ fn in_no_namespace(entry: &Entry, select: &Select, knowledge: &Knowledge, advice
         advice
             .add(
                 format!("{kinds} is in no namespace, and `select` asks for one"),
-                &entry.span,
+                span,
                 "never matches",
             )
             .help("take `namespace` out of `select`");

@@ -267,6 +267,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         knowledge,
         purpose: plan::Purpose::Move,
         unprivileged: Unprivileged::default(),
+        switch_hosts: false,
     })
 }
 
@@ -351,6 +352,7 @@ fn what_is_blocked_blocks_its_descendants_along_h_and_nothing_else_in_every_case
                 knowledge: Knowledge::builtin(),
                 purpose: plan::Purpose::Move,
                 unprivileged: Unprivileged::default(),
+                switch_hosts: false,
             });
             let mut expected = BTreeSet::from([target]);
             while let Some((from, _)) = hard
