@@ -21,7 +21,7 @@ mod user;
 mod user_set;
 mod volumes;
 
-pub use archive::{Archive, ArchiveError};
+pub use archive::{Archive, ArchiveError, Data};
 pub use classify::{Sorted, classify};
 pub use error::CaptureError;
 pub use kept::{Kept, KeptClass};

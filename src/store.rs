@@ -23,6 +23,7 @@ mod forget;
 mod location;
 pub mod retention;
 mod runs;
+pub mod velero;
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ command -v npm >/dev/null || debian nodejs npm
 
 # The clusters' programs compile while nothing else can use the second core.
 tests/testbed/testbed build
-tests/testbed/testbed build helm gcs azurite
+tests/testbed/testbed build helm gcs azurite velero
 lap "testbed built"
 
 tool cargo-nextest 0.9.151 cargo-nextest --no-default-features --features default-no-update

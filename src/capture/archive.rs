@@ -16,7 +16,7 @@ mod velero;
 pub use error::ArchiveError;
 pub(super) use error::list;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
@@ -26,7 +26,7 @@ use super::assemble::{Assembled, assemble};
 use super::closure::{CRD, named_roles, share};
 use super::error::CaptureError;
 use super::selection::{Chooser, Selection};
-use super::{Capture, DropClass, Dropped, listing, take};
+use super::{Capture, DropClass, Dropped, listing, take, volumes};
 use crate::cluster::SURFACE_KINDS;
 use crate::event::{Events, Stage};
 use crate::finding::{Finding, Verdict};
@@ -45,9 +45,36 @@ pub struct Archive {
     objects: Vec<(Object, Arc<str>)>,
     /// What the archive itself says about A's API.
     resources: Vec<ApiResource>,
+    /// When its objects were as they are, if that is known.
+    taken: Option<jiff::Timestamp>,
+    data: Data,
+}
+
+/// The data of an archive's claims, which is never in the archive itself.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// Claims whose data is at hand.
+    pub at_hand: BTreeSet<ObjectId>,
+    /// Claims whose data is where it cannot be reached, and why.
+    pub elsewhere: BTreeMap<ObjectId, String>,
 }
 
 impl Archive {
+    /// Says where the claims' data is, so that the capture describes the volumes of what is at hand. Saving it is the
+    /// caller's.
+    #[must_use]
+    pub fn with_data(mut self, data: Data) -> Self {
+        self.data = data;
+        self
+    }
+
+    /// Says when the objects were as they are.
+    #[must_use]
+    pub fn taken(mut self, at: Option<jiff::Timestamp>) -> Self {
+        self.taken = at;
+        self
+    }
+
     /// Turns the archive into a capture. Nothing is read from anywhere any more.
     ///
     /// # Errors
@@ -58,9 +85,10 @@ impl Archive {
         knowledge: &Knowledge,
         events: &Events,
     ) -> Result<Capture, CaptureError> {
-        let created = jiff::Timestamp::now();
+        let created = self.taken.unwrap_or_else(jiff::Timestamp::now);
         events.started(Stage::Capture);
-        let (name, sorted) = (self.name.clone(), Sorting::of(self, selection, knowledge)?);
+        let (name, data) = (self.name.clone(), self.data.clone());
+        let sorted = Sorting::of(self, selection, knowledge)?;
         let Sorting {
             namespaces,
             surface,
@@ -69,13 +97,22 @@ impl Archive {
             mut findings,
         } = sorted;
         findings.extend(unfitting(selection, &listed));
+        let mounts = volumes::mounts(&listed);
         let Assembled {
             captured,
             mut dropped,
             findings: needs,
         } = assemble(listed, &BTreeSet::new(), &surface, selection, knowledge);
         findings.extend(needs);
-        findings.extend(unknown(captured.iter().map(|one| &one.object)));
+        let (with_data, others): (Vec<&Object>, Vec<&Object>) = captured
+            .iter()
+            .map(|one| &one.raw)
+            .partition(|raw| data.at_hand.contains(&raw.id()));
+        let volumes = with_data
+            .into_iter()
+            .map(|claim| volumes::describe(claim, None, &mounts, &surface))
+            .collect();
+        findings.extend(unknown(&others, &data.elsewhere));
         dropped.extend(stay);
         dropped.sort_by(|a, b| a.id.cmp(&b.id));
         events.finished(
@@ -93,7 +130,7 @@ impl Archive {
             namespaces,
             objects: captured,
             dropped,
-            volumes: Vec::new(),
+            volumes,
             surface,
             findings,
         })
@@ -119,6 +156,8 @@ impl Sorting {
             name,
             objects,
             mut resources,
+            taken: _,
+            data: _,
         } = archive;
         for (definition, _) in objects.iter().filter(|(one, _)| one.is(CRD.0, CRD.1)) {
             resources.extend(defined(definition));
@@ -372,8 +411,8 @@ fn unfitting(selection: &Selection, listed: &[Object]) -> Vec<Finding> {
     idle.into_iter().map(finding).collect()
 }
 
-/// What the user must know of a capture that no cluster was asked for.
-fn unknown<'a>(mut travel: impl Iterator<Item = &'a Object>) -> Vec<Finding> {
+/// What the user must know of a capture that no cluster was asked for: of its objects whose data is not at hand, too.
+fn unknown(objects: &[&Object], elsewhere: &BTreeMap<ObjectId, String>) -> Vec<Finding> {
     let mut findings = vec![
         Finding::new(
             Verdict::Info,
@@ -382,14 +421,24 @@ fn unknown<'a>(mut travel: impl Iterator<Item = &'a Object>) -> Vec<Finding> {
         )
         .because("its classes, nodes, quotas and served versions are not in the archive"),
     ];
-    if travel.any(|object| object.is("", "PersistentVolumeClaim")) {
-        findings.push(
-            Finding::new(Verdict::Warn, "W-7", "claims travel without their data")
-                .because("the archive holds objects only")
-                .remedy(
-                    "capture from the cluster to bring data, or fill the volumes by other means",
-                ),
-        );
+    let without = |what: &str, why: &str| {
+        Finding::new(Verdict::Warn, "W-7", what)
+            .because(why)
+            .remedy("capture from the cluster to bring data, or fill the volumes by other means")
+    };
+    let claims = objects
+        .iter()
+        .filter(|object| object.is("", "PersistentVolumeClaim"))
+        .map(|claim| claim.id());
+    let (told, others): (Vec<ObjectId>, Vec<ObjectId>) =
+        claims.partition(|claim| elsewhere.contains_key(claim));
+    for claim in told {
+        let finding = without("the claim travels without its data", &elsewhere[&claim]);
+        findings.push(finding.on(claim));
+    }
+    if !others.is_empty() {
+        let why = "the archive holds objects only";
+        findings.push(without("claims travel without their data", why));
     }
     findings
 }

@@ -97,7 +97,8 @@ async fn persistent_volume(
     }
 }
 
-fn describe(
+/// What is known of the volume of a claim; `volume` is the object behind it, where it was seen.
+pub(super) fn describe(
     claim: &Object,
     volume: Option<&Object>,
     mounts: &[Mount],

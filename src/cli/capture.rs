@@ -171,18 +171,28 @@ impl CaptureArgs {
                 save_volumes(context, &mut capture, &moves, &movers).await?;
             }
         }
-        let summary = &store.save_capture(&capture).await?;
-        let findings = &capture.findings;
-        context.report.data(&Taken { summary, findings }, || {
-            format!(
-                "{}{} captured as {}",
-                plan_view::findings(findings),
-                paint(Role::Good, "✓"),
-                paint(Role::Name, &summary.id)
-            )
-        });
+        keep(context, &store, &capture).await?;
         Ok(Exit::Done)
     }
+}
+
+/// Keeps a new capture in the store, and tells the user its name.
+pub(super) async fn keep(
+    context: &Context,
+    store: &Store,
+    capture: &Capture,
+) -> Result<(), Failure> {
+    let summary = &store.save_capture(capture).await?;
+    let findings = &capture.findings;
+    context.report.data(&Taken { summary, findings }, || {
+        format!(
+            "{}{} captured as {}",
+            plan_view::findings(findings),
+            paint(Role::Good, "✓"),
+            paint(Role::Name, &summary.id)
+        )
+    });
+    Ok(())
 }
 
 /// A new capture as JSON.

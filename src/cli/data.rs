@@ -480,7 +480,7 @@ fn indented(lines: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// Runs blocking work of the engine's under [`watch::watched`].
-async fn watched<T: Send + 'static>(
+pub(super) async fn watched<T: Send + 'static>(
     context: &Context,
     name: &str,
     direction: Direction,

@@ -96,6 +96,7 @@ told!(
     crate::cluster::ClusterError,
     crate::store::StoreError,
     crate::transform::fixture::FixtureError,
+    crate::store::velero::VeleroError,
 );
 
 impl From<crate::pipeline::PipelineError> for Failure {

@@ -1,6 +1,7 @@
 //! `ferry store`: make a store, see that it is sound, and look after it.
 
 mod check;
+mod import_velero;
 mod keys;
 mod retain;
 
@@ -73,6 +74,17 @@ pub(super) enum StoreCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// List Velero's backups, or make a capture of one
+    ///
+    /// Velero's bucket is only read. Volumes that Velero uploaded with kopia come by way of a
+    /// kopia binary: each is unpacked into a folder of this machine, for which it takes root to
+    /// keep owners, and saved. What Velero left in the source's own snapshots is named, and stays.
+    ///
+    /// Examples:
+    ///   ferry store import-velero s3://velero
+    ///   ferry store import-velero s3://velero nightly -n shop --kopia kopia --store ./store
+    #[command(verbatim_doc_comment)]
+    ImportVelero(import_velero::ImportVeleroArgs),
     /// Print one of the repository's own objects
     ///
     /// Example: `ferry store cat snapshot 4f3a`
@@ -95,6 +107,7 @@ impl StoreCommand {
             Self::Prune(args) => args.run(context).await,
             Self::Keys(command) => command.run(context).await,
             Self::Unlock { all, store } => keys::unlock(context, &store, all).await,
+            Self::ImportVelero(args) => args.run(context).await,
             Self::Cat(args) => args.run(context).await,
         }
     }

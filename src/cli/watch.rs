@@ -13,6 +13,14 @@ use crate::repository::Progress;
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(500);
 
+/// How work ends that the user asked to stop.
+pub(super) fn stopped() -> Failure {
+    Failure::job(
+        Trouble::new(Exit::Incomplete, "stopped as asked"),
+        "run the same command again: it goes on where it was",
+    )
+}
+
 /// Waits for work that counts in `progress`, and tells it as that of `name`. When the user asks to stop, the work is
 /// asked to, and what it ends with then is told as that.
 pub(super) async fn watched<T>(
@@ -41,10 +49,7 @@ pub(super) async fn watched<T>(
         }
     };
     if asked && ended.is_err() {
-        return Err(Failure::job(
-            Trouble::new(Exit::Incomplete, "stopped as asked"),
-            "run the same command again: it goes on where it was",
-        ));
+        return Err(stopped());
     }
     let done = ended?;
     context.events.send(Event::VolumeFinished {

@@ -162,7 +162,7 @@ impl fmt::Debug for MoverAccess {
 pub(super) struct Settings {
     cloud: Cloud,
     /// The variables that say something, and under their names what else does.
-    variables: Variables,
+    pub(super) variables: Variables,
     authorities: Option<String>,
 }
 

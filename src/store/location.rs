@@ -139,6 +139,19 @@ impl Location {
         })
     }
 
+    /// The environment, with what files and other tools' variables say of the place under the names its cloud's own
+    /// tools know.
+    ///
+    /// # Errors
+    /// When such a file cannot be read.
+    pub(super) fn variables(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let environment = std::env::vars().collect();
+        match self {
+            Self::Bucket { cloud, .. } => Ok(Settings::of(*cloud, &environment)?.variables),
+            Self::Folder(_) | Self::Memory(_) => Ok(environment),
+        }
+    }
+
     /// Makes the folder, then goes there. Buckets are not made: they have owners and policies.
     pub(super) fn make(&self) -> Result<Place, StoreError> {
         if let Self::Folder(path) = self {

@@ -41,4 +41,5 @@ mod sweep;
 mod torture;
 mod trip;
 mod unprivileged;
+mod velero;
 mod yaml_interop;

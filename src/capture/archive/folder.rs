@@ -56,7 +56,7 @@ impl Archive {
                 |name| name.to_string_lossy().into_owned(),
             ),
             objects,
-            resources: Vec::new(),
+            ..Self::default()
         })
     }
 
@@ -82,7 +82,7 @@ impl Archive {
         Ok(Self {
             name,
             objects,
-            resources: Vec::new(),
+            ..Self::default()
         })
     }
 }

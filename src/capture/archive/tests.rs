@@ -15,6 +15,7 @@ fn archive(values: Vec<Value>) -> Archive {
         name: "x".into(),
         objects: values.into_iter().enumerate().map(place).collect(),
         resources: Vec::new(),
+        ..Archive::default()
     }
 }
 
@@ -129,6 +130,50 @@ fn nothing_is_made_up_about_the_cluster() {
         .map(|one| one.rule.as_str())
         .collect();
     assert_eq!(rules, ["C-62", "W-7"]);
+}
+
+#[test]
+fn claims_whose_data_is_at_hand_have_volumes_and_others_say_why_not() {
+    let claim = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let id = |name: &str| ObjectId::namespaced("", "PersistentVolumeClaim", "shop", name);
+    let archive = archive(vec![claim("here"), claim("there"), claim("nowhere")]);
+    let data = Data {
+        at_hand: [id("here"), id("not-in-the-archive")].into(),
+        elsewhere: [(id("there"), "it is a snapshot".to_owned())].into(),
+    };
+    let taken = "2026-03-01T02:03:04Z".parse().unwrap();
+    let capture = archive
+        .with_data(data)
+        .taken(Some(taken))
+        .capture(
+            &Selection::default(),
+            Knowledge::builtin(),
+            &Events::silent(),
+        )
+        .unwrap();
+    assert!(capture.id.starts_with("20260301-020304-"));
+    let volumes: Vec<_> = capture
+        .volumes
+        .iter()
+        .map(|one| (&one.claim, one.capacity))
+        .collect();
+    assert_eq!(volumes, [(&id("here"), 1 << 30)]);
+    let without: Vec<_> = capture
+        .findings
+        .iter()
+        .filter(|one| one.rule == "W-7")
+        .map(|one| (one.object.clone(), one.evidence.clone().unwrap()))
+        .collect();
+    assert_eq!(
+        without,
+        [
+            (Some(id("there")), "it is a snapshot".to_owned()),
+            (None, "the archive holds objects only".to_owned())
+        ]
+    );
 }
 
 #[test]

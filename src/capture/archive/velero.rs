@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Objects are in there as A's server gave them, those of the preferred version twice. The version
-//! folders are all that is known of A's API. Volumes are elsewhere, in Velero's own repositories, and
-//! are not read.
+//! folders are all that is known of A's API. Volumes are elsewhere, in Velero's own repositories; see
+//! [`crate::store::velero`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -208,6 +208,7 @@ impl Reader {
                 .map(|found| (found.object, found.place.into()))
                 .collect(),
             resources,
+            ..Archive::default()
         })
     }
 }

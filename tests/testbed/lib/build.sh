@@ -4,7 +4,7 @@
 
 UNITS='kubernetes addons etcd registry minio cowcsi image'
 # Built only when "testbed sanity" or "testbed build UNIT" asks for it.
-TEST_UNITS='sanity helm gcs azurite peers'
+TEST_UNITS='sanity helm gcs azurite peers velero'
 
 # What each unit's binaries are compiled from.
 CSI=github.com/kubernetes-csi
@@ -18,6 +18,9 @@ PACKAGES_cowcsi=.
 PACKAGES_sanity=$CSI/csi-test/v5/cmd/csi-sanity
 PACKAGES_helm=helm.sh/helm/v3/cmd/helm
 PACKAGES_gcs=.
+# With the kopia that Velero's own repositories are written by.
+PACKAGES_velero='github.com/kopia/kopia github.com/vmware-tanzu/velero/cmd/velero github.com/vmware-tanzu/velero/cmd/velero-restore-helper
+    github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws'
 PACKAGES_peers='github.com/kopia/kopia github.com/restic/restic/cmd/restic ./relay'
 
 # unit_dir UNIT: where its products are or will be.
@@ -128,7 +131,7 @@ go_command() {
 # projects build them.
 go_build() {
     local packages=PACKAGES_$1 cheap=(-pgo=off -gcflags 'all=-dwarf=false -l')
-    [ "$1" != peers ] || cheap=()
+    case $1 in peers | velero) cheap=() ;; esac
     # shellcheck disable=SC2086
     go_command build -buildvcs=false -trimpath "${cheap[@]}" \
         -ldflags "-s -w ${3:-}" -o "$2/" ${!packages}
@@ -175,3 +178,8 @@ build_azurite() {
     ln -s node_modules/.bin/azurite-blob "$1/azurite-blob"
 }
 build_peers() { go_build peers "$1"; }
+build_velero() {
+    local version
+    version=$(sed -n 's/^\tgithub.com\/vmware-tanzu\/velero \(v.*\)/\1/p' go.mod)
+    go_build velero "$1" "-X github.com/vmware-tanzu/velero/pkg/buildinfo.Version=$version"
+}

@@ -4,7 +4,7 @@
 sanity() {
     need_machine
     need_packages
-    build_units "cowcsi image $TEST_UNITS"
+    build_units "cowcsi image sanity"
     lock
     local box=t status=0
     cluster_kill $box
