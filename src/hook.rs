@@ -131,7 +131,7 @@ impl fmt::Display for Hook {
 }
 
 /// A word as a shell reads it; what would break a line is escaped.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

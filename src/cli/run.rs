@@ -14,10 +14,11 @@ use crate::capture::{Capture, Proof};
 use crate::cluster::Cluster;
 use crate::data::ClusterMovers;
 use crate::exit::Exit;
+use crate::hook::quoted;
 use crate::journal::{self, Entry};
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
-use crate::plan::{Plan, Purpose, VolumeMove};
+use crate::plan::{Action, Plan, Purpose, VolumeMove};
 use crate::report::palette::{Role, paint};
 use crate::report::units::{bytes, count, plural};
 use crate::restore::{self, RestoreError, RunContext, RunOptions, RunReport};
@@ -206,6 +207,16 @@ fn tell(plan: &Plan, report: &RunReport) -> String {
             failure.object
         );
         out.push_str(&format!("{head}: {}\n", failure.reason));
+        if let Some(Action::Hook(hook)) =
+            (plan.steps.get(failure.step as usize)).map(|step| &step.action)
+        {
+            let name = quoted(&hook.name);
+            let skip = format!("ferry runs resume {} --skip-hook {name}", report.run);
+            out.push_str(&format!(
+                "  resume without it: {}\n",
+                paint(Role::Hint, skip)
+            ));
+        }
     }
     for skipped in &report.skipped {
         let head = format!(
