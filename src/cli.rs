@@ -151,12 +151,12 @@ impl Command {
             | Self::Runs(_)
             | Self::Data(_) => true,
             Self::Capture(args) => args.is_live(),
+            Self::Store(command) => command.is_resumable(),
             Self::Captures(_)
             | Self::Graph(_)
             | Self::Recipe(_)
             | Self::Check(_)
             | Self::Plan(_)
-            | Self::Store(_)
             | Self::Mover(_)
             | Self::Completion(_) => false,
         }

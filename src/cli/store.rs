@@ -98,6 +98,11 @@ struct Made<'a> {
 }
 
 impl StoreCommand {
+    /// Whether it is work that stops in order and goes on later.
+    pub(super) fn is_resumable(&self) -> bool {
+        matches!(self, Self::ImportVelero(_))
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
             Self::Init { if_absent, store } => init(context, &store, if_absent).await,

@@ -14,11 +14,25 @@ use crate::repository::Progress;
 const TELL: Duration = Duration::from_millis(500);
 
 /// How work ends that the user asked to stop.
-pub(super) fn stopped() -> Failure {
+fn stopped() -> Failure {
     Failure::job(
         Trouble::new(Exit::Incomplete, "stopped as asked"),
         "run the same command again: it goes on where it was",
     )
+}
+
+/// Waits for work that can be left at any point, unless the user asks to stop.
+pub(super) async fn unless_stopped<T, E>(
+    context: &Context,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure>
+where
+    Failure: From<E>,
+{
+    tokio::select! {
+        done = work => Ok(done?),
+        () = context.cancel.cancelled() => Err(stopped()),
+    }
 }
 
 /// Waits for work that counts in `progress`, and tells it as that of `name`. When the user asks to stop, the work is

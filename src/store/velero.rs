@@ -12,14 +12,16 @@
 
 mod error;
 mod kopia;
+mod scratch;
 mod volumes;
 
 pub use error::VeleroError;
 pub use kopia::Kopia;
+pub use scratch::Scratch;
 pub use volumes::{Held, Kept};
 
 use std::io::Read as _;
-use std::path::Path as File;
+use std::path::Path as Folder;
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
@@ -164,12 +166,14 @@ impl Bucket {
         }
     }
 
-    /// Fetches the objects of a backup, by way of `file`.
+    /// Fetches the objects of a backup, by way of a file in `folder`.
     ///
     /// # Errors
     /// When it cannot be fetched, or is no tarball that Velero wrote.
-    pub async fn archive(&self, backup: &Backup, file: &File) -> Result<Archive, VeleroError> {
+    pub async fn archive(&self, backup: &Backup, folder: &Folder) -> Result<Archive, VeleroError> {
         let path = place(&backup.name, ".tar.gz");
+        // The capture is called after it.
+        let file = folder.join(format!("{}.tar.gz", backup.name));
         let unreadable = |error| self.unreadable(path.as_ref(), error);
         let mut content = self
             .objects
@@ -178,15 +182,15 @@ impl Bucket {
             .map_err(unreadable)?
             .into_stream();
         let unwritable = |source| VeleroError::Scratch {
-            path: file.into(),
+            path: file.clone(),
             source,
         };
-        let mut copy = tokio::fs::File::create(file).await.map_err(unwritable)?;
+        let mut copy = tokio::fs::File::create(&file).await.map_err(unwritable)?;
         while let Some(part) = content.try_next().await.map_err(unreadable)? {
             copy.write_all(&part).await.map_err(unwritable)?;
         }
         copy.flush().await.map_err(unwritable)?;
-        Ok(Archive::velero(file)?)
+        Ok(Archive::velero(&file)?)
     }
 
     /// What became of each volume of a backup.

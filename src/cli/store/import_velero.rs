@@ -18,7 +18,7 @@ use crate::report::palette::Role;
 use crate::report::table::{Cell, render};
 use crate::report::units::plural;
 use crate::store::Store;
-use crate::store::velero::{Backup, Bucket, Held, Kept, Kopia, VeleroError};
+use crate::store::velero::{Backup, Bucket, Held, Kept, Kopia, Scratch, VeleroError};
 
 #[derive(Debug, Args)]
 pub(in super::super) struct ImportVeleroArgs {
@@ -63,24 +63,16 @@ impl ImportVeleroArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let bucket = Bucket::open(&self.from)?;
         match &self.backup {
-            Some(name) => {
-                let backup = bucket.backup(name).await?;
-                self.import(context, &bucket, &backup).await?;
-            }
+            Some(name) => self.import(context, &bucket, name).await?,
             None => {
-                let backups = bucket.backups().await?;
+                let backups = watch::unless_stopped(context, bucket.backups()).await?;
                 context.report.data(&backups, || list(&backups));
             }
         }
         Ok(Exit::Done)
     }
 
-    async fn import(
-        &self,
-        context: &Context,
-        bucket: &Bucket,
-        backup: &Backup,
-    ) -> Result<(), Failure> {
+    async fn import(&self, context: &Context, bucket: &Bucket, name: &str) -> Result<(), Failure> {
         let Some(store) = self.store.clone() else {
             return Err(Failure::input(
                 "no store was named to import into",
@@ -91,42 +83,40 @@ impl ImportVeleroArgs {
             store,
             password_file: self.password_file.clone(),
         };
-        if !backup.is_whole() {
-            let (name, phase) = (backup.name.clone(), backup.phase.clone());
-            return Err(VeleroError::Unfinished { name, phase }.into());
-        }
-        let folder = self.folder()?;
-        let (data, found) = match self.objects_only {
-            true => (Data::default(), BTreeMap::new()),
-            false => sorted(bucket.volumes(backup).await?),
-        };
-        let archive = bucket
-            .archive(backup, &folder.path().join("objects.tar.gz"))
-            .await?;
-        let selection = self.select.clone().within(self.namespaces.clone());
-        let mut capture = archive.with_data(data).taken(backup.started).capture(
-            &selection,
-            Knowledge::builtin(),
-            &context.events,
-        )?;
-        let kopia = self.kopia(bucket, &capture, &found, folder.path()).await?;
+        let parent = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        let scratch = Scratch::below(&parent)?;
+        let reading = self.read(context, bucket, name, &scratch);
+        let (mut capture, found, kopia) = watch::unless_stopped(context, reading).await?;
         let store = store.open().await?;
         if let Some(kopia) = kopia {
-            fill(context, &store, &mut capture, &found, &kopia, folder.path()).await?;
+            fill(context, &store, &mut capture, &found, &kopia, &scratch).await?;
         }
         capture::keep(context, &store, &capture).await
     }
 
-    /// The folder for what is fetched; it goes when this does.
-    fn folder(&self) -> Result<tempfile::TempDir, VeleroError> {
-        let parent = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
-        tempfile::Builder::new()
-            .prefix("ferry-velero-")
-            .tempdir_in(&parent)
-            .map_err(|source| VeleroError::Scratch {
-                path: parent,
-                source,
-            })
+    /// Everything but the volumes' data. What could keep that from being imported is found here.
+    async fn read(
+        &self,
+        context: &Context,
+        bucket: &Bucket,
+        name: &str,
+        scratch: &Scratch,
+    ) -> Result<(Capture, BTreeMap<ObjectId, Found>, Option<Kopia>), Failure> {
+        let backup = bucket.backup(name).await?;
+        if !backup.is_whole() {
+            let Backup { name, phase, .. } = backup;
+            return Err(VeleroError::Unfinished { name, phase }.into());
+        }
+        let (data, found) = match self.objects_only {
+            true => (Data::default(), BTreeMap::new()),
+            false => sorted(bucket.volumes(&backup).await?),
+        };
+        let archive = bucket.archive(&backup, scratch.path()).await?;
+        let selection = self.select.clone().within(self.namespaces.clone());
+        let archive = archive.with_data(data).taken(backup.started);
+        let capture = archive.capture(&selection, Knowledge::builtin(), &context.events)?;
+        let kopia = self.kopia(bucket, &capture, &found, scratch).await?;
+        Ok((capture, found, kopia))
     }
 
     /// What reads the volumes, if there are any; what could keep it from doing so is found now.
@@ -135,7 +125,7 @@ impl ImportVeleroArgs {
         bucket: &Bucket,
         capture: &Capture,
         found: &BTreeMap<ObjectId, Found>,
-        folder: &Path,
+        scratch: &Scratch,
     ) -> Result<Option<Kopia>, Failure> {
         let wanted = capture.volumes.iter().map(|volume| &found[&volume.claim]);
         let Some(needed) = wanted.map(|found| found.bytes).max() else {
@@ -160,18 +150,10 @@ impl ImportVeleroArgs {
                 "name kopia's binary with --kopia, or leave the data behind with --objects-only",
             ));
         };
-        let stats = rustix::fs::statvfs(folder).map_err(|error| VeleroError::Scratch {
-            path: folder.into(),
-            source: error.into(),
-        })?;
-        let free = stats.f_bavail.saturating_mul(stats.f_frsize);
-        if free < needed {
-            let path = folder.parent().unwrap_or(folder).to_owned();
-            return Err(VeleroError::NoSpace { path, free, needed }.into());
-        }
+        scratch.takes(needed)?;
         let password = self.kopia_password_file.as_deref().map(password_of);
         let password = password.transpose()?;
-        let kopia = Kopia::new(program, bucket.location(), password, folder).await?;
+        let kopia = Kopia::new(program, bucket.location(), password, scratch.path()).await?;
         for namespace in &capture.namespaces {
             let mut claims = capture.volumes.iter().map(|volume| &volume.claim);
             if claims.any(|claim| claim.namespace.as_deref() == Some(namespace)) {
@@ -215,7 +197,7 @@ async fn fill(
     capture: &mut Capture,
     found: &BTreeMap<ObjectId, Found>,
     kopia: &Kopia,
-    folder: &Path,
+    scratch: &Scratch,
 ) -> Result<(), Failure> {
     let (host, tag) = (
         capture.surface.cluster.name.clone(),
@@ -225,14 +207,12 @@ async fn fill(
         let namespace = volume.claim.namespace.as_deref().unwrap_or_default();
         let claim = format!("{namespace}/{}", volume.claim.name);
         let from = &found[&volume.claim];
-        let target = folder.join("volume");
+        let target = scratch.path().join("volume");
         context
             .events
             .notice(format!("{claim}: unpacking it from Velero's repository"));
-        tokio::select! {
-            unpacked = kopia.restore(namespace, &from.snapshot, &target) => unpacked?,
-            () = context.cancel.cancelled() => return Err(watch::stopped()),
-        }
+        let unpacking = kopia.restore(namespace, &from.snapshot, &target);
+        watch::unless_stopped(context, unpacking).await?;
         let tags = [tag.clone(), format!("pvc={claim}")];
         let (repository, host, path) = (store.repository().clone(), host.clone(), target.clone());
         let consistency = from.consistency;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::capture::CaptureError;
 use crate::exit::Exit;
+use crate::report::units::bytes;
 use crate::store::{Location, StoreError};
 
 /// A backup that cannot be listed, read or imported. Nothing in Velero's bucket was changed.
@@ -85,15 +86,15 @@ pub enum VeleroError {
     },
     /// Less space than a volume needs.
     #[error(
-        "{} has {free} bytes free, and a volume of {needed} bytes must be unpacked there",
-        .path.display()
+        "{} has {} free, and a volume of {} must be unpacked there",
+        .path.display(), bytes(*.free), bytes(*.needed)
     )]
     NoSpace {
         /// The folder.
         path: PathBuf,
-        /// Free there.
+        /// Bytes free there.
         free: u64,
-        /// What the largest volume takes.
+        /// Bytes that the largest volume takes.
         needed: u64,
     },
     /// kopia did not do what it was asked.
@@ -148,8 +149,9 @@ impl VeleroError {
                 "name a folder with space for the largest volume with --scratch".into()
             }
             Self::Kopia { .. } => {
-                "what was saved before is kept: correct the cause and run the same command again; if it is the \
-                 repository's password, give that of Secret velero-repo-credentials with --kopia-password-file"
+                "what was saved before is kept: correct the cause and run the same command again; files get their owners \
+                 back only from root, and a repository with another password than Velero's default is opened by that of \
+                 Secret velero-repo-credentials: --kopia-password-file"
                     .into()
             }
             Self::NoKopia { .. } => {

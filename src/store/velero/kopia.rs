@@ -102,16 +102,17 @@ impl Kopia {
     /// Unpacks a snapshot of a namespace that was connected to into a folder that is not there yet.
     ///
     /// # Errors
-    /// [`VeleroError::Kopia`] in its words. What it could not give its owner or mode counts as not unpacked.
+    /// [`VeleroError::Kopia`] in its words. What could not be given its owner or mode counts as not unpacked.
     pub async fn restore(
         &self,
         namespace: &str,
         snapshot: &str,
         target: &Path,
     ) -> Result<(), VeleroError> {
-        let arguments: [OsString; 6] = [
+        let arguments: [OsString; 7] = [
             "snapshot".into(),
             "restore".into(),
+            "--no-progress".into(),
             "--no-ignore-permission-errors".into(),
             "--write-sparse-files".into(),
             snapshot.into(),
@@ -174,7 +175,10 @@ impl Kopia {
             true => Ok(()),
             false => Err(VeleroError::Kopia {
                 action: action.into(),
-                said: last_words(&stderr),
+                said: match last_words(&stderr) {
+                    none if none.is_empty() => format!("it said nothing, and ended with {status}"),
+                    words => words,
+                },
             }),
         }
     }
