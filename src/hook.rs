@@ -16,6 +16,9 @@ pub const TIMEOUT: u64 = 30;
 /// Seconds in which a container has to run before the hook is taken for failed.
 pub const WAIT: u64 = 600;
 
+/// The annotation by which a pod names its default container.
+pub(crate) const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// When, and so on which cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

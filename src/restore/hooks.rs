@@ -12,7 +12,7 @@ use super::pods::Home;
 use crate::cluster::{Command, CommandEnd};
 use crate::data::Movers;
 use crate::event::Event;
-use crate::hook::{Hook, Moment, OnError, Pods};
+use crate::hook::{DEFAULT_CONTAINER, Hook, Moment, OnError, Pods};
 use crate::journal::{Entry, Record};
 use crate::object::Object;
 use crate::plan::{Step, digest};
@@ -24,9 +24,6 @@ const LINES: usize = 20;
 
 /// Bytes of them.
 const BYTES: usize = 4 << 10;
-
-/// The annotation by which a pod names its default container.
-const DEFAULT: &str = "kubectl.kubernetes.io/default-container";
 
 impl<M: Movers> Engine<'_, M> {
     /// Runs a hook in the pods of its workload.
@@ -258,7 +255,7 @@ fn state(pod: &Object, container: &str) -> State {
 
 /// The container a pod calls its default, else its first.
 fn default(pod: &Object) -> Option<String> {
-    let named = pod.annotation(DEFAULT);
+    let named = pod.annotation(DEFAULT_CONTAINER);
     named
         .or_else(|| pod.text("/spec/containers/0/name"))
         .map(Into::into)

@@ -57,7 +57,7 @@ spec:
       terminationGracePeriodSeconds: 0
       containers:
       - name: app
-        image: {os.environ["FERRY_TESTBED_REGISTRY_A"]}/library/busybox:1
+        image: {os.environ["FERRY_TESTBED_REGISTRY"]}/library/busybox:1
         command: [sleep, infinity]
         volumeMounts: [{{name: small, mountPath: /small}}, {{name: big, mountPath: /big}}]
       volumes:
@@ -70,13 +70,11 @@ head -c 1073741824 /dev/urandom >/big/file
 sync
 """
 DIGEST = "cd /; find small big -type f | sort | xargs cat | sha256sum; find small big -type f | wc -l"
-# One registry for A and B, as A's images are to be found on B without one more tool.
 RECIPE = f"""apiVersion: ferry.dev/v1alpha1
 kind: Recipe
 metadata: {{name: bench}}
 transforms:
 - namespace: {{map: {{{RUN}: {RUN}-by-ferry}}}}
-- registry: {{map: {{{os.environ["FERRY_TESTBED_REGISTRY_A"]}: {os.environ["FERRY_TESTBED_REGISTRY_B"]}}}}}
 """
 
 

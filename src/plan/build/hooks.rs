@@ -18,15 +18,12 @@ use super::{Builder, Holds};
 use crate::capture::Capture;
 use crate::finding::{Finding, Verdict};
 use crate::graph::{Phase, Strength};
-use crate::hook::{Hook, Moment, OnError, WaitFor, velero};
+use crate::hook::{DEFAULT_CONTAINER, Hook, Moment, OnError, WaitFor, velero};
 use crate::object::{Object, ObjectId};
 use crate::transform::Transformed;
 
 /// The rule that findings name.
 const RULE: &str = "hooks";
-
-/// The annotation by which a pod names its default container.
-const DEFAULT: &str = "kubectl.kubernetes.io/default-container";
 
 /// Every hook of a plan, and what is to be said of them.
 #[derive(Default)]
@@ -167,7 +164,9 @@ impl Hooks {
             (Some(container), _) => container.clone(),
             // Velero takes the first, whatever the pod calls its default.
             (None, velero::ORIGIN) => known[0].to_owned(),
-            (None, _) => annotation(object, DEFAULT).unwrap_or(known[0]).to_owned(),
+            (None, _) => annotation(object, DEFAULT_CONTAINER)
+                .unwrap_or(known[0])
+                .to_owned(),
         };
         if !known.contains(&container.as_str()) {
             let verdict = match hook.on_error {
