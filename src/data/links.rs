@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::relay::{Link, Token, serve};
@@ -29,8 +30,10 @@ impl Links {
         store: &Arc<dyn ObjectStore>,
     ) -> Self {
         let mut links = JoinSet::new();
+        let intake = Arc::new(Semaphore::new(LINKS));
         for number in 0..LINKS {
             let (cluster, token, store) = (cluster.clone(), token.clone(), Arc::clone(store));
+            let intake = Arc::clone(&intake);
             let (namespace, pod) = (namespace.to_owned(), pod.to_owned());
             links.spawn(async move {
                 let mut pause = PAUSE.0;
@@ -40,7 +43,7 @@ impl Links {
                         Ok(stream) => match Link::connect(stream, &token).await {
                             Ok(mut link) => {
                                 pause = PAUSE.0;
-                                serve(&mut link, store.as_ref()).await.to_string()
+                                serve(&mut link, store.as_ref(), &intake).await.to_string()
                             }
                             Err(error) => error.to_string(),
                         },

@@ -23,7 +23,7 @@ mod pool;
 mod serve;
 mod store;
 
-pub(crate) use link::{Link, Token};
+pub(crate) use link::{Link, LinkError, Token, Wire};
 pub(crate) use pool::Pool;
 pub(crate) use serve::serve;
 pub(crate) use store::RelayStore;

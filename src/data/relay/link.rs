@@ -4,6 +4,9 @@
 //! CLI ─ magic, nonce ─▶ mover      mover ─ magic, nonce, proof ─▶ CLI      CLI ─ proof ─▶ mover
 //! ```
 //!
+//! Who connects stands where the CLI stands here, who listens where the mover does; who asks is settled
+//! elsewhere: a depot listens and is asked.
+//!
 //! Each direction then has its own key, made of the token and both nonces: frames can be neither
 //! replayed from another link nor sent back to who wrote them.
 
@@ -11,6 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::frame::{self, Frame, HEAD, Kind, TAG};
@@ -78,6 +82,8 @@ pub(crate) struct Link {
     /// Reused for every frame written, and for every frame read.
     out: Vec<u8>,
     incoming: Vec<u8>,
+    /// Free again when the link is gone, for who opens a new one in its place.
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Link {
@@ -145,7 +151,14 @@ impl Link {
             received: 0,
             out,
             incoming,
+            slot: None,
         }
+    }
+
+    /// Holds `slot` for as long as the link lives.
+    pub(super) fn holding(mut self, slot: OwnedSemaphorePermit) -> Self {
+        self.slot = Some(slot);
+        self
     }
 
     pub(super) async fn send(

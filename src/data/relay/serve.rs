@@ -1,4 +1,4 @@
-//! The CLI's side: reads what a mover asks, does it on the real store, and answers.
+//! The side that is asked, the CLI or a depot: does what a mover asks on the real store, and answers.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use object_store::{
     CopyMode, CopyOptions, Error, GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
 };
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::ask::{Answer, Ask, Line};
 use super::frame::{BODY, Kind};
@@ -22,16 +23,25 @@ const LIMIT: usize = 512 << 20;
 /// Bytes of list lines per frame.
 const PAGE: usize = 256 << 10;
 
-/// Serves one link from `store` until it breaks; `served` is told the bytes of each object moved.
-pub(crate) async fn serve(link: &mut Link, store: &dyn ObjectStore) -> LinkError {
+/// Serves one link from `store` until it breaks. Objects that come in are held in memory until they are whole:
+/// `intake` has a permit for each that may be, over all links that share it.
+pub(crate) async fn serve(
+    link: &mut Link,
+    store: &dyn ObjectStore,
+    intake: &Semaphore,
+) -> LinkError {
     loop {
-        if let Err(error) = turn(link, store).await {
+        if let Err(error) = turn(link, store, intake).await {
             return error;
         }
     }
 }
 
-async fn turn(link: &mut Link, store: &dyn ObjectStore) -> Result<(), LinkError> {
+async fn turn(
+    link: &mut Link,
+    store: &dyn ObjectStore,
+    intake: &Semaphore,
+) -> Result<(), LinkError> {
     let frame = link.receive(SILENCE).await?;
     let request = frame.request;
     match frame.kind {
@@ -48,7 +58,11 @@ async fn turn(link: &mut Link, store: &dyn ObjectStore) -> Result<(), LinkError>
             };
             get(link, request, store, &path, options).await?
         }
-        Ask::Put { path, create } => put(link, request, store, &path, create).await?,
+        Ask::Put { path, create } => {
+            // Never closed, so there is always a permit in the end.
+            let _permit = intake.acquire().await;
+            put(link, request, store, &path, create).await?
+        }
         Ask::List { folder, after } => {
             list(link, request, store, folder.as_deref(), after.as_deref()).await?
         }
@@ -106,14 +120,21 @@ async fn get(
     }
     say(link, Kind::Answer, request, &answer).await?;
     let mut sum = Sum::default();
-    let mut stream = found.into_stream();
+    // A folder gives 8 KiB at a time; frames, digests and system calls are for more.
+    let mut pieces = found.into_stream();
+    let mut full = Vec::new();
     loop {
-        match stream.try_next().await {
-            Ok(Some(piece)) => data(link, request, &mut sum, &piece).await?,
+        match pieces.try_next().await {
+            Ok(Some(piece)) => full.extend_from_slice(&piece),
             Ok(None) => break,
             Err(error) => return Ok(Some(error.into())),
         }
+        if full.len() >= BODY {
+            data(link, request, &mut sum, &full).await?;
+            full.clear();
+        }
     }
+    data(link, request, &mut sum, &full).await?;
     link.send(Kind::End, request, &sum.finish()).await?;
     Ok(None)
 }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::ask::{Answer, Ask, Line, error};
 use super::frame::{BODY, Kind};
 use super::link::{Link, LinkError, STALL};
-use super::pool::{PATIENCE, Pool};
+use super::pool::Pool;
 
 /// Links tried for one request. Each lost one may have been dead for long, so there may be as many
 /// as the CLI opens, twice over.
@@ -117,7 +117,7 @@ impl RelayStore {
         }
         let source: Box<dyn std::error::Error + Send + Sync> = match last {
             Some(error) => Box::new(error),
-            None => format!("ferry has not connected for {} s", PATIENCE.as_secs()).into(),
+            None => self.pool.absence().into(),
         };
         Err(Error::Generic {
             store: "relay",

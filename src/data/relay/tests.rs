@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::Semaphore;
 
+use super::ask::{Answer, Ask};
+use super::frame::Kind;
 use super::link::LinkError;
 use super::{Link, Pool, RelayStore, Token, serve};
 
@@ -62,7 +66,7 @@ fn relayed(cuts: Vec<usize>, mover_side: bool) -> (RelayStore, Arc<InMemory>, Ar
                     }
                 });
                 if let Ok(mut link) = Link::connect(cli, &token).await {
-                    serve(&mut link, real.as_ref()).await;
+                    serve(&mut link, real.as_ref(), &Semaphore::new(1)).await;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -177,6 +181,61 @@ async fn who_does_not_know_the_token_is_turned_away() {
         Link::accept(mover, &mine).await,
         Err(LinkError::Stranger)
     ));
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_folder_that_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("store");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(folder.path().join("outside"), "secret").unwrap();
+    let store = LocalFileSystem::new_with_prefix(&inside).unwrap();
+    let (near, far) = duplex(1 << 16);
+    let token = Token::random();
+    let (asks, answers) = tokio::join!(Link::connect(near, &token), Link::accept(far, &token));
+    let (mut asks, mut answers) = (asks.unwrap(), answers.unwrap());
+    tokio::spawn(async move { serve(&mut answers, &store, &Semaphore::new(1)).await });
+    for path in [
+        "../outside",
+        "a/../../outside",
+        "./../outside",
+        "..",
+        "/../outside",
+        "a//../b",
+    ] {
+        let path = || path.to_owned();
+        // No honest mover can ask so: its own paths cannot hold this.
+        for ask in [
+            Ask::Get {
+                path: path(),
+                range: None,
+                head: false,
+            },
+            Ask::Delete { path: path() },
+            Ask::Copy {
+                from: path(),
+                to: "b".into(),
+                create: false,
+            },
+            Ask::List {
+                folder: Some(path()),
+                after: None,
+            },
+            Ask::ListFolder {
+                folder: Some(path()),
+            },
+        ] {
+            let body = serde_json::to_vec(&ask).unwrap();
+            asks.send(Kind::Ask, 1, &body).await.unwrap();
+            let answer = asks.receive(Duration::from_secs(30)).await.unwrap();
+            let answer: Answer = serde_json::from_slice(&answer.body).unwrap();
+            assert!(
+                matches!(answer, Answer::Failed { .. }),
+                "{ask:?}: {answer:?}"
+            );
+        }
+    }
+    assert!(folder.path().join("outside").exists());
 }
 
 #[tokio::test]
