@@ -10,6 +10,7 @@ mod completion;
 mod context;
 mod cutover;
 mod data;
+mod direct;
 mod failure;
 mod graph;
 mod hosts;

@@ -24,6 +24,7 @@ mod access;
 mod admission;
 mod api;
 mod clean;
+pub(crate) mod depot;
 mod error;
 mod follow;
 mod links;
@@ -38,6 +39,7 @@ mod stand_by;
 mod work;
 
 pub use admission::{WITHOUT_NAMESPACE, refuses_namespace};
+pub use depot::{Depot, DepotAccess, DepotError, DepotWish};
 pub use error::DataError;
 pub use movers::ClusterMovers;
 pub use names::MOVER as MOVER_LABEL;

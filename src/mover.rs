@@ -9,6 +9,7 @@
 //! written to the store first, where a later run finds it, then to the pod's termination message,
 //! which the kubelet keeps, and only then to the log.
 
+mod depot;
 pub(crate) mod engine;
 mod job;
 mod outcome;
@@ -24,6 +25,8 @@ use crate::event::VolumeProgress;
 use crate::exit::Exit;
 use crate::repository::Progress;
 
+pub(crate) use depot::{DEPOT_FOLDER, DEPOT_SECRETS};
+pub use depot::{DepotArgs, ReachArgs, depot, reach};
 pub(crate) use job::{Job, Order, StoreAccess, Task};
 pub(crate) use outcome::{Done, Outcome};
 pub(crate) use report::{Line, read_line};

@@ -37,6 +37,7 @@ pub use error::StoreError;
 pub use forget::{Group, Kept, Retention};
 pub use location::Location;
 
+use crate::data::Depot;
 use crate::repository::Repository;
 use location::Place;
 
@@ -79,19 +80,8 @@ impl Store {
     /// [`StoreError::Exists`] when there is one already, and all that can go wrong with a place.
     pub async fn init(url: &str, password: &Password) -> Result<Self, StoreError> {
         let location = Location::parse(url)?;
-        let Place {
-            objects,
-            for_movers,
-        } = location.make()?;
-        let (handle, secret) = (objects.clone(), password.clone());
-        let made = blocking(move || Repository::init(handle, secret.expose())).await;
-        let repository = made.map_err(|error| StoreError::from_first_contact(&location, error))?;
-        Ok(Self {
-            location,
-            objects,
-            for_movers,
-            repository,
-        })
+        let place = location.make()?;
+        Self::of(location, place, password, Repository::init).await
     }
 
     /// Opens a store. Writes nothing.
@@ -101,14 +91,42 @@ impl Store {
     /// [`StoreError::Denied`].
     pub async fn open(url: &str, password: &Password) -> Result<Self, StoreError> {
         let location = Location::parse(url)?;
+        let place = location.open()?;
+        Self::of(location, place, password, Repository::open).await
+    }
+
+    /// Opens the store in a depot.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_depot(depot: &Depot, password: &Password) -> Result<Self, StoreError> {
+        let (location, place) = in_depot(depot);
+        Self::of(location, place, password, Repository::open).await
+    }
+
+    /// Makes the store in a depot.
+    ///
+    /// # Errors
+    /// As [`Store::init`].
+    pub async fn init_depot(depot: &Depot, password: &Password) -> Result<Self, StoreError> {
+        let (location, place) = in_depot(depot);
+        Self::of(location, place, password, Repository::init).await
+    }
+
+    async fn of(
+        location: Location,
+        place: Place,
+        password: &Password,
+        enter: fn(Arc<dyn ObjectStore>, &str) -> crate::repository::Result<Repository>,
+    ) -> Result<Self, StoreError> {
         let Place {
             objects,
             for_movers,
-        } = location.open()?;
+        } = place;
         let (handle, secret) = (objects.clone(), password.clone());
-        let opened = blocking(move || Repository::open(handle, secret.expose())).await;
+        let entered = blocking(move || enter(handle, secret.expose())).await;
         let repository =
-            opened.map_err(|error| StoreError::from_first_contact(&location, error))?;
+            entered.map_err(|error| StoreError::from_first_contact(&location, error))?;
         Ok(Self {
             location,
             objects,
@@ -151,6 +169,26 @@ impl Store {
         let result = blocking(move || call(&repository)).await;
         result.map_err(|error| StoreError::from_repository(&self.location, error))
     }
+}
+
+/// A depot as a place.
+fn in_depot(depot: &Depot) -> (Location, Place) {
+    let location = Location::Depot {
+        context: depot.cluster().name().into(),
+        name: depot.name().into(),
+    };
+    let for_movers = MoverAccess {
+        depot: Some(depot.access().clone()),
+        ..MoverAccess::default()
+    };
+    let objects = depot.objects();
+    (
+        location,
+        Place {
+            objects,
+            for_movers,
+        },
+    )
 }
 
 /// Runs what blocks on a thread for that, and hands a panic on.

@@ -47,7 +47,7 @@ impl ApplyArgs {
             mover,
             store,
         } = self;
-        let store = store.open().await?;
+        let store = store.open(context).await?;
         let plan = file::load(&path, &store)?;
         let target = context
             .cluster(to.as_deref().unwrap_or(&plan.target.name))
@@ -57,7 +57,7 @@ impl ApplyArgs {
             return Ok(Exit::Blocked);
         }
         mover.suffice(&plan)?;
-        if !run::confirmed(context, &store, &plan, yes).await? {
+        if !run::confirmed(context, Some(&store), &plan, yes).await? {
             return Ok(Exit::Changes);
         }
         let capture = store.load_capture(&plan.capture).await?;

@@ -151,7 +151,7 @@ impl CaptureArgs {
         let selection = select.within(namespaces);
         let (knowledge, events) = (Knowledge::builtin(), &context.events);
         let archive = source.archive()?;
-        let store = store.open().await?;
+        let store = store.open(context).await?;
         let mut capture;
         if let Some(archive) = archive {
             capture = archive.capture(&selection, knowledge, events)?;
@@ -264,7 +264,7 @@ impl CapturesCommand {
             Self::Export(args) => return args.run(context).await,
             Self::Import(args) => return args.run(context).await,
             Self::List { store } => {
-                let captures = store.open().await?.list_captures().await?;
+                let captures = store.open(context).await?.list_captures().await?;
                 context.report.data(&captures, || list(&captures));
             }
             Self::Show {
@@ -272,7 +272,7 @@ impl CapturesCommand {
                 dropped,
                 store,
             } => {
-                let capture = store.open().await?.load_capture(&capture).await?;
+                let capture = store.open(context).await?.load_capture(&capture).await?;
                 context
                     .report
                     .data(&Document::of(&capture), || show(&capture, dropped));
@@ -281,7 +281,7 @@ impl CapturesCommand {
                 capture,
                 yes,
                 store,
-            } => remove(context, &store.open().await?, &capture, yes).await?,
+            } => remove(context, &store.open(context).await?, &capture, yes).await?,
         }
         Ok(Exit::Done)
     }

@@ -77,7 +77,7 @@ impl ExportArgs {
         }
         let unwritable = |error| local("write", &file, error);
         let password = store.password()?;
-        let from = store.open().await?;
+        let from = store.open(context).await?;
         // Beside the target, so that what is finished is renamed into its place and never half there.
         let beside = parent(&file)?;
         let work = tempfile::Builder::new()
@@ -126,7 +126,7 @@ impl ImportArgs {
             Some(path) => context::password_of(path)?,
             None => store.password()?,
         };
-        let to = store.open().await?;
+        let to = store.open(context).await?;
         let meta = std::fs::metadata(&file).map_err(unreadable)?;
         let work = tempfile::tempdir().map_err(unreadable)?;
         let folder = match meta.is_dir() {

@@ -7,15 +7,16 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use super::journey::Ends;
 use crate::cluster::{Cluster, ConnectOptions};
-use crate::data::{ClusterMovers, MoverSettings, MoverStore};
+use crate::data::{ClusterMovers, Depot, MoverSettings, MoverStore};
 use crate::event::Events;
 use crate::object::ObjectId;
 use crate::plan::{Action, Plan, Unprivileged, VolumeMove};
 use crate::report::Report;
 use crate::report::units::plural;
 use crate::repository::LossClass;
-use crate::store::{Password, Store};
+use crate::store::{Location, Password, Store};
 use crate::transform::{self, Recipe, Values};
 
 /// Handed to every command.
@@ -30,7 +31,8 @@ pub(crate) struct Context {
 /// Where the store is and what opens it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The store: a folder, or s3://, az:// or gs://bucket/prefix with its cloud's usual variables
+    /// The store: a folder, or s3://, az:// or gs://bucket/prefix with its cloud's usual variables; cluster:// for what
+    /// `migrate --direct` keeps
     #[arg(long, value_name = "URL", env = "FERRY_STORE")]
     pub(crate) store: String,
     /// File whose first line is the store's password; or set FERRY_PASSWORD
@@ -54,9 +56,15 @@ impl StoreArgs {
     }
 
     /// Opens the store.
-    pub(crate) async fn open(&self) -> Result<Store, Failure> {
+    pub(crate) async fn open(&self, context: &Context) -> Result<Store, Failure> {
         let password = self.password()?;
-        Ok(Store::open(&self.store, &password).await?)
+        match Location::parse(&self.store)? {
+            Location::Depot { context: at, name } => {
+                let depot = Depot::find(&context.cluster(&at).await?, &name).await?;
+                Ok(Store::open_depot(&depot, &password).await?)
+            }
+            _ => Ok(Store::open(&self.store, &password).await?),
+        }
     }
 }
 
@@ -204,6 +212,16 @@ pub(crate) struct MoverArgs {
 }
 
 impl MoverArgs {
+    /// The image, if one was named.
+    pub(crate) fn image(&self) -> Option<&str> {
+        self.mover_image.as_deref()
+    }
+
+    /// Whether the data is to go through this machine.
+    pub(crate) fn relays(&self) -> bool {
+        self.relay
+    }
+
     /// Refuses a plan that moves data when there is no image to move it with: better now than after
     /// the first write.
     pub(crate) fn suffice(&self, plan: &Plan) -> Result<(), Failure> {
@@ -338,6 +356,11 @@ impl Context {
             self.events.clone(),
             self.cancel.clone(),
         )
+    }
+
+    /// Connects to both ends of a journey.
+    pub(super) async fn ends(&self, ends: &Ends) -> Result<(Cluster, Cluster), Failure> {
+        tokio::try_join!(self.cluster(&ends.from), self.cluster(&ends.to))
     }
 
     /// Connects to the cluster of a kubeconfig context.

@@ -159,14 +159,14 @@ impl DataCommand {
                 accept,
                 delete_extra,
             } => {
-                let work = wanted.work(target, accept, delete_extra).await?;
+                let work = wanted.work(context, target, accept, delete_extra).await?;
                 restore(context, work).await
             }
             Self::Verify {
                 wanted,
                 target,
                 accept,
-            } => verify(context, wanted.work(target, accept, false).await?).await,
+            } => verify(context, wanted.work(context, target, accept, false).await?).await,
         }
     }
 }
@@ -190,7 +190,7 @@ async fn save(
         true => VolumeMode::Filesystem,
         false => VolumeMode::Block,
     };
-    let store = store.open().await?;
+    let store = store.open(context).await?;
     let repository = store.repository().clone();
     let host = host.unwrap_or_else(|| repository.host_name().to_owned());
     // The engine finds the last state of the same source by its last tag.
@@ -272,12 +272,13 @@ struct Work {
 impl Wanted {
     async fn work(
         self,
+        context: &Context,
         target: PathBuf,
         accept: Vec<LossClass>,
         delete_extra: bool,
     ) -> Result<Work, Failure> {
         Ok(Work {
-            repository: self.store.open().await?.repository().clone(),
+            repository: self.store.open(context).await?.repository().clone(),
             wanted: self.snapshot,
             tags: self.tags,
             target,

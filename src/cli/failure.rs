@@ -94,6 +94,7 @@ macro_rules! told {
 told!(
     crate::capture::CaptureError,
     crate::cluster::ClusterError,
+    crate::data::DepotError,
     crate::store::StoreError,
     crate::transform::fixture::FixtureError,
     crate::store::velero::VeleroError,

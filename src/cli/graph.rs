@@ -126,7 +126,7 @@ impl GraphArgs {
                     store,
                     password_file,
                 }
-                .open()
+                .open(context)
                 .await?
                 .load_capture(&id)
                 .await?

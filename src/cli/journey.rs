@@ -14,12 +14,15 @@ use super::run::{self, Parts};
 use super::select::SelectArgs;
 use super::show::Review;
 use super::warm;
-use crate::capture;
+use crate::capture::{self, Capture};
+use crate::cluster::Cluster;
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
 use crate::pipeline::{self, Choices, Prepared};
-use crate::plan::Purpose;
+use crate::plan::{Plan, Purpose};
 use crate::restore::RunOptions;
+use crate::store::Store;
+use crate::transform::Recipe;
 
 /// From where to where.
 #[derive(Debug, Args)]
@@ -41,16 +44,16 @@ pub(super) struct JourneyArgs {
     #[command(flatten)]
     select: SelectArgs,
     #[command(flatten)]
-    recipes: RecipeArgs,
+    pub(super) recipes: RecipeArgs,
     #[command(flatten)]
     pub(super) store: StoreArgs,
     #[command(flatten)]
     pub(super) mover: MoverArgs,
     #[command(flatten)]
-    privileges: PrivilegeArgs,
+    pub(super) privileges: PrivilegeArgs,
     /// Show the plan and stop
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Show the diff of every object
     #[arg(long)]
     diff: bool,
@@ -77,81 +80,25 @@ impl JourneyArgs {
         choices: Choices,
     ) -> Result<Exit, Failure> {
         let purpose = choices.purpose;
-        let Self {
-            select,
-            recipes,
-            store,
-            mover,
-            privileges,
-            dry_run,
-            diff,
-            save_report,
-            force_conflicts,
-            install_crds,
-            yes,
-        } = self;
-        let Ends {
-            from,
-            to,
-            namespaces,
-        } = ends;
         // Everything the user gave is understood before any cluster is asked.
-        let recipes = recipes.load()?;
-        let selection = select.within(namespaces);
-        let store = store.open().await?;
-        let (source, target) = tokio::try_join!(context.cluster(&from), context.cluster(&to))?;
-        let capture =
-            capture::take(&source, &selection, Knowledge::builtin(), &context.events).await?;
-        let choices = Choices {
-            install_crds,
-            unprivileged: privileges.choice(),
-            ..choices
-        };
-        let events = &context.events;
-        let prepared =
-            pipeline::prepare(capture, Some(&source), &target, &recipes, choices, events).await?;
-        let Prepared {
-            capture,
-            transformed,
-            plan,
-        } = prepared;
-        if purpose == Purpose::Cutover {
-            warm::not_held(&store, &plan, &capture).await?;
+        let recipes = self.recipes.load()?;
+        let store = self.store.open(context).await?;
+        let (source, target) = context.ends(&ends).await?;
+        let clusters = (&source, &target);
+        let looked = Looked::at(
+            context,
+            &ends,
+            &self,
+            &recipes,
+            choices,
+            clusters,
+            Some(&store),
+        );
+        let Looked { capture, plan, end } = looked.await?;
+        if let Some(end) = end.filter(|end| *end != Exit::Changes || purpose != Purpose::Cutover) {
+            return Ok(end);
         }
-        let review = Review::new(&plan)?.with_lookalikes(&transformed.lookalikes);
-        if let Some(folder) = &save_report {
-            review.save(folder)?;
-        }
-        let pending = plan.pending();
-        let runs = pending > 0 && !plan.blocked() && !dry_run;
-        if runs {
-            // The run's own end is the data of this command.
-            context.report.say(&review.text(diff));
-        } else {
-            context
-                .report
-                .data(&review.document(), || review.text(diff));
-        }
-        if plan.blocked() {
-            return Ok(Exit::Blocked);
-        }
-        if pending == 0 {
-            return Ok(Exit::Done);
-        }
-        if !dry_run {
-            mover.suffice(&plan)?;
-        }
-        let options = RunOptions {
-            force_conflicts,
-            ..RunOptions::default()
-        };
-        let parts = Parts {
-            source: Some(source),
-            target,
-            store,
-            mover,
-            options,
-        };
+        let parts = self.parts(source, target, store);
         let expected = match purpose {
             Purpose::Cutover => warm::expect(&parts, &plan).await?,
             Purpose::Move | Purpose::Sync => None,
@@ -159,9 +106,85 @@ impl JourneyArgs {
         if purpose == Purpose::Cutover {
             context.report.say(&warm::announce(expected.as_ref()));
         }
-        if dry_run || !run::confirmed(context, &parts.store, &plan, yes).await? {
+        if end.is_some() || !run::confirmed(context, Some(&parts.store), &plan, self.yes).await? {
             return Ok(Exit::Changes);
         }
         run::start(context, &parts, &plan, capture, expected).await
+    }
+
+    /// With what a run works.
+    pub(super) fn parts(&self, source: Cluster, target: Cluster, store: Store) -> Parts {
+        Parts {
+            source: Some(source),
+            target,
+            store,
+            mover: self.mover.clone(),
+            options: RunOptions {
+                force_conflicts: self.force_conflicts,
+                ..RunOptions::default()
+            },
+        }
+    }
+}
+
+/// What is there, and what would be done: everything that only reads.
+pub(super) struct Looked {
+    pub(super) capture: Capture,
+    pub(super) plan: Plan,
+    /// How the command ends when nothing is to be run: blocked, nothing to do, or a dry run.
+    pub(super) end: Option<Exit>,
+}
+
+impl Looked {
+    /// Captures, plans, and shows the plan.
+    pub(super) async fn at(
+        context: &Context,
+        ends: &Ends,
+        journey: &JourneyArgs,
+        recipes: &[Recipe],
+        choices: Choices,
+        (source, target): (&Cluster, &Cluster),
+        store: Option<&Store>,
+    ) -> Result<Self, Failure> {
+        let selection = journey.select.clone().within(ends.namespaces.clone());
+        let capture =
+            capture::take(source, &selection, Knowledge::builtin(), &context.events).await?;
+        let choices = Choices {
+            install_crds: journey.install_crds,
+            unprivileged: journey.privileges.choice(),
+            ..choices
+        };
+        let events = &context.events;
+        let prepared =
+            pipeline::prepare(capture, Some(source), target, recipes, choices, events).await?;
+        let Prepared {
+            capture,
+            transformed,
+            plan,
+        } = prepared;
+        if let (Purpose::Cutover, Some(store)) = (choices.purpose, store) {
+            warm::not_held(store, &plan, &capture).await?;
+        }
+        let review = Review::new(&plan)?.with_lookalikes(&transformed.lookalikes);
+        if let Some(folder) = &journey.save_report {
+            review.save(folder)?;
+        }
+        let end = match plan.pending() {
+            _ if plan.blocked() => Some(Exit::Blocked),
+            0 => Some(Exit::Done),
+            _ if journey.dry_run => Some(Exit::Changes),
+            _ => None,
+        };
+        match end {
+            // The run's own end is the data of this command.
+            None => context.report.say(&review.text(journey.diff)),
+            Some(_) => context
+                .report
+                .data(&review.document(), || review.text(journey.diff)),
+        }
+        if end.is_none() {
+            journey.mover.suffice(&plan)?;
+        }
+        Ok(Self { capture, plan, end })
     }
 }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use super::direct::{DirectArgs, NO_STORE};
 use super::journey::{Ends, JourneyArgs};
 use crate::exit::Exit;
 use crate::pipeline::Choices;
@@ -16,20 +17,33 @@ use crate::plan::Purpose;
 /// The first cluster is only read. A run that was stopped is finished by `ferry runs resume`.
 ///
 /// Example: `ferry migrate --from onprem --to cloud -n shop -r recipe.yaml --store s3://bucket/ferry`
+///
+/// Without a store: `ferry migrate --from onprem --to cloud -n shop -r recipe.yaml --direct`
 #[derive(Debug, Args)]
+#[command(mut_arg("store", |store| store.required(false).default_value_if("direct", "true", NO_STORE)))]
 pub(super) struct MigrateArgs {
     #[command(flatten)]
     ends: Ends,
     #[command(flatten)]
     journey: JourneyArgs,
+    #[command(flatten)]
+    direct: DirectArgs,
 }
 
 impl MigrateArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Self {
+            ends,
+            journey,
+            direct,
+        } = self;
         let choices = Choices {
             purpose: Purpose::Move,
             ..Choices::default()
         };
-        self.journey.run(context, self.ends, choices).await
+        match direct.direct {
+            true => direct.run(context, ends, journey, choices).await,
+            false => journey.run(context, ends, choices).await,
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::Failure;
 use super::context::Context;
 use crate::exit::Exit;
 use crate::image::Image;
-use crate::mover::{self, MoverArgs};
+use crate::mover::{self, DepotArgs, MoverArgs, ReachArgs};
 use crate::report::palette::{Role, paint};
 
 /// Build and push the movers' image
@@ -43,6 +43,12 @@ pub(super) enum MoverCommand {
     /// Do one job beside a volume; pods call it
     #[command(hide = true)]
     Run(MoverArgs),
+    /// Serve a folder to movers; pods call it
+    #[command(hide = true)]
+    Depot(DepotArgs),
+    /// Try to reach a depot; pods call it
+    #[command(hide = true)]
+    Reach(ReachArgs),
 }
 
 #[derive(Serialize)]
@@ -72,6 +78,8 @@ impl MoverCommand {
                 Made { image: reference }
             }
             Self::Run(args) => return Ok(mover::run(args).await),
+            Self::Depot(args) => return Ok(mover::depot(args).await),
+            Self::Reach(args) => return Ok(mover::reach(args).await),
         };
         context.report.data(&made, || {
             format!(

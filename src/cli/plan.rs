@@ -64,7 +64,7 @@ struct PlanInputArgs {
 impl PlanInputArgs {
     async fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
         let recipes = self.recipes.load()?;
-        let store = self.store.open().await?;
+        let store = self.store.open(context).await?;
         let target = context.cluster(&self.to).await?;
         let capture = store.load_capture(&self.capture).await?;
         let choices = Choices {
@@ -109,7 +109,7 @@ impl PlanArgs {
             review.save(folder)?;
         }
         if let Some(path) = &out {
-            let store = input.store.open().await?;
+            let store = input.store.open(context).await?;
             file::save(plan, path, &store)?;
             context.report.say(&format!(
                 "saved; execute it with: ferry apply {}",

@@ -39,11 +39,14 @@ pub(super) struct Parts {
 /// Whether the user wants the plan executed, knowing what is unfinished in its place.
 pub(super) async fn confirmed(
     context: &Context,
-    store: &Store,
+    store: Option<&Store>,
     plan: &Plan,
     yes: bool,
 ) -> Result<bool, Failure> {
-    standing::tell_unfinished(context, store, plan).await?;
+    // A store that is still to be made holds no run.
+    if let Some(store) = store {
+        standing::tell_unfinished(context, store, plan).await?;
+    }
     let question = format!(
         "{} on cluster {}. Go ahead?",
         plural(plan.pending(), "step"),

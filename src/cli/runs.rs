@@ -121,9 +121,9 @@ struct Listed {
 impl RunsCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
-            Self::List { store } => list(context, &store.open().await?).await,
+            Self::List { store } => list(context, &store.open(context).await?).await,
             Self::Show { run, store } => {
-                let store = store.open().await?;
+                let store = store.open(context).await?;
                 let plan = restore::plan_of(&store, &find(&store, &run).await?).await?;
                 // Not the plan itself: its bodies hold the Secrets.
                 let review = Review::new(&plan)?;
@@ -132,7 +132,7 @@ impl RunsCommand {
                     .data(&review.document(), || plan_view::table(&plan));
                 Ok(Exit::Done)
             }
-            Self::Logs { run, store } => logs(context, &store.open().await?, &run).await,
+            Self::Logs { run, store } => logs(context, &store.open(context).await?, &run).await,
             Self::Resume { skip_hooks, run } => {
                 let (run, mut parts) = run.parts(context, Latest::Unfinished).await?;
                 known_hooks(&parts.store, &run, &skip_hooks).await?;
@@ -197,7 +197,7 @@ impl ResumeArgs {
             store,
             mover,
         } = self;
-        let store = store.open().await?;
+        let store = store.open(context).await?;
         let run = latest.find(context, &store, &run).await?;
         let plan = restore::plan_of(&store, &run).await?;
         let target = context

@@ -171,6 +171,21 @@ async fn resumable(context: &Context, store: &Store, wanted: &str) -> Result<Str
     Ok(run.to_owned())
 }
 
+/// The newest run that is unfinished and has a plan to go on with; one that was killed before it had written that has
+/// done nothing.
+pub(super) async fn newest_unfinished(store: &Store) -> Result<Option<String>, Failure> {
+    for run in names(store).await? {
+        match restore::plan_of(store, &run).await {
+            Err(RestoreError::NoRun { .. }) => continue,
+            plan => plan?,
+        };
+        if Standing::read(store, &run).await?.unfinished() {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
+}
+
 /// Warns of unfinished runs that write to the same namespaces of the same cluster. Neither their leftovers on A
 /// nor what they hold back on B is seen to by a new run.
 pub(super) async fn tell_unfinished(

@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::context::{Context, StoreArgs};
 use super::{Failure, watch};
+use crate::data::Depot;
 use crate::exit::Exit;
 use crate::report::palette::{Role, paint};
-use crate::store::{Store, StoreError};
+use crate::store::{Location, Store, StoreError};
 
 /// Make, check and look after stores
 #[derive(Debug, Subcommand)]
@@ -85,6 +86,19 @@ pub(super) enum StoreCommand {
     ///   ferry store import-velero s3://velero nightly -n shop --kopia kopia --store ./store
     #[command(verbatim_doc_comment)]
     ImportVelero(import_velero::ImportVeleroArgs),
+    /// Remove what `migrate --direct` keeps on a cluster: data, captures and journals
+    ///
+    /// Runs it holds can then neither be finished nor undone. Folders and buckets are removed with their owners' tools.
+    ///
+    /// Example: `ferry store remove --store cluster://cloud/shop-1a2b3c4d5e`
+    Remove {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Which, as the migration named it
+        #[arg(long, value_name = "URL", env = "FERRY_STORE")]
+        store: String,
+    },
     /// Print one of the repository's own objects
     ///
     /// Example: `ferry store cat snapshot 4f3a`
@@ -113,9 +127,31 @@ impl StoreCommand {
             Self::Keys(command) => command.run(context).await,
             Self::Unlock { all, store } => keys::unlock(context, &store, all).await,
             Self::ImportVelero(args) => args.run(context).await,
+            Self::Remove { yes, store } => remove(context, &store, yes).await,
             Self::Cat(args) => args.run(context).await,
         }
     }
+}
+
+async fn remove(context: &Context, url: &str, yes: bool) -> Result<Exit, Failure> {
+    let Location::Depot { context: at, name } = Location::parse(url)? else {
+        return Err(Failure::input(
+            format!("{url} is not Ferry's to remove"),
+            "only what `migrate --direct` keeps is removed so: cluster://CONTEXT/NAME",
+        ));
+    };
+    let cluster = context.cluster(&at).await?;
+    let question = format!("Remove {} with all it holds?", paint(Role::Name, url));
+    if !context.agreed(yes, &question, "the removal", "")? {
+        return Ok(Exit::Done);
+    }
+    Depot::remove(&cluster, &name).await?;
+    context
+        .report
+        .data(&serde_json::json!({"removed": url}), || {
+            format!("{} {url} removed", paint(Role::Good, "✓"))
+        });
+    Ok(Exit::Done)
 }
 
 async fn init(context: &Context, args: &StoreArgs, if_absent: bool) -> Result<Exit, Failure> {

@@ -33,6 +33,7 @@ kinds! {
     EVENT: "" "Event" "events" true;
     POD: "" "Pod" "pods" true;
     SECRET: "" "Secret" "secrets" true;
+    SERVICE: "" "Service" "services" true;
     CLAIM: "" "PersistentVolumeClaim" "persistentvolumeclaims" true;
     VOLUME: "" "PersistentVolume" "persistentvolumes" false;
     STORAGE_CLASS: "storage.k8s.io" "StorageClass" "storageclasses" false;

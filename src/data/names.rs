@@ -25,6 +25,11 @@ pub(super) const LOOKS: &str = "ferry.dev/looks";
 /// Annotation of a claim or a VolumeSnapshotClass: the class to take snapshots with.
 pub(super) const SNAPSHOT_CLASS: &str = "ferry.dev/snapshot-class";
 
+/// The label of everything of a depot, with its name as the value.
+pub(super) const DEPOT: &str = "ferry.dev/depot";
+/// Annotation on a depot's Service: the address at which the other cluster was seen to reach it.
+pub(super) const REACHED: &str = "ferry.dev/reached-at";
+
 /// Ferry's own namespace for a run.
 pub(super) fn namespace(run: &str) -> String {
     format!("ferry-{run}")

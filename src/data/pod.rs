@@ -266,6 +266,7 @@ mod tests {
             by_network: true,
             variables: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".into(), "hush".into())]),
             authorities: Some("certificates".into()),
+            depot: None,
         }
     }
 

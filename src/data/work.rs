@@ -15,6 +15,7 @@ use super::names;
 use super::pod::MoverPod;
 use super::relay::Token;
 use crate::capture::VolumeMode;
+use crate::cluster::Cluster;
 use crate::event::{Direction, Event, VolumeProgress};
 use crate::mover::{Done, Job, StoreAccess, Task, VOLUME};
 use crate::object::Object;
@@ -64,17 +65,8 @@ impl ClusterMovers {
         let image = self.settings.image.as_deref().ok_or(DataError::NoImage)?;
         let namespace = work.site.namespace.as_str();
         let token = Token::random();
-        let relayed = self.settings.relay || !self.store.access.by_network;
-        let store = if relayed {
-            StoreAccess::Relay {
-                port: PORT,
-                token: token.clone(),
-            }
-        } else {
-            StoreAccess::Direct {
-                url: self.store.url.clone(),
-            }
-        };
+        let store = self.way(&work.api.cluster, &token);
+        let relayed = matches!(store, StoreAccess::Relay { .. });
         let none = MoverAccess::default();
         let access = if relayed { &none } else { &self.store.access };
         let job = Job {
@@ -107,6 +99,31 @@ impl ClusterMovers {
         follower.started().await?;
         let place = (namespace, work.name, PORT);
         Ok(relayed.then(|| Links::open(&work.api.cluster, place, &token, &self.store.objects)))
+    }
+
+    /// How a mover on a cluster gets to the store; through the CLI where it has no way of its own.
+    fn way(&self, cluster: &Cluster, token: &Token) -> StoreAccess {
+        let access = &self.store.access;
+        let depot = access.depot.as_ref().and_then(|depot| depot.from(cluster));
+        match depot {
+            _ if self.settings.relay => {}
+            Some((address, pass)) => {
+                return StoreAccess::Depot {
+                    address: address.to_owned(),
+                    pass: pass.clone(),
+                };
+            }
+            None if access.by_network => {
+                return StoreAccess::Direct {
+                    url: self.store.url.clone(),
+                };
+            }
+            None => {}
+        }
+        StoreAccess::Relay {
+            port: PORT,
+            token: token.clone(),
+        }
     }
 
     pub(super) fn follower<'a>(

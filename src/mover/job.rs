@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::{Consistency, SavedVolume, VolumeMode};
+use crate::data::depot::Pass;
 use crate::data::relay::Token;
 use crate::repository::LossClass;
 
@@ -94,6 +95,13 @@ pub(crate) enum StoreAccess {
     Direct {
         /// As in `s3://bucket/prefix`.
         url: String,
+    },
+    /// By itself, from a depot.
+    Depot {
+        /// As `host:port`.
+        address: String,
+        /// What lets it in.
+        pass: Pass,
     },
     /// Through the CLI, which connects to this port of the pod.
     Relay {

@@ -48,6 +48,7 @@ async fn open(access: &StoreAccess) -> Result<Arc<dyn ObjectStore>, Trouble> {
                 Trouble::new(trouble.exit, trouble.reason + &next.unwrap_or_default())
             })
         }
+        StoreAccess::Depot { address, pass } => Ok(pass.store_at(address)),
         StoreAccess::Relay { port, token } => {
             let listener = TcpListener::bind(("127.0.0.1", *port))
                 .await

@@ -22,6 +22,11 @@ pub struct Unprivileged {
 }
 
 impl Unprivileged {
+    /// Whether movers have none on any side.
+    pub fn anywhere(&self) -> bool {
+        self.source || self.target
+    }
+
     /// Whom a volume is read as on A; `None` with privileges.
     pub fn reader(&self, volume: &Volume, surface: &Surface) -> Option<User> {
         let user = volume.user.clone().unwrap_or_default();

@@ -25,6 +25,7 @@ use rustls::pki_types::pem::PemObject as _;
 use url::{Host, Url};
 
 use super::{Location, StoreError};
+use crate::data::DepotAccess;
 
 /// How long a connection to a store may take to come up.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -149,6 +150,8 @@ pub struct MoverAccess {
     pub variables: BTreeMap<String, String>,
     /// Certificates of authorities to trust besides the image's, as PEM.
     pub authorities: Option<String>,
+    /// The store is a depot, and this is the way to it.
+    pub depot: Option<DepotAccess>,
 }
 
 /// Without the values.
@@ -244,6 +247,7 @@ impl Settings {
             by_network: !self.endpoint().is_some_and(is_loopback),
             variables,
             authorities: self.authorities.clone(),
+            depot: None,
         }
     }
 

@@ -13,6 +13,9 @@ use url::Url;
 use super::StoreError;
 use super::bucket::{Cloud, MoverAccess, Settings};
 
+/// As the addresses of depots begin.
+const DEPOT: &str = "cluster";
+
 /// What may be in a folder that becomes a store.
 const OWN: [&str; 5] = ["repo", "captures", "runs", "state", "lost+found"];
 
@@ -29,6 +32,13 @@ pub enum Location {
         bucket: String,
         /// The folder in it; empty for its root.
         prefix: String,
+    },
+    /// A depot: what `ferry migrate --direct` keeps on the target cluster until all has arrived.
+    Depot {
+        /// The kubeconfig context of its cluster.
+        context: String,
+        /// Its name.
+        name: String,
     },
     /// In this process, under a name. For tests: nothing outlives the process.
     Memory(String),
@@ -54,6 +64,7 @@ impl fmt::Display for Location {
                 let slash = if prefix.is_empty() { "" } else { "/" };
                 write!(f, "{}://{bucket}{slash}{prefix}", cloud.scheme())
             }
+            Self::Depot { context, name } => write!(f, "{DEPOT}://{context}/{name}"),
             Self::Memory(name) => write!(f, "memory://{name}"),
         }
     }
@@ -88,11 +99,22 @@ impl Location {
                 .map(Self::Folder)
                 .ok_or_else(|| wrong("a file:// address needs an absolute path")),
             "memory" => Ok(Self::Memory(rest.into())),
+            // Contexts may have slashes in their names.
+            DEPOT => match rest.rsplit_once('/') {
+                Some((context, name)) if !context.is_empty() && !name.is_empty() => {
+                    Ok(Self::Depot {
+                        context: context.into(),
+                        name: name.into(),
+                    })
+                }
+                _ => Err(wrong("it is not cluster://CONTEXT/NAME")),
+            },
             _ => {
                 let cloud = Cloud::ALL
                     .into_iter()
                     .find(|cloud| cloud.scheme() == scheme);
-                let cloud = cloud.ok_or_else(|| wrong("its scheme is none of file, s3, az, gs"))?;
+                let cloud = cloud
+                    .ok_or_else(|| wrong("its scheme is none of file, s3, az, gs, cluster"))?;
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.is_empty() {
                     return Err(wrong("it names no bucket"));
@@ -131,6 +153,13 @@ impl Location {
                 for_movers = settings.for_movers();
                 settings.open(self, bucket, prefix)?
             }
+            // Whoever has a cluster's connection brings the way there.
+            Self::Depot { .. } => {
+                return Err(StoreError::Unreachable {
+                    location: self.clone(),
+                    source: "a depot is no place for this".into(),
+                });
+            }
             Self::Memory(name) => memory(name),
         };
         Ok(Place {
@@ -148,7 +177,7 @@ impl Location {
         let environment = std::env::vars().collect();
         match self {
             Self::Bucket { cloud, .. } => Ok(Settings::of(*cloud, &environment)?.variables),
-            Self::Folder(_) | Self::Memory(_) => Ok(environment),
+            Self::Folder(_) | Self::Depot { .. } | Self::Memory(_) => Ok(environment),
         }
     }
 
@@ -185,6 +214,9 @@ impl Location {
     pub(super) fn how_to_reach(&self) -> String {
         match self {
             Self::Bucket { cloud, .. } => cloud.how_to_reach().into(),
+            Self::Depot { context, .. } => {
+                format!("check that cluster {context} answers, and that pods work there")
+            }
             _ => format!("check that {self} is a folder on a file system that works"),
         }
     }
@@ -231,7 +263,17 @@ mod tests {
             Location::parse("file:///data").unwrap(),
             Location::Folder("/data".into())
         );
-        for wrong in ["", "s3://", "s3:///x", "ftp://x/y", "~/store", "~"] {
+        for wrong in [
+            "",
+            "s3://",
+            "s3:///x",
+            "ftp://x/y",
+            "~/store",
+            "~",
+            "cluster://b",
+            "cluster:///x",
+            "cluster://b/",
+        ] {
             assert!(
                 matches!(Location::parse(wrong), Err(StoreError::Address { .. })),
                 "{wrong}"
@@ -247,7 +289,13 @@ mod tests {
             "az://backups/a",
             "gs://backups",
         ];
-        for text in buckets.into_iter().chain(["/data", "memory://x"]) {
+        let others = [
+            "/data",
+            "memory://x",
+            "cluster://b/shop-1a2b",
+            "cluster://default/api:6443/admin/x",
+        ];
+        for text in buckets.into_iter().chain(others) {
             assert_eq!(Location::parse(text).unwrap().to_string(), text);
         }
     }

@@ -257,7 +257,7 @@ async fn store(
         access: MoverAccess {
             by_network,
             variables,
-            authorities: None,
+            ..MoverAccess::default()
         },
     }
 }

@@ -20,6 +20,7 @@ mod clouds;
 mod cutover;
 mod data;
 mod data_command;
+mod direct;
 mod faulty;
 mod golden;
 mod helm;

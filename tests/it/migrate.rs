@@ -275,7 +275,7 @@ impl Running {
 }
 
 /// Whether a JSON line says that a volume is on its way.
-fn moves(line: &str, direction: &str) -> bool {
+pub fn moves(line: &str, direction: &str) -> bool {
     serde_json::from_str::<Value>(line)
         .is_ok_and(|event| event["event"] == "volume" && event["direction"] == direction)
 }

@@ -40,7 +40,7 @@ impl ExplainArgs {
             store,
         } = self;
         let recipes = recipes.load()?;
-        let capture: Capture = store.open().await?.load_capture(&capture).await?;
+        let capture: Capture = store.open(context).await?.load_capture(&capture).await?;
         let knowledge = Knowledge::builtin();
         let transformed = pipeline::transformed(&capture, &recipes, knowledge, &context.events)?;
         let mut explanation = transform::explain(&transformed, &recipes);

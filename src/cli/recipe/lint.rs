@@ -69,7 +69,7 @@ impl LintArgs {
             read.push(transform::load(std::slice::from_ref(file), &values));
         }
         let sound: Vec<Recipe> = read.iter().flatten().flatten().cloned().collect();
-        let capture = self.capture(&sound).await?;
+        let capture = self.capture(context, &sound).await?;
         let schemas = self.schemas(context, &sound, capture.as_ref()).await?;
         let mut linted: Vec<Linted> = Vec::new();
         for (file, read) in self.files.iter().zip(&read) {
@@ -103,7 +103,11 @@ impl LintArgs {
         Ok(if failed { Exit::Input } else { Exit::Done })
     }
 
-    async fn capture(&self, sound: &[Recipe]) -> Result<Option<Capture>, Failure> {
+    async fn capture(
+        &self,
+        context: &Context,
+        sound: &[Recipe],
+    ) -> Result<Option<Capture>, Failure> {
         let (Some(id), Some(store), false) = (&self.capture, &self.store, sound.is_empty()) else {
             return Ok(None);
         };
@@ -111,7 +115,7 @@ impl LintArgs {
             store: store.clone(),
             password_file: self.password_file.clone(),
         };
-        Ok(Some(store.open().await?.load_capture(id).await?))
+        Ok(Some(store.open(context).await?.load_capture(id).await?))
     }
 
     /// The types that patches are about, as A (when captured) and B have them.

@@ -55,7 +55,7 @@ impl NewArgs {
         if !force && out.exists() {
             return Err(taken());
         }
-        let capture = store.open().await?.load_capture(&capture).await?;
+        let capture = store.open(context).await?.load_capture(&capture).await?;
         let target = match &to {
             Some(to) => Some(survey(&context.cluster(to).await?, &context.events).await?),
             None => None,

@@ -34,7 +34,7 @@ pub(super) async fn check(
     args: &StoreArgs,
     read_data: bool,
 ) -> Result<Exit, Failure> {
-    let store = args.open().await?;
+    let store = args.open(context).await?;
     let progress = Arc::new(Progress::default());
     let theirs = Arc::clone(&progress);
     let work = async { Ok(store.check(read_data, theirs).await?) };
@@ -111,7 +111,7 @@ struct Figures {
 }
 
 pub(super) async fn stats(context: &Context, args: &StoreArgs) -> Result<Exit, Failure> {
-    let store = args.open().await?;
+    let store = args.open(context).await?;
     let captures = store.list_captures().await?.len() as u64;
     let progress = Arc::new(Progress::default());
     let theirs = Arc::clone(&progress);

@@ -87,7 +87,7 @@ impl ImportVeleroArgs {
         let scratch = Scratch::below(&parent)?;
         let reading = self.read(context, bucket, name, &scratch);
         let (mut capture, found, kopia) = watch::unless_stopped(context, reading).await?;
-        let store = store.open().await?;
+        let store = store.open(context).await?;
         if let Some(kopia) = kopia {
             fill(context, &store, &mut capture, &found, &kopia, &scratch).await?;
         }

@@ -87,25 +87,25 @@ impl KeysCommand {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let (said, key) = match self {
             Self::List { store } => {
-                let opened = store.open().await?;
+                let opened = store.open(context).await?;
                 let keys = opened.with(|repository| repository.keys()).await?;
                 context.report.data(&keys, || list(&keys));
                 return Ok(Exit::Done);
             }
             Self::Add { new, store } => {
                 let password = new.read()?;
-                let opened = store.open().await?;
+                let opened = store.open(context).await?;
                 let key = opened.with(move |one| one.add_key(&password)).await?;
                 ("added", key)
             }
             Self::Remove { key, store } => {
-                let opened = store.open().await?;
+                let opened = store.open(context).await?;
                 let key = opened.with(move |one| one.remove_key(&key)).await?;
                 ("removed", key)
             }
             Self::Passwd { new, store } => {
                 let password = new.read()?;
-                let opened = store.open().await?;
+                let opened = store.open(context).await?;
                 let key = opened
                     .with(move |one| one.change_password(&password))
                     .await?;
@@ -142,7 +142,7 @@ pub(super) async fn unlock(
     args: &StoreArgs,
     all: bool,
 ) -> Result<Exit, Failure> {
-    let opened = args.open().await?;
+    let opened = args.open(context).await?;
     let removed = opened.with(move |one| one.unlock(all)).await?;
     context.report.data(&removed, || {
         let locks = plural(removed, "lock");
@@ -166,7 +166,7 @@ pub(in crate::cli) struct CatArgs {
 impl CatArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Self { kind, id, store } = self;
-        let opened = store.open().await?;
+        let opened = store.open(context).await?;
         let plain = opened.with(move |one| one.cat(kind, &id)).await?;
         match serde_json::from_slice::<serde_json::Value>(&plain) {
             Ok(json) => context.report.data(&json, || {

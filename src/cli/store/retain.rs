@@ -147,7 +147,7 @@ impl ForgetArgs {
                 "leave --dry-run out, or say what is kept instead",
             ));
         }
-        let opened = store.open().await?;
+        let opened = store.open(context).await?;
         if policy.is_empty() {
             let mut forgotten = Vec::new();
             for name in &names {
@@ -249,7 +249,7 @@ impl PruneArgs {
             dry_run,
             store,
         } = self;
-        let opened = store.open().await?;
+        let opened = store.open(context).await?;
         let options = PruneOptions {
             max_unused,
             grace: Duration::from_secs(grace.saturating_mul(3600)),

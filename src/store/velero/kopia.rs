@@ -89,8 +89,8 @@ impl Kopia {
                 arguments.push(format!("--prefix={prefix}{slash}{beginning}").into());
                 arguments.extend(self.server().into_iter().map(Into::into));
             }
-            // Refused at the beginning: it is in this process only.
-            Location::Memory(_) => {}
+            // Refused at the beginning: the one is in this process only, the other Ferry's own.
+            Location::Memory(_) | Location::Depot { .. } => {}
         }
         arguments.push("--readonly".into());
         arguments.push("--cache-directory".into());
