@@ -12,6 +12,7 @@ mod cutover;
 mod data;
 mod direct;
 mod failure;
+mod gc;
 mod graph;
 mod hosts;
 mod journey;
@@ -106,6 +107,7 @@ enum Command {
     /// Make, check and look after stores
     #[command(subcommand)]
     Store(store::StoreCommand),
+    Gc(gc::GcArgs),
     /// Build and push the movers' image
     #[command(subcommand)]
     Mover(mover::MoverCommand),
@@ -158,6 +160,7 @@ impl Command {
             | Self::Recipe(_)
             | Self::Check(_)
             | Self::Plan(_)
+            | Self::Gc(_)
             | Self::Mover(_)
             | Self::Completion(_) => false,
         }
@@ -179,6 +182,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Runs(command) => command.run(context).await,
         Command::Data(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,
+        Command::Gc(args) => args.run(context).await,
         Command::Mover(command) => command.run(context).await,
         Command::Completion(args) => Ok(args.run(context)),
     }

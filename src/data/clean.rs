@@ -218,8 +218,11 @@ impl Sweep<'_> {
         };
         let own = names::namespace(self.run);
         for snapshot in found.iter().filter(|found| found.namespace() != Some(&own)) {
-            let removed = remove_first(self.api, snapshot).await;
-            self.note(removed);
+            // A snapshot of the application's that this run restored is not one that it took.
+            if snapshot.annotation(names::CLAIM).is_some() {
+                let removed = remove_first(self.api, snapshot).await;
+                self.note(removed);
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod data;
 mod data_command;
 mod direct;
 mod faulty;
+mod gc;
 mod golden;
 mod helm;
 mod hooks;

@@ -1,0 +1,140 @@
+//! What runs left on a cluster that nobody is going to finish.
+//!
+//! Who has the store resumes a run, or undoes it, and both clean up. Where the store is gone, or the person, everything
+//! can still be found: what movers work with carries their run's label.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
+use super::names::{self, DEPOT, MOVER, ROLE, RUN};
+use super::{DataError, Depot, clean};
+use crate::causes;
+use crate::cluster::Cluster;
+use crate::object::{Object, ObjectId};
+
+/// Within this a run may be between two movers, with nothing at work that could be seen.
+const RECENT: Duration = Duration::from_secs(3600);
+
+/// What one run, or one migration without a store, left on a cluster.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Every object, sorted.
+    pub objects: Vec<ObjectId>,
+    /// When the newest of them was made.
+    pub newest: Option<Timestamp>,
+    /// Whether one of its pods has not ended.
+    pub works: bool,
+}
+
+/// Whose leftovers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// A run, or a capture, by its id.
+    Run(String),
+    /// A depot with somebody's data: `ferry store remove` is for those.
+    Depot(String),
+    /// The try to reach a depot, from the other cluster.
+    Attempt(String),
+}
+
+impl Leftover {
+    /// Whether somebody may still be at work with it: a pod has not ended, or something was made in the last hour.
+    pub fn may_be_in_use(&self, now: Timestamp) -> bool {
+        let age = |made: Timestamp| now.duration_since(made).unsigned_abs();
+        self.works || self.newest.is_some_and(|made| age(made) < RECENT)
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// With what could not be removed; the rest is.
+    pub async fn remove(&self, cluster: &Cluster) -> Result<(), DataError> {
+        match &self.owner {
+            Owner::Run(run) => {
+                let own = names::namespace(run);
+                let places = self.objects.iter().filter_map(|id| id.namespace.as_deref());
+                let beside: BTreeSet<&str> = places.filter(|place| *place != own).collect();
+                let beside: Vec<String> = beside.into_iter().map(Into::into).collect();
+                clean::beside(cluster, run, &beside).await?;
+                clean::clean(cluster, run, &beside).await
+            }
+            Owner::Attempt(name) | Owner::Depot(name) => {
+                let removed = Depot::remove(cluster, name).await;
+                removed.map_err(|error| DataError::Clean {
+                    run: name.clone(),
+                    count: 1,
+                    first: causes::in_one_line(&error),
+                })
+            }
+        }
+    }
+}
+
+/// Everything on a cluster that is Ferry's own and not part of an application.
+///
+/// # Errors
+/// When the cluster does not answer, or does not let its user list over all namespaces.
+pub async fn leftovers(cluster: &Cluster) -> Result<Vec<Leftover>, DataError> {
+    let api = Api::new(cluster, "(any)");
+    let mut found = BTreeMap::<Owner, Leftover>::new();
+    let looked_for: [(&Kind, &str); 8] = [
+        (&NAMESPACE, RUN),
+        (&POD, MOVER),
+        (&SECRET, MOVER),
+        (&CLAIM, MOVER),
+        (&VOLUME, RUN),
+        (&SNAPSHOT, RUN),
+        (&SNAPSHOT_CONTENT, RUN),
+        (&NAMESPACE, DEPOT),
+    ];
+    for (kind, label) in looked_for {
+        for object in api.list(kind, None, Some(label.into())).await? {
+            let Some(owner) = owner(&api, &object, label).await? else {
+                continue;
+            };
+            let left = found.entry(owner.clone()).or_insert_with(|| Leftover {
+                owner,
+                objects: Vec::new(),
+                newest: None,
+                works: false,
+            });
+            let made = object.text("/metadata/creationTimestamp");
+            left.newest = left.newest.max(made.and_then(|made| made.parse().ok()));
+            let ended = matches!(object.text("/status/phase"), Some("Succeeded" | "Failed"));
+            left.works |= object.is("", "Pod") && !ended;
+            left.objects.push(object.id());
+        }
+    }
+    for left in found.values_mut() {
+        left.objects.sort();
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Whose an object is; `None` for what a run restored, which is the application's.
+async fn owner(api: &Api, object: &Object, label: &str) -> Result<Option<Owner>, DataError> {
+    let Some(name) = object.label(label).map(str::to_owned) else {
+        return Ok(None);
+    };
+    let ours = match object.kind() {
+        "Namespace" if label == DEPOT => {
+            let claims = api
+                .list(&CLAIM, Some(object.name()), Some(DEPOT.into()))
+                .await?;
+            return Ok(Some(match claims.is_empty() {
+                true => Owner::Attempt(name),
+                false => Owner::Depot(name),
+            }));
+        }
+        "Namespace" => object.name() == names::namespace(&name),
+        "PersistentVolume" => object.annotation(ROLE).is_some(),
+        "VolumeSnapshot" | "VolumeSnapshotContent" => object.annotation(names::CLAIM).is_some(),
+        _ => true,
+    };
+    Ok(ours.then_some(Owner::Run(name)))
+}
