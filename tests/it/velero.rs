@@ -12,10 +12,6 @@ use serde_json::json;
 use crate::support::{Done, ferry, kubectl, run, testbed};
 use crate::trip::Trip;
 
-/// What it takes to see that the same files are there: names, modes, owners, sizes, targets and contents.
-const LOOK: &str = "cd /data; find . ! -name . | sort | xargs stat -c '%n %a %u %g %s %Y %N'; \
-                    find . -type f | sort | xargs cat | sha256sum";
-
 /// Velero on A, removed with what it made whatever happens.
 struct Velero {
     prefix: String,
@@ -66,22 +62,7 @@ fn captures(trip: &Trip) -> usize {
 #[test]
 fn a_backup_of_velero_s_becomes_a_capture_with_its_data_and_goes_to_b() {
     let trip = Trip::application("velero", 8);
-    let look = |context: &str, namespace: &str| {
-        kubectl(
-            context,
-            &[
-                "-n",
-                namespace,
-                "exec",
-                "deploy/app",
-                "--",
-                "sh",
-                "-ec",
-                LOOK,
-            ],
-        )
-    };
-    let before = look("a", &trip.from);
+    let before = trip.data("a");
     let velero = Velero::install(&format!("velero-{}", trip.from));
     let (name, url) = (trip.from.clone(), velero.url());
     velero.backup(&name, &trip.from);
@@ -113,7 +94,7 @@ fn a_backup_of_velero_s_becomes_a_capture_with_its_data_and_goes_to_b() {
     run(&mut trip.ferry(&["apply", plan, "--yes"])).exits(0);
     let ready = ["rollout", "status", "deployment/app", "--timeout=90s"];
     kubectl("b", &[&["-n", &trip.to.name][..], &ready].concat());
-    assert_eq!(look("b", &trip.to.name), before);
+    assert_eq!(trip.data("b"), before);
 }
 
 /// A copy of a bucket, as far as a test wrote it.
