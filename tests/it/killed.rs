@@ -1,8 +1,8 @@
 //! The binary, killed for good at one request after another to a real S3 server, and run again.
 //!
 //! Between the two stands a relay that counts requests. At every second one it kills the process before the server hears
-//! of it, at the others when it is done and before the process hears of that. `FERRY_SWEEP=1 cargo nextest run killed`
-//! tries every request; without it, one in nine.
+//! of it, at the others when it is done and before the process hears of that. `FERRY_SWEEP=1 cargo test --test it killed::`
+//! tries every request, for which nextest's patience is too short; without it, one in nine.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
