@@ -377,6 +377,11 @@ impl Object {
         self.pointer(pointer)?.as_str()
     }
 
+    /// Whether it is a Pod whose containers have ended for good.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.text("/status/phase"), Some("Succeeded" | "Failed"))
+    }
+
     /// The whole object.
     pub fn value(&self) -> &Value {
         &self.value

@@ -161,10 +161,9 @@ pub(super) struct Mount {
 /// What the pods among the objects mount.
 pub(super) fn mounts(listed: &[Object]) -> Vec<Mount> {
     let scene = Scene::new(listed.iter());
-    let pods = listed.iter().filter(|object| {
-        let ended = matches!(object.text("/status/phase"), Some("Succeeded" | "Failed"));
-        object.is("", "Pod") && !ended
-    });
+    let pods = listed
+        .iter()
+        .filter(|object| object.is("", "Pod") && !object.has_ended());
     let mount = |pod: &Object| -> Vec<Mount> {
         let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
         let volumes = volumes.into_iter().flatten();

@@ -52,7 +52,7 @@ impl GcArgs {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let cluster = context.cluster(&self.context).await?;
         let found = leftovers(&cluster).await?;
-        let known: Vec<&str> = found.iter().map(|left| id(&left.owner)).collect();
+        let known: Vec<&str> = found.iter().map(|left| left.owner.id()).collect();
         if let Some(unknown) = self.runs.iter().find(|run| !known.contains(&run.as_str())) {
             return Err(Failure::input(
                 format!("{unknown} left nothing on cluster {}", cluster.name()),
@@ -93,7 +93,7 @@ impl GcArgs {
         }
         for (left, _) in found.iter().zip(&goes).filter(|(_, goes)| **goes) {
             left.remove(&cluster).await?;
-            let (name, objects) = (id(&left.owner), plural(left.objects.len(), "object"));
+            let (name, objects) = (left.owner.id(), plural(left.objects.len(), "object"));
             context.events.notice(format!("{name}: {objects} removed"));
         }
         if context.report.is_json() {
@@ -106,20 +106,14 @@ impl GcArgs {
     fn goes(&self, left: &Leftover, now: jiff::Timestamp) -> bool {
         match self.runs.is_empty() {
             true => !left.may_be_in_use(now) && !matches!(left.owner, LeftoverOf::Depot(_)),
-            false => self.runs.iter().any(|run| run == id(&left.owner)),
+            false => self.runs.iter().any(|run| run == left.owner.id()),
         }
-    }
-}
-
-fn id(owner: &LeftoverOf) -> &str {
-    match owner {
-        LeftoverOf::Run(id) | LeftoverOf::Depot(id) | LeftoverOf::Attempt(id) => id,
     }
 }
 
 fn document(left: &Leftover, removed: bool) -> Document<'_> {
     Document {
-        id: id(&left.owner),
+        id: left.owner.id(),
         kind: match left.owner {
             LeftoverOf::Run(_) => "run",
             LeftoverOf::Depot(_) => "depot",
@@ -147,7 +141,7 @@ fn table(found: &[Leftover], goes: &[bool], context: &str) -> String {
             _ => "stays: it is of the last hour; --run takes it".into(),
         };
         vec![
-            Cell::new(Role::Name, id(&left.owner)),
+            Cell::new(Role::Name, left.owner.id()),
             newest.unwrap_or_default().into(),
             kinds(&left.objects).into(),
             state.into(),

@@ -439,7 +439,7 @@ async fn users(api: &Api, namespace: &str, claim: &str) -> Result<Vec<Object>, D
 
 /// Whether a pod may still write.
 fn is_live(pod: &Object) -> bool {
-    !matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+    !pod.has_ended()
 }
 
 /// Whether a pod mounts a claim of its namespace.

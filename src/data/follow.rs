@@ -165,8 +165,7 @@ impl Follower<'_> {
                     }
                 }
             }
-            let ended =
-                done.is_some() || matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
+            let ended = done.is_some() || pod.has_ended();
             // Told once at least, so that whoever listens knows that it began.
             if told.is_none() || (told != Some(progress) && !ended) {
                 told = Some(progress);
@@ -247,7 +246,7 @@ fn begun(pod: &Object) -> bool {
     let running = pod
         .pointer("/status/containerStatuses/0/state/running")
         .is_some();
-    running || matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
+    running || pod.has_ended()
 }
 
 fn first_line(text: &str) -> &str {

@@ -42,6 +42,15 @@ pub enum Owner {
     Attempt(String),
 }
 
+impl Owner {
+    /// The run's id, or the depot's name.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Run(id) | Self::Depot(id) | Self::Attempt(id) => id,
+        }
+    }
+}
+
 impl Leftover {
     /// Whether somebody may still be at work with it: a pod has not ended, or something was made in the last hour.
     pub fn may_be_in_use(&self, now: Timestamp) -> bool {
@@ -105,8 +114,7 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<Leftover>, DataError> {
             });
             let made = object.text("/metadata/creationTimestamp");
             left.newest = left.newest.max(made.and_then(|made| made.parse().ok()));
-            let ended = matches!(object.text("/status/phase"), Some("Succeeded" | "Failed"));
-            left.works |= object.is("", "Pod") && !ended;
+            left.works |= object.is("", "Pod") && !object.has_ended();
             left.objects.push(object.id());
         }
     }

@@ -47,10 +47,8 @@ impl Home<'_> {
 
     /// The application's pods, without those that have ended.
     pub(super) async fn pods(&self) -> Result<Pods, StepError> {
-        let ended =
-            |pod: &Object| matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"));
         // A mover only reads, also where it works beside the application.
-        let counts = |pod: &Object| !ended(pod) && pod.label(MOVER_LABEL).is_none();
+        let counts = |pod: &Object| !pod.has_ended() && pod.label(MOVER_LABEL).is_none();
         let pods = self.list("", "Pod").await?;
         let live: Vec<Object> = pods.into_iter().filter(counts).collect();
         let mut between = BTreeMap::new();

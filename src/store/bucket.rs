@@ -169,6 +169,13 @@ pub(super) struct Settings {
     authorities: Option<String>,
 }
 
+/// Without the values.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
+}
+
 impl Settings {
     /// Takes them from an environment and the files that it names.
     pub(super) fn of(cloud: Cloud, environment: &Variables) -> Result<Self, StoreError> {
@@ -189,7 +196,7 @@ impl Settings {
         Ok(settings)
     }
 
-    fn endpoint(&self) -> Option<&str> {
+    pub(super) fn endpoint(&self) -> Option<&str> {
         self.cloud.protocol().endpoint(&self.variables)
     }
 

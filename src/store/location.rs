@@ -149,7 +149,7 @@ impl Location {
                 bucket,
                 prefix,
             } => {
-                let settings = Settings::of(*cloud, &std::env::vars().collect())?;
+                let settings = settings(*cloud)?;
                 for_movers = settings.for_movers();
                 settings.open(self, bucket, prefix)?
             }
@@ -168,16 +168,14 @@ impl Location {
         })
     }
 
-    /// The environment, with what files and other tools' variables say of the place under the names its cloud's own
-    /// tools know.
+    /// With what a bucket is reached, by the environment and the files that it names; `None` for what is no bucket.
     ///
     /// # Errors
     /// When such a file cannot be read.
-    pub(super) fn variables(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        let environment = std::env::vars().collect();
+    pub(super) fn settings(&self) -> Result<Option<Settings>, StoreError> {
         match self {
-            Self::Bucket { cloud, .. } => Ok(Settings::of(*cloud, &environment)?.variables),
-            Self::Folder(_) | Self::Depot { .. } | Self::Memory(_) => Ok(environment),
+            Self::Bucket { cloud, .. } => settings(*cloud).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -237,6 +235,11 @@ fn memory(name: &str) -> Arc<dyn ObjectStore> {
     static STORES: LazyLock<Mutex<BTreeMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
     let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
     stores.entry(name.into()).or_default().clone()
+}
+
+/// What this process' environment says of a cloud's buckets.
+fn settings(cloud: Cloud) -> Result<Settings, StoreError> {
+    Settings::of(cloud, &std::env::vars().collect())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod volumes;
 pub use error::VeleroError;
 pub use kopia::Kopia;
 pub use scratch::Scratch;
-pub use volumes::{Held, Kept};
+pub use volumes::{Held, Kept, KopiaSnapshot};
 
 use std::io::Read as _;
 use std::path::Path as Folder;

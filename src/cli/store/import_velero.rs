@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::context::{Context, StoreArgs, password_of};
 use super::super::select::SelectArgs;
 use super::super::{Failure, capture, data, watch};
-use crate::capture::{Capture, Consistency, Data, VolumeMode};
+use crate::capture::{Capture, Data, VolumeMode};
 use crate::event::Direction;
 use crate::exit::Exit;
 use crate::knowledge::Knowledge;
@@ -18,7 +18,9 @@ use crate::report::palette::Role;
 use crate::report::table::{Cell, render};
 use crate::report::units::plural;
 use crate::store::Store;
-use crate::store::velero::{Backup, Bucket, Held, Kept, Kopia, Scratch, VeleroError};
+use crate::store::velero::{
+    Backup, Bucket, Held, Kept, Kopia, KopiaSnapshot, Scratch, VeleroError,
+};
 
 #[derive(Debug, Args)]
 pub(in super::super) struct ImportVeleroArgs {
@@ -50,13 +52,6 @@ pub(in super::super) struct ImportVeleroArgs {
     /// File whose first line is the store's password; or set FERRY_PASSWORD
     #[arg(long, value_name = "FILE", env = "FERRY_PASSWORD_FILE")]
     password_file: Option<PathBuf>,
-}
-
-/// A volume's data in Velero's repository.
-struct Found {
-    snapshot: String,
-    bytes: u64,
-    consistency: Consistency,
 }
 
 impl ImportVeleroArgs {
@@ -101,7 +96,7 @@ impl ImportVeleroArgs {
         bucket: &Bucket,
         name: &str,
         scratch: &Scratch,
-    ) -> Result<(Capture, BTreeMap<ObjectId, Found>, Option<Kopia>), Failure> {
+    ) -> Result<(Capture, BTreeMap<ObjectId, KopiaSnapshot>, Option<Kopia>), Failure> {
         let backup = bucket.backup(name).await?;
         if !backup.is_whole() {
             let Backup { name, phase, .. } = backup;
@@ -124,7 +119,7 @@ impl ImportVeleroArgs {
         &self,
         bucket: &Bucket,
         capture: &Capture,
-        found: &BTreeMap<ObjectId, Found>,
+        found: &BTreeMap<ObjectId, KopiaSnapshot>,
         scratch: &Scratch,
     ) -> Result<Option<Kopia>, Failure> {
         let wanted = capture.volumes.iter().map(|volume| &found[&volume.claim]);
@@ -165,22 +160,13 @@ impl ImportVeleroArgs {
 }
 
 /// What is in Velero's repositories, and what is not.
-fn sorted(volumes: Vec<Kept>) -> (Data, BTreeMap<ObjectId, Found>) {
+fn sorted(volumes: Vec<Kept>) -> (Data, BTreeMap<ObjectId, KopiaSnapshot>) {
     let (mut data, mut there) = (Data::default(), BTreeMap::new());
     for Kept { claim, held } in volumes {
         match held {
-            Held::Kopia {
-                snapshot,
-                bytes,
-                consistency,
-            } => {
+            Held::Kopia(snapshot) => {
                 data.at_hand.insert(claim.clone());
-                let found = Found {
-                    snapshot,
-                    bytes,
-                    consistency,
-                };
-                there.insert(claim, found);
+                there.insert(claim, snapshot);
             }
             Held::Elsewhere(reason) => {
                 data.elsewhere.insert(claim, reason);
@@ -195,7 +181,7 @@ async fn fill(
     context: &Context,
     store: &Store,
     capture: &mut Capture,
-    found: &BTreeMap<ObjectId, Found>,
+    found: &BTreeMap<ObjectId, KopiaSnapshot>,
     kopia: &Kopia,
     scratch: &Scratch,
 ) -> Result<(), Failure> {
@@ -211,7 +197,7 @@ async fn fill(
         context
             .events
             .notice(format!("{claim}: unpacking it from Velero's repository"));
-        let unpacking = kopia.restore(namespace, &from.snapshot, &target);
+        let unpacking = kopia.restore(namespace, &from.id, &target);
         watch::unless_stopped(context, unpacking).await?;
         let tags = [tag.clone(), format!("pvc={claim}")];
         let (repository, host, path) = (store.repository().clone(), host.clone(), target.clone());

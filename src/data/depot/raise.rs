@@ -273,7 +273,7 @@ impl Site {
             if let Some(words) = words {
                 return Err(self.api.unusable(words.trim()));
             }
-            if over(&pod) || running.is_some_and(|since| since.elapsed() > READY) {
+            if pod.has_ended() || running.is_some_and(|since| since.elapsed() > READY) {
                 let reason = format!("it does not serve after {} s", READY.as_secs());
                 return Err(self.api.unusable(reason));
             }
@@ -315,10 +315,6 @@ fn too_early(answer: &str) -> bool {
 
 fn going(object: &Object) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some()
-}
-
-fn over(pod: &Object) -> bool {
-    matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed"))
 }
 
 fn ready(pod: &Object) -> bool {

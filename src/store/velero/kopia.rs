@@ -4,7 +4,6 @@
 //! folder of ours that goes with it, so that neither the repository nor the user's own kopia is touched. Secrets go by
 //! the environment, never by arguments that others could see.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -12,6 +11,7 @@ use std::process::{Output, Stdio};
 use tokio::process::Command;
 
 use super::VeleroError;
+use crate::store::bucket::{AUTHORITIES, Settings};
 use crate::store::{Cloud, Location, Password};
 
 /// What Velero opens its repositories with, when its user has not said otherwise (velero `pkg/repository/keys`).
@@ -24,8 +24,8 @@ const WORDS: usize = 400;
 pub struct Kopia {
     program: PathBuf,
     location: Location,
-    /// Variables that a bucket is reached by.
-    access: BTreeMap<String, String>,
+    /// With what a bucket is reached; a folder needs nothing.
+    settings: Option<Settings>,
     password: Password,
     /// Configurations and caches.
     folder: PathBuf,
@@ -59,7 +59,7 @@ impl Kopia {
         let kopia = Self {
             program: program.into(),
             location: location.clone(),
-            access: location.variables()?,
+            settings: location.settings()?,
             password: password.unwrap_or_else(|| Password::new(PASSWORD)),
             folder: folder.into(),
         };
@@ -124,10 +124,12 @@ impl Kopia {
 
     /// Where the S3 server is.
     fn server(&self) -> Vec<String> {
-        let said = |names: &[&str]| names.iter().find_map(|name| self.access.get(*name));
+        let Some(settings) = &self.settings else {
+            return Vec::new();
+        };
+        let said = |names: &[&str]| names.iter().find_map(|name| settings.variables.get(*name));
         let mut arguments = Vec::new();
-        let endpoints = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
-        if let Some(endpoint) = said(&endpoints) {
+        if let Some(endpoint) = settings.endpoint() {
             let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
             arguments.push(format!("--endpoint={}", host.trim_end_matches('/')));
             if scheme == "http" {
@@ -137,7 +139,7 @@ impl Kopia {
         if let Some(region) = said(&["AWS_REGION", "AWS_DEFAULT_REGION"]) {
             arguments.push(format!("--region={region}"));
         }
-        if let Some(authorities) = said(&["AWS_CA_BUNDLE"]) {
+        if let Some(authorities) = said(&[AUTHORITIES]) {
             arguments.push(format!("--root-ca-pem-path={authorities}"));
         }
         arguments
@@ -156,7 +158,11 @@ impl Kopia {
         })?;
         let done = Command::new(&self.program)
             .args(arguments)
-            .envs(&self.access)
+            .envs(
+                self.settings
+                    .iter()
+                    .flat_map(|settings| &settings.variables),
+            )
             .env("KOPIA_PASSWORD", self.password.expose())
             .env("KOPIA_CONFIG_PATH", folder.join("repository.config"))
             .env("KOPIA_LOG_DIR", folder.join("logs"))

@@ -18,16 +18,20 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// In the kopia repository of the claim's namespace.
-    Kopia {
-        /// Id of the snapshot's manifest, as hex.
-        snapshot: String,
-        /// Bytes of its files.
-        bytes: u64,
-        /// What moment it shows.
-        consistency: Consistency,
-    },
+    Kopia(KopiaSnapshot),
     /// Where it cannot be reached from here, and why.
     Elsewhere(String),
+}
+
+/// A volume in a kopia repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KopiaSnapshot {
+    /// Id of its manifest, as hex.
+    pub id: String,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// What moment it shows.
+    pub consistency: Consistency,
 }
 
 /// One entry of the file. Velero writes some keys with a capital.
@@ -94,11 +98,11 @@ fn held(info: VolumeInfo) -> Held {
     }
     let is_id = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match is_id(&upload.snapshot_handle) {
-        true => Held::Kopia {
-            snapshot: upload.snapshot_handle,
+        true => Held::Kopia(KopiaSnapshot {
+            id: upload.snapshot_handle,
             bytes: upload.size,
             consistency,
-        },
+        }),
         false => elsewhere("Velero names no snapshot of it"),
     }
 }
@@ -120,20 +124,20 @@ mod tests {
 
     #[test]
     fn data_in_a_repository_is_found_and_data_in_the_source_s_storage_is_named() {
-        let found = Held::Kopia {
-            snapshot: "0a1b".into(),
+        let found = Held::Kopia(KopiaSnapshot {
+            id: "0a1b".into(),
             bytes: 7,
             consistency: Consistency::Live,
-        };
+        });
         assert_eq!(of(uploaded("0a1b", "kopia")), [found]);
         let moved = json!({"pvcName": "data", "pvcNamespace": "shop", "backupMethod": "CSISnapshot",
             "snapshotDataMoved": true,
             "snapshotDataMovementInfo": {"snapshotHandle": "ff", "uploaderType": "kopia", "size": 9}});
-        let found = Held::Kopia {
-            snapshot: "ff".into(),
+        let found = Held::Kopia(KopiaSnapshot {
+            id: "ff".into(),
             bytes: 9,
             consistency: Consistency::Snapshot,
-        };
+        });
         assert_eq!(of(moved), [found]);
         let native =
             json!({"pvcName": "data", "pvcNamespace": "shop", "backupMethod": "NativeSnapshot"});
