@@ -37,6 +37,7 @@ pub(crate) mod relay;
 mod settings;
 mod snapshot;
 mod stand_by;
+mod wait;
 mod work;
 
 pub use admission::{WITHOUT_NAMESPACE, refuses_namespace};

@@ -377,6 +377,11 @@ impl Object {
         self.pointer(pointer)?.as_str()
     }
 
+    /// Whether its deletion was asked for, and something still holds it.
+    pub fn is_going(&self) -> bool {
+        self.pointer("/metadata/deletionTimestamp").is_some()
+    }
+
     /// Whether it is a Pod whose containers have ended for good.
     pub fn has_ended(&self) -> bool {
         matches!(self.text("/status/phase"), Some("Succeeded" | "Failed"))

@@ -104,7 +104,7 @@ fn judge(native: Native, object: &Object, around: &Around) -> Readiness {
 
 /// What holds for every kind that follows the status conventions.
 fn generic(object: &Object) -> Option<Readiness> {
-    if object.pointer("/metadata/deletionTimestamp").is_some() {
+    if object.is_going() {
         return Some(Readiness::waiting("it is being deleted"));
     }
     let generation = integer(object, "/metadata/generation");

@@ -47,6 +47,7 @@ mod crew;
 mod crypto;
 #[cfg(target_os = "linux")]
 mod device;
+mod digest;
 mod error;
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -95,6 +96,7 @@ pub use cat::ObjectKind;
 pub use crypto::MasterKey;
 #[cfg(target_os = "linux")]
 pub use device::DeviceVerification;
+pub(crate) use digest::KnownDigests;
 pub(crate) use error::is_full;
 pub use error::{Error, Result};
 pub use files::FileEntry;

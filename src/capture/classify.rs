@@ -127,7 +127,7 @@ fn judge(object: &Object, table: &KindRows<'_>, scene: &Scene<'_>) -> Result<Obj
     if let Some(row) = table.skip {
         return stays(&row.id, &row.why, DropClass::Generated, None);
     }
-    if object.pointer("/metadata/deletionTimestamp").is_some() {
+    if object.is_going() {
         return stays(
             "S-40",
             "it is being deleted on A",

@@ -81,7 +81,7 @@ async fn namespace(
         })
         .await
     {
-        Ok(Some(namespace)) if namespace.pointer("/metadata/deletionTimestamp").is_some() => {
+        Ok(Some(namespace)) if namespace.is_going() => {
             return Ok((NamespaceState::Terminating, Held::new()));
         }
         Ok(Some(_)) => {}

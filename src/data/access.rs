@@ -14,19 +14,18 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::DataError;
 use super::api::{Api, CLAIM, NODE, POD, STORAGE_CLASS, VOLUME};
 use super::names::{self, HOLDS, RECLAIM, ROLE, STAGE, TWIN};
 use super::snapshot::bytes;
+use super::wait::Wait;
 use crate::object::Object;
 
-const POLL: Duration = Duration::from_millis(150);
 /// How long a claim that binds at once is waited for before its pod is made.
 const BIND: Duration = Duration::from_secs(30);
-/// Looks at a claim that does not bind, until its controller is made to look again.
-const LOOKS: u32 = 6;
+/// How long a claim may take to bind, until its controller is made to look again.
+const NUDGE: Duration = Duration::from_millis(900);
 /// What a provisioner leaves on a volume it made.
 const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.
@@ -145,13 +144,13 @@ impl Access<'_> {
         if waits_for_consumer(self.api, &claim).await? {
             return Ok(claim);
         }
-        let started = Instant::now();
-        let mut looks = 0;
-        while claim.text("/status/phase") != Some("Bound") && started.elapsed() < BIND {
-            sleep(POLL).await;
-            looks += 1;
-            if looks % LOOKS == 0 {
-                self.nudge(looks).await?;
+        let mut wait = Wait::begin();
+        let mut nudges = 1;
+        while claim.text("/status/phase") != Some("Bound") && wait.elapsed() < BIND {
+            wait.pause().await;
+            if wait.elapsed() > NUDGE * nudges {
+                self.nudge(nudges).await?;
+                nudges += 1;
             }
             let found = self
                 .api
@@ -165,8 +164,8 @@ impl Access<'_> {
     /// Makes the volumes' controller look at the claim again. Its two workers, one for volumes and one
     /// for claims, disturb each other on a claim whose volume is there already; the claim then waits for
     /// the controller's resync, up to 15 s, unless it changes.
-    async fn nudge(&self, looks: u32) -> Result<(), DataError> {
-        let patch = json!({"metadata": {"annotations": {names::LOOKS: looks.to_string()}}});
+    async fn nudge(&self, nudges: u32) -> Result<(), DataError> {
+        let patch = json!({"metadata": {"annotations": {names::LOOKS: nudges.to_string()}}});
         self.api
             .merge(&CLAIM, Some(self.namespace), self.name, patch)
             .await?;
@@ -265,7 +264,7 @@ impl Access<'_> {
     /// Waits until the claim is bound, and to this volume: a pod that was started meanwhile makes the
     /// provisioner bind an empty one.
     async fn bound(&self, target: &Object, volume: &str) -> Result<(), DataError> {
-        let started = Instant::now();
+        let mut wait = Wait::begin();
         let namespace = target.namespace().unwrap_or_default();
         loop {
             let claim = self.api.get(&CLAIM, Some(namespace), target.name()).await?;
@@ -282,7 +281,7 @@ impl Access<'_> {
             if claim.text("/status/phase") == Some("Bound") {
                 return Ok(());
             }
-            if started.elapsed() > SETTLE {
+            if wait.elapsed() > SETTLE {
                 let why = self
                     .api
                     .complaint("PersistentVolumeClaim", namespace, target.name())
@@ -292,7 +291,7 @@ impl Access<'_> {
                     .api
                     .unusable(format!("it does not bind to its restored volume: {why}")));
             }
-            sleep(POLL).await;
+            wait.pause().await;
         }
     }
 
@@ -302,15 +301,15 @@ impl Access<'_> {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<(), DataError> {
-        let started = Instant::now();
+        let mut wait = Wait::begin();
         while self.api.get(kind, namespace, name).await?.is_some() {
-            if started.elapsed() > SETTLE {
+            if wait.elapsed() > SETTLE {
                 let kind = &kind.kind;
                 return Err(self.api.unusable(format!(
                     "Ferry's {kind} {name} is not removed; see its finalizers"
                 )));
             }
-            sleep(POLL).await;
+            wait.pause().await;
         }
         Ok(())
     }
@@ -370,7 +369,7 @@ pub(super) enum State {
 
 /// Reads a claim and its volume. A claim whose class binds at once is given time to.
 pub(super) async fn state(api: &Api, namespace: &str, name: &str) -> Result<State, DataError> {
-    let started = Instant::now();
+    let mut wait = Wait::begin();
     loop {
         let claim = present(api, namespace, name).await?;
         let bound = claim.text("/status/phase") == Some("Bound");
@@ -380,14 +379,14 @@ pub(super) async fn state(api: &Api, namespace: &str, name: &str) -> Result<Stat
         if waits_for_consumer(api, &claim).await? {
             return Ok(State::Waiting { claim });
         }
-        if started.elapsed() > PROVISION {
+        if wait.elapsed() > PROVISION {
             let why = api
                 .complaint("PersistentVolumeClaim", namespace, name)
                 .await;
             let why = why.unwrap_or_else(|| "no provisioner has spoken".into());
             return Err(api.unusable(format!("it is not provisioned: {why}")));
         }
-        sleep(POLL).await;
+        wait.pause().await;
     }
 }
 
@@ -398,7 +397,7 @@ pub(super) async fn present(api: &Api, namespace: &str, name: &str) -> Result<Ob
     if claim.text("/status/phase") == Some("Lost") {
         return Err(api.unusable("its volume is lost"));
     }
-    if claim.pointer("/metadata/deletionTimestamp").is_some() {
+    if claim.is_going() {
         return Err(api.unusable("it is being deleted"));
     }
     Ok(claim)

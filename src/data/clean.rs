@@ -2,24 +2,26 @@
 //!
 //! Everything carries the run's label. The order matters: pods before the claims they mount, claims
 //! before the snapshots they are made of, contents before the snapshot they share.
+//!
+//! Ferry's namespace goes last, and empty: its end is asked for and not awaited, because a namespace's controller first
+//! lets five seconds pass, which is more than all the rest takes.
 
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
 use super::DataError;
 use super::access::{back_to_normal, goes_with_claim};
 use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
 use super::names::{self, RECLAIM, ROLE, STAGE};
 use super::snapshot::remove_first;
+use super::wait::Wait;
 use crate::causes;
 use crate::cluster::Cluster;
 use crate::object::Object;
 
 /// How long deletions may take; a busy namespace controller needs ten seconds for some dozens.
 const GONE: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(300);
 
 /// Removes a run's leftovers from one cluster. `namespaces` are the application's, for users who may
 /// not list over all of them.
@@ -42,11 +44,13 @@ pub(super) async fn clean(
         sweep.note(freed);
     }
     sweep.all(&CLAIM, Some(&own)).await;
-    sweep.gone(&CLAIM, &own).await;
+    sweep.gone(&CLAIM, Some(&own)).await;
     sweep.volumes().await;
     sweep.all(&SNAPSHOT, Some(&own)).await;
     sweep.all(&SNAPSHOT_CONTENT, None).await;
     sweep.snapshots(namespaces).await;
+    sweep.gone(&SNAPSHOT, Some(&own)).await;
+    sweep.gone(&SNAPSHOT_CONTENT, None).await;
     if sweep
         .find(&NAMESPACE, None)
         .await
@@ -54,7 +58,6 @@ pub(super) async fn clean(
         .any(|found| found.name() == own)
     {
         sweep.note(api.delete(&NAMESPACE, None, &own).await);
-        sweep.namespace_gone(&own).await;
     }
     sweep.ended()
 }
@@ -132,15 +135,15 @@ impl Sweep<'_> {
     }
 
     async fn movers_gone(&mut self, kinds: &[&Kind], namespace: &str) {
-        let started = Instant::now();
+        let mut wait = Wait::begin();
         for kind in kinds {
             while !self.movers(kind, namespace).await.is_empty() {
-                if started.elapsed() > GONE {
+                if wait.elapsed() > GONE {
                     self.refused
                         .push(format!("{} in {namespace} are not removed", kind.plural));
                     return;
                 }
-                sleep(POLL).await;
+                wait.pause().await;
             }
         }
     }
@@ -163,16 +166,19 @@ impl Sweep<'_> {
         }
     }
 
-    /// Waits for claims to go: a snapshot is not deleted while a claim is made of it.
-    async fn gone(&mut self, kind: &Kind, namespace: &str) {
-        let started = Instant::now();
-        while !self.find(kind, Some(namespace)).await.is_empty() {
-            if started.elapsed() > GONE {
+    /// Waits for what was deleted to go: a snapshot stays while a claim is made of it, and all of it while somebody's
+    /// finalizer holds it.
+    async fn gone(&mut self, kind: &Kind, namespace: Option<&str>) {
+        let mut wait = Wait::begin();
+        while !self.find(kind, namespace).await.is_empty() {
+            if wait.elapsed() > GONE {
+                let place = namespace.map(|name| format!(" in {name}"));
+                let place = place.unwrap_or_default();
                 self.refused
-                    .push(format!("{} in {namespace} are not removed", kind.plural));
+                    .push(format!("{}{place} are not removed", kind.plural));
                 return;
             }
-            sleep(POLL).await;
+            wait.pause().await;
         }
     }
 
@@ -222,25 +228,6 @@ impl Sweep<'_> {
             if snapshot.annotation(names::CLAIM).is_some() {
                 let removed = remove_first(self.api, snapshot).await;
                 self.note(removed);
-            }
-        }
-    }
-
-    async fn namespace_gone(&mut self, name: &str) {
-        let started = Instant::now();
-        loop {
-            match self.api.get(&NAMESPACE, None, name).await {
-                Ok(None) => return,
-                Ok(Some(_)) if started.elapsed() < GONE => sleep(POLL).await,
-                Ok(Some(_)) => {
-                    self.refused
-                        .push(format!("Namespace {name} is still terminating"));
-                    return;
-                }
-                Err(error) => {
-                    self.note(Err::<(), _>(error));
-                    return;
-                }
             }
         }
     }

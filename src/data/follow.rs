@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::DataError;
 use super::api::{Api, POD};
+use super::wait::Wait;
 use crate::event::{Direction, Event, Events, VolumeProgress};
 use crate::exit::Exit;
 use crate::mover::{Done, Line, Outcome, read_line};
@@ -46,7 +47,7 @@ impl Follower<'_> {
     /// Waits for the mover's container to run; fails when it will not.
     pub(super) async fn started(&self) -> Result<Object, DataError> {
         let mut waiting: Option<Waiting> = None;
-        let begun_at = Instant::now();
+        let mut wait = Wait::begin();
         loop {
             let pod = self.pod().await?;
             if begun(&pod) {
@@ -59,7 +60,7 @@ impl Follower<'_> {
                 since: Instant::now(),
                 told: None,
             });
-            if now.since.elapsed() >= limit || begun_at.elapsed() >= START {
+            if now.since.elapsed() >= limit || wait.elapsed() >= START {
                 return Err(DataError::Start {
                     claim: self.api.claim.clone(),
                     reason: now.reason,
@@ -74,7 +75,7 @@ impl Follower<'_> {
                 });
             }
             waiting = Some(now);
-            sleep(POLL).await;
+            wait.pause().await;
         }
     }
 

@@ -103,6 +103,10 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<Leftover>, DataError> {
     ];
     for (kind, label) in looked_for {
         for object in api.list(kind, None, Some(label.into())).await? {
+            // What holds one that is going is listed for itself.
+            if object.kind() == "Namespace" && object.is_going() {
+                continue;
+            }
             let Some(owner) = owner(&api, &object, label).await? else {
                 continue;
             };

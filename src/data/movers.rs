@@ -15,6 +15,7 @@ use super::api::{Api, NAMESPACE};
 use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
 use super::stand_by::Standing;
+use super::wait::Wait;
 use super::work::Work;
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
@@ -28,6 +29,8 @@ use crate::repository::{self, LossClass};
 
 /// Movers at work at one time, unless told otherwise.
 const PARALLEL: usize = 4;
+/// How long a namespace of an earlier attempt may take to go.
+const GOING: Duration = Duration::from_secs(120);
 
 /// Movers as pods of the two clusters.
 pub struct ClusterMovers {
@@ -152,12 +155,24 @@ impl ClusterMovers {
 
     /// Ferry's namespace for the run, made if need be.
     pub(super) async fn ensure_namespace(&self, api: &Api) -> Result<(), DataError> {
-        let body = namespace_body(&self.settings.run);
-        match api.ensure(&NAMESPACE, body).await {
-            Err(DataError::Cluster { source, .. }) if is_refusal(source.as_ref()) => {
-                Err(no_namespace(&api.cluster, in_one_line(source.as_ref())))
+        let mut wait = Wait::begin();
+        loop {
+            let body = namespace_body(&self.settings.run);
+            match api.ensure(&NAMESPACE, body).await {
+                // An earlier attempt of the run has cleaned up, which takes a moment to be done.
+                Ok(found) if found.is_going() && wait.elapsed() < GOING => wait.pause().await,
+                Ok(found) if found.is_going() => {
+                    let (name, seconds) = (found.name(), GOING.as_secs());
+                    return Err(api.unusable(format!(
+                        "Namespace {name} has been terminating for {seconds} s; `kubectl get namespace {name} -o yaml` \
+                         says what holds it"
+                    )));
+                }
+                Err(DataError::Cluster { source, .. }) if is_refusal(source.as_ref()) => {
+                    return Err(no_namespace(&api.cluster, in_one_line(source.as_ref())));
+                }
+                made => return made.map(drop),
             }
-            made => made.map(drop),
         }
     }
 

@@ -14,11 +14,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::DataError;
 use super::api::{Api, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT};
 use super::names;
+use super::wait::Wait;
 use crate::object::Object;
 use crate::object::quantity::Quantity;
 
@@ -26,7 +27,6 @@ use crate::object::quantity::Quantity;
 const READY: Duration = Duration::from_secs(15 * 60);
 /// How long an error of the driver may stand before it is believed; its sidecar retries on its own.
 const DOUBT: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(150);
 
 const API_VERSION: &str = "snapshot.storage.k8s.io/v1";
 
@@ -162,7 +162,7 @@ impl Freezer<'_> {
     }
 
     async fn ready(&self, namespace: &str) -> Result<Object, DataError> {
-        let (started, mut doubted) = (Instant::now(), None);
+        let (mut wait, mut doubted) = (Wait::begin(), None);
         loop {
             let snapshot = self
                 .api
@@ -186,7 +186,7 @@ impl Freezer<'_> {
                 }
                 None => doubted = None,
             }
-            if started.elapsed() > READY {
+            if wait.elapsed() > READY {
                 let last = self
                     .api
                     .complaint("VolumeSnapshot", namespace, &self.name())
@@ -199,7 +199,7 @@ impl Freezer<'_> {
                     READY.as_secs() / 60
                 )));
             }
-            sleep(POLL).await;
+            wait.pause().await;
         }
     }
 

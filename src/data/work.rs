@@ -4,7 +4,6 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use super::DataError;
 use super::api::{Api, POD, SECRET};
@@ -14,6 +13,7 @@ use super::movers::{ClusterMovers, Site};
 use super::names;
 use super::pod::MoverPod;
 use super::relay::Token;
+use super::wait::Wait;
 use crate::capture::VolumeMode;
 use crate::cluster::Cluster;
 use crate::event::{Direction, Event, VolumeProgress};
@@ -27,7 +27,6 @@ const PORT: u16 = 7447;
 const ACCOUNT: Duration = Duration::from_secs(20);
 /// How long a pod may take to go: its grace, and volumes to unmount.
 const GONE: Duration = Duration::from_secs(180);
-const POLL: Duration = Duration::from_millis(150);
 
 /// One mover to be run.
 pub(super) struct Work<'a> {
@@ -181,15 +180,15 @@ impl ClusterMovers {
         })?;
         let (namespace, name) = (pod.namespace, pod.name);
         api.ensure(&SECRET, pod.secret(&text)).await?;
-        let started = Instant::now();
+        let mut wait = Wait::begin();
         let created = loop {
             match api.ensure(&POD, pod.body()).await {
                 // A new namespace has no service account for a moment, and pods are refused so long.
                 Err(DataError::Cluster { source, .. })
                     if source.to_string().contains("serviceaccount")
-                        && started.elapsed() < ACCOUNT =>
+                        && wait.elapsed() < ACCOUNT =>
                 {
-                    sleep(POLL).await;
+                    wait.pause().await;
                 }
                 created => break created?,
             }
@@ -212,14 +211,14 @@ impl ClusterMovers {
         name: &str,
     ) -> Result<(), DataError> {
         api.delete(&POD, Some(namespace), name).await?;
-        let started = Instant::now();
+        let mut wait = Wait::begin();
         while api.get(&POD, Some(namespace), name).await?.is_some() {
-            if started.elapsed() > GONE {
+            if wait.elapsed() > GONE {
                 return Err(api.unusable(format!(
                     "an earlier mover, Pod {namespace}/{name}, does not go"
                 )));
             }
-            sleep(POLL).await;
+            wait.pause().await;
         }
         Ok(())
     }

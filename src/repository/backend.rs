@@ -17,6 +17,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOpt
 use tokio::runtime::Handle;
 
 use super::crypto::{NONCE, Sealer};
+use super::digest;
 use super::error::{Error, Result};
 use super::id::Id;
 
@@ -132,6 +133,18 @@ impl Backend {
         Ok(())
     }
 
+    /// Writes an object that is named after its content.
+    pub(super) async fn put_named(&self, kind: Kind, id: &Id, data: Bytes) -> Result<()> {
+        let object = kind.path(id);
+        let path = Path::from(object.as_str());
+        self.retry("write", &object, || {
+            let put = self.store.put(&path, PutPayload::from(data.clone()));
+            digest::known(data.clone(), *id, put)
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Writes `object` only if it does not exist. A client that repeats a request whose answer was lost finds its
     /// own object there: equal bytes are ours, since every seal has a nonce of its own.
     pub(super) async fn put_new(&self, object: &str, data: Bytes) -> Result<()> {
@@ -230,7 +243,7 @@ impl Backend {
     ) -> Result<Id> {
         let sealed = seal_unpacked(sealer, json)?;
         let id = Id::of(&sealed);
-        self.put(&kind.path(&id), sealed.into()).await?;
+        self.put_named(kind, &id, sealed.into()).await?;
         Ok(id)
     }
 

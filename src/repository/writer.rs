@@ -268,10 +268,9 @@ impl Uploads {
 
     async fn upload(&self, id: Id, pack: Pooled, blobs: Vec<PackedBlob>) -> Result<()> {
         let size = pack.len() as u64;
-        let object = Kind::Pack.path(&id);
         self.repository
             .backend()
-            .put(&object, Bytes::from_owner(pack))
+            .put_named(Kind::Pack, &id, Bytes::from_owner(pack))
             .await?;
         self.bytes.fetch_add(size, Ordering::Relaxed);
         self.sent.fetch_add(size, Ordering::Relaxed);

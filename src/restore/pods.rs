@@ -81,10 +81,8 @@ impl Pods {
     /// The pods of one workload that are not being deleted, in order of name.
     pub(super) fn of(&self, workload: &ObjectId) -> Vec<&Object> {
         let is = |kind: &str, name: &str| workload.kind == kind && workload.name == name;
-        let mine = |pod: &&Object| {
-            pod.pointer("/metadata/deletionTimestamp").is_none()
-                && (pod.id_ref() == workload || self.belong(pod, &is))
-        };
+        let mine =
+            |pod: &&Object| !pod.is_going() && (pod.id_ref() == workload || self.belong(pod, &is));
         let mut pods: Vec<&Object> = self.live.iter().filter(mine).collect();
         pods.sort_by_key(|pod| pod.name().to_owned());
         pods

@@ -319,7 +319,7 @@ impl<M: Movers> Undo<'_, M> {
             .target
             .list(resource, None, &ListOptions::default())
             .await?;
-        Ok(all.iter().filter(|object| !is_leaving(object)).count())
+        Ok(all.iter().filter(|object| !object.is_going()).count())
     }
 
     /// Objects in a namespace that deleting it would take away and this undo did not delete.
@@ -351,7 +351,7 @@ impl<M: Movers> Undo<'_, M> {
 
     fn stays(&self, object: &Object) -> bool {
         let id = object.id();
-        if is_leaving(object) {
+        if object.is_going() {
             return false;
         }
         if id.is("", "PersistentVolumeClaim") && !self.options.delete_data {
@@ -428,10 +428,6 @@ const BORN: [(&str, &str); 3] = [
     ("ConfigMap", "kube-root-ca.crt"),
     ("ConfigMap", "openshift-service-ca.crt"),
 ];
-
-fn is_leaving(object: &Object) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
-}
 
 /// Why a claim that another run made stays.
 fn made_by_another(live: &Object, run: &str) -> Option<String> {

@@ -213,7 +213,7 @@ impl<M: Movers> Engine<'_, M> {
 
     /// Refuses what is not as the plan expects.
     fn check(&self, step: &Step, expect: &Expect, live: Option<&Object>) -> Result<(), StepError> {
-        if live.is_some_and(|live| live.pointer("/metadata/deletionTimestamp").is_some()) {
+        if live.is_some_and(Object::is_going) {
             return Err(stale("the object is being deleted on the target"));
         }
         let ours = self.past.intended(step.number);

@@ -22,7 +22,7 @@ use object_store::prefix::PrefixStore;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Namespace, apply, kubectl, mover_image, testbed, unique};
+use crate::support::{Namespace, apply, kubectl, mover_image, own_namespace_goes, testbed, unique};
 
 /// Every sort of entry a volume may hold that busybox can make, the root's own attributes included.
 const FILL: &str = r#"
@@ -130,6 +130,7 @@ impl Pair {
         let kinds = "namespaces,pods,secrets,persistentvolumeclaims,persistentvolumes,\
                      volumesnapshots,volumesnapshotcontents";
         for context in ["a", "b"] {
+            own_namespace_goes(context, &self.run);
             let left = kubectl(context, &["get", kinds, "-A", "-l", &label, "-o", "name"]);
             assert_eq!(left, "", "left on {context}");
         }

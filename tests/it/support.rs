@@ -149,6 +149,13 @@ pub fn kubectl(context: &str, args: &[&str]) -> String {
     .stdout
 }
 
+/// Waits for the end of a run's own namespace, which Ferry asks for and does not wait for.
+#[track_caller]
+pub fn own_namespace_goes(context: &str, run: &str) {
+    let name = format!("namespace/ferry-{run}");
+    kubectl(context, &["wait", "--for=delete", &name, "--timeout=60s"]);
+}
+
 /// `kubectl apply -f -`; must succeed.
 #[track_caller]
 pub fn apply(context: &str, manifest: &str) {

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Done, Namespace, apply, ferry, kubectl, mover_image, root, run, testbed};
+use crate::support::{
+    Done, Namespace, apply, ferry, kubectl, mover_image, own_namespace_goes, root, run, testbed,
+};
 
 /// What opens every store of these tests.
 const PASSWORD: &str = "trip-password";
@@ -238,6 +240,7 @@ impl Trip {
         let kinds = "namespaces,pods,secrets,persistentvolumeclaims,persistentvolumes,\
                      volumesnapshots,volumesnapshotcontents";
         for context in ["a", "b"] {
+            own_namespace_goes(context, run);
             let found = kubectl(context, &["get", kinds, "-A", "-l", &label, "-o", "json"]);
             let found: Value = serde_json::from_str(&found).expect("JSON");
             // On B, what migrated carries the label too.

@@ -50,7 +50,7 @@ impl Depot {
     pub async fn exists(cluster: &Cluster, name: &str) -> Result<bool, DepotError> {
         let site = Site::new(cluster, name);
         let claim = site.api.get(&CLAIM, Some(&site.namespace), NAME).await;
-        Ok(site.ok(claim)?.is_some_and(|claim| !going(&claim)))
+        Ok(site.ok(claim)?.is_some_and(|claim| !claim.is_going()))
     }
 
     /// Whether a depot could get its claim, asked before anything is made.
@@ -210,7 +210,7 @@ impl Site {
     /// The namespace; one that is on its way out is waited for.
     pub(super) async fn live_namespace(&self, bodies: Bodies<'_>) -> Result<(), DataError> {
         let found = self.api.get(&NAMESPACE, None, &self.namespace).await?;
-        if found.is_some_and(|found| going(&found)) {
+        if found.is_some_and(|found| found.is_going()) {
             self.gone(&NAMESPACE, &self.namespace).await?;
         }
         self.api
@@ -313,14 +313,10 @@ fn too_early(answer: &str) -> bool {
         .any(|reason| answer.contains(reason))
 }
 
-fn going(object: &Object) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
-}
-
 fn ready(pod: &Object) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    !going(pod) && conditions.into_iter().flatten().any(ready)
+    !pod.is_going() && conditions.into_iter().flatten().any(ready)
 }
 
 /// What the depot's Secret lets one do.

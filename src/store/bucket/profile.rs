@@ -1,8 +1,9 @@
 //! The AWS tools' shared files: `~/.aws/config` and `~/.aws/credentials`.
 //!
-//! Read are the keys, the region, the endpoint, the addressing style and the CA bundle of one profile. How else a
-//! profile may come to keys (roles, single sign-on, a process) is left to the AWS tools: it is told how to have them
-//! hand over what they get.
+//! Read are the keys, the region, the endpoint, the addressing style and the CA bundle of one profile. Where a profile
+//! comes to its keys by a role, single sign-on or a process, somebody else is asked for them ([`process`]).
+
+mod process;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,11 +14,10 @@ use super::{AUTHORITIES, StoreError};
 /// Section to key to value; a key below another is `outer.inner`.
 type Sections = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Keys of a profile by which the AWS tools come to credentials, and Ferry does not.
-const ROUNDABOUT: [&str; 6] = [
+/// Keys of a profile by which the AWS tools alone come to credentials.
+const ROUNDABOUT: [&str; 5] = [
     "role_arn",
     "credential_source",
-    "credential_process",
     "sso_session",
     "sso_start_url",
     "login_session",
@@ -68,17 +68,14 @@ pub(super) fn read(
         || std::iter::once(KEY_ID)
             .chain(OF_THIS_MACHINE)
             .any(|name| variables.contains_key(name));
-    match ROUNDABOUT.iter().find(|key| value(key).is_some()) {
-        Some(key) if !has_keys => Err(StoreError::Settings {
-            reason: format!(
-                "the profile {name:?} comes to its keys by `{key}`, which Ferry leaves to the AWS tools"
-            ),
-            help: format!(
-                "have them hand the keys over: eval \"$(aws configure export-credentials --profile {name} --format env)\""
-            ),
-        }),
-        _ => Ok(said),
+    if !has_keys {
+        if let Some(key) = ROUNDABOUT.iter().find(|key| value(key).is_some()) {
+            said.extend(process::exported(name, key, variables)?);
+        } else if let Some(command) = value("credential_process") {
+            said.extend(process::told(name, command, variables)?);
+        }
     }
+    Ok(said)
 }
 
 /// A file's sections; none where there is no file, unless it was named.

@@ -9,6 +9,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
 use super::{Protocol, StoreError, Variables, configured, profile, settings};
+use crate::repository::KnownDigests;
 
 pub(super) const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 pub(super) const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
@@ -86,6 +87,7 @@ impl Protocol for S3 {
             .fold(builder, |builder, (key, value)| {
                 builder.with_config(key, value)
             })
+            .with_crypto_provider(Arc::new(KnownDigests))
             .with_client_options(client)
             .with_retry(retry)
             .build();

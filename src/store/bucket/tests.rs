@@ -19,6 +19,9 @@ dynamodb =
   endpoint_url = https://db.example
 [profile sso]
 sso_session = us
+[profile told]
+credential_process = cat $HOME/told
+region = there
 ";
 const CREDENTIALS: &str = "\
 [default]
@@ -114,7 +117,7 @@ fn a_profile_that_is_not_there_or_needs_the_aws_tools_is_told_with_the_next_step
     let home = Home::new();
     let error = reason(&home.with(&[("AWS_PROFILE", "prod")]).unwrap_err());
     assert!(
-        error.contains("\"prod\"") && error.contains("default, onprem, sso"),
+        error.contains("\"prod\"") && error.contains("default, onprem, sso, told"),
         "{error}"
     );
     let error = reason(&home.with(&[("AWS_PROFILE", "sso")]).unwrap_err());
@@ -122,7 +125,8 @@ fn a_profile_that_is_not_there_or_needs_the_aws_tools_is_told_with_the_next_step
         error.contains("sso_session") && error.contains("export-credentials --profile sso"),
         "{error}"
     );
-    home.with(&[("AWS_PROFILE", "sso"), (KEY_ID, "x")]).unwrap();
+    home.with(&[("AWS_PROFILE", "sso"), (KEY_ID, "x"), (SECRET, "y")])
+        .unwrap();
     let missing = [("AWS_CONFIG_FILE", "/none/config")];
     assert!(reason(&home.with(&missing).unwrap_err()).contains("/none/config cannot be read"));
     std::fs::write(
@@ -135,6 +139,51 @@ fn a_profile_that_is_not_there_or_needs_the_aws_tools_is_told_with_the_next_step
         error.contains("line 2") && !error.contains("AKIAsecret"),
         "{error}"
     );
+}
+
+#[test]
+fn keys_are_asked_of_the_profile_s_process_and_of_the_aws_tools() {
+    let home = Home::new();
+    let tools = home.0.path().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let asking = |profile| home.with(&[("AWS_PROFILE", profile), ("PATH", &path)]);
+    let keys = r#"{"Version": 1, "AccessKeyId": "K", "SecretAccessKey": "s", "SessionToken": "t"}"#;
+
+    let told = home.0.path().join("told");
+    let error = reason(&asking("told").unwrap_err());
+    assert!(
+        error.contains("credential_process") && error.contains("No such file"),
+        "{error}"
+    );
+    std::fs::write(&told, r#"{"Version": 1, "SecretAccessKey": "half"}"#).unwrap();
+    let error = reason(&asking("told").unwrap_err());
+    assert!(
+        error.contains("no JSON with the keys") && !error.contains("half"),
+        "{error}"
+    );
+    std::fs::write(&told, keys.replace('1', "2")).unwrap();
+    assert!(reason(&asking("told").unwrap_err()).contains("version 2"));
+    std::fs::write(&told, keys).unwrap();
+    let said = asking("told").unwrap();
+    let found = [KEY_ID, SECRET, TOKEN, "AWS_REGION"].map(|name| said[name].as_str());
+    assert_eq!(found, ["K", "s", "t", "there"]);
+
+    let script = "#!/bin/sh\n[ \"$*\" = 'configure export-credentials --profile sso --format process' ] || exit 9\n";
+    let aws = |rest: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tools.join("aws");
+        std::fs::write(&file, format!("{script}{rest}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    aws("echo 'the token has expired' >&2; exit 255");
+    let error = reason(&asking("sso").unwrap_err());
+    assert!(
+        error.contains("the token has expired") && error.contains("aws sso login"),
+        "{error}"
+    );
+    aws(&format!("echo '{keys}'"));
+    assert_eq!(asking("sso").unwrap()[KEY_ID], "K");
 }
 
 #[test]

@@ -1,0 +1,35 @@
+//! Waiting for what somebody else does: a controller, a kubelet, a driver.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// The first pause and the longest. Most of what is waited for is there within a tenth of a second, and a save waits
+/// for a dozen such things in a row; what takes longer takes much longer.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
+
+/// A wait that looks often at first.
+pub(super) struct Wait {
+    begun: Instant,
+    pause: Duration,
+}
+
+impl Wait {
+    pub(super) fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            pause: PAUSES.0,
+        }
+    }
+
+    /// How long it has been.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Pauses until it is time for another look.
+    pub(super) async fn pause(&mut self) {
+        sleep(self.pause).await;
+        self.pause = (self.pause * 3 / 2).min(PAUSES.1);
+    }
+}
