@@ -17,6 +17,7 @@ mod matching;
 mod sanitise;
 mod selection;
 mod take;
+mod together;
 mod user;
 mod user_set;
 mod volumes;
@@ -31,6 +32,7 @@ pub use selection::{ObjectGlob, ObjectGlobError, Selection};
 pub use take::take;
 pub use user::User;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -118,10 +120,30 @@ pub enum VolumeMode {
 pub enum Consistency {
     /// One instant: a CSI snapshot.
     Snapshot,
+    /// One instant, the same for all claims of one driver in the namespace that have this: a CSI group snapshot.
+    Together,
     /// A live file system read over some time: not a point in time.
     Live,
     /// The volume itself, read while nothing ran that could write to it: a cutover saw to that before and after (W-9).
     Quiet,
+}
+
+impl Consistency {
+    /// Whether one instant is shown, by a snapshot.
+    pub fn is_frozen(self) -> bool {
+        matches!(self, Self::Snapshot | Self::Together)
+    }
+}
+
+/// Claims of one namespace that can be frozen at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Together {
+    /// All of them, by their names.
+    pub claims: BTreeSet<String>,
+    /// Labels that they and no other claim of the namespace have, none where there is no other claim; `None` when no
+    /// labels tell them from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// What was counted and digested at the source, to be found again on the target.
@@ -159,6 +181,9 @@ pub struct Volume {
     /// Whom the first pod that mounts it runs as; `None` when no pod does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
+    /// The claims its driver can freeze at one moment with it; `None` when there are none, or the driver cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
     /// What the store holds of it; `None` until it has been saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedVolume>,

@@ -28,6 +28,7 @@ pub(crate) mod depot;
 mod error;
 mod follow;
 mod gc;
+mod group;
 mod links;
 mod load;
 mod movers;

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use crate::capture::{self, Capture, Captured, Consistency, DropClass, Dropped, Owner};
 use crate::check::{self, CheckInput};
-use crate::cluster::rights::{self, Lacking, Right};
+use crate::cluster::rights::{self, Freezes, Lacking, Right};
 use crate::cluster::{Cluster, ClusterError, Place, probe, survey};
 use crate::data;
 use crate::event::{Events, Stage};
@@ -23,7 +23,7 @@ use crate::graph::{self, Graph, GraphError, GraphInput};
 use crate::hook::Moment;
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
-use crate::plan::{self, Plan, PlanInput, Purpose, Unprivileged, VolumeMove};
+use crate::plan::{self, Grouping, Plan, PlanInput, Purpose, Unprivileged, VolumeMove};
 use crate::report::units::plural;
 use crate::surface::Surface;
 use crate::transform::host::HostPattern;
@@ -58,6 +58,8 @@ pub struct Choices {
     pub switch_hosts: bool,
     /// Where movers have no privileges.
     pub unprivileged: Unprivileged,
+    /// Which claims are frozen at one moment.
+    pub grouping: Grouping,
 }
 
 /// A plan and what it was made from.
@@ -150,6 +152,7 @@ pub async fn prepare(
         purpose: choices.purpose,
         switch_hosts: choices.switch_hosts,
         unprivileged: choices.unprivileged,
+        grouping: choices.grouping,
     });
     events.finished(
         Stage::Plan,
@@ -215,10 +218,16 @@ async fn refused(
 fn rights_on_source(capture: &Capture, transformed: &Transformed, choices: Choices) -> Vec<Right> {
     let mut on_a = Vec::new();
     if !capture.volumes.is_empty() {
-        let freezes = capture.volumes.iter().any(|volume| {
-            let saving = VolumeMove::saving(volume, &capture.surface, choices.unprivileged);
-            saving.consistency == Consistency::Snapshot
-        });
+        let surface = &capture.surface;
+        let saving = |volume| {
+            let (unprivileged, grouping) = (choices.unprivileged, choices.grouping);
+            VolumeMove::saving(volume, surface, unprivileged, grouping).consistency
+        };
+        let ways: Vec<Consistency> = capture.volumes.iter().map(saving).collect();
+        let freezes = Freezes {
+            claims: ways.iter().any(|way| way.is_frozen()),
+            groups: ways.contains(&Consistency::Together),
+        };
         let namespaces = capture.volumes.iter();
         let namespaces = namespaces.filter_map(|volume| volume.claim.namespace.as_deref());
         on_a.extend(match choices.unprivileged.source {
@@ -252,8 +261,8 @@ fn rights_on_target(
         let claims = claims.map(|volume| transformed.on_b(&volume.claim));
         let namespaces = claims.filter_map(|claim| claim.namespace.as_deref());
         on_b.extend(match choices.unprivileged.target {
-            false => rights::to_move(false),
-            true => rights::to_move_beside(namespaces, false),
+            false => rights::to_move(Freezes::default()),
+            true => rights::to_move_beside(namespaces, Freezes::default()),
         });
     }
     if choices.purpose != Purpose::Sync {

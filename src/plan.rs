@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::capture::{Consistency, Owner, SavedVolume, User, VolumeMode};
+use crate::capture::{Consistency, Owner, SavedVolume, Together, User, VolumeMode};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase};
 use crate::hook::{Hook, Moment};
@@ -28,6 +28,7 @@ mod items;
 mod order;
 pub mod stamp;
 mod sync;
+mod together;
 mod unprivileged;
 mod volumes;
 
@@ -37,6 +38,7 @@ mod tests;
 pub use body::Body;
 pub use build::{PlanInput, build, exposed, hooked, hosts_of, quiesced};
 pub(crate) use classify::{content, digest, same};
+pub use together::{Grouping, findings as group_findings, with_others};
 pub use unprivileged::Unprivileged;
 
 /// What a plan is for.
@@ -130,6 +132,9 @@ pub struct VolumeMove {
     pub capacity: u64,
     /// How it will be read.
     pub consistency: Consistency,
+    /// The claims on A that are frozen at one moment with it, where `consistency` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
     /// What the store holds already; `None` when the same plan saves it first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedVolume>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::assemble::{Assembled, assemble};
 use super::error::CaptureError;
 use super::selection::{Chooser, Selection};
-use super::{Capture, closure, listing, volumes};
+use super::{Capture, closure, listing, together, volumes};
 use crate::cluster::rights::{self, Right};
 use crate::cluster::{Cluster, ListOptions, Place, survey};
 use crate::event::{Events, Stage};
@@ -39,14 +39,15 @@ pub async fn take(
         unread,
         mut findings,
     } = read(cluster, selection, knowledge, &names, events).await?;
-    let mounts = volumes::mounts(&listed);
+    let (mounts, claims) = (volumes::mounts(&listed), together::claims(&listed));
     let Assembled {
         captured,
         mut dropped,
         findings: needs,
     } = assemble(listed, &unread, &surface, selection, knowledge);
     findings.extend(needs);
-    let volumes = volumes::volumes(cluster, &surface, &captured, &mounts, events).await?;
+    let mut volumes = volumes::volumes(cluster, &surface, &captured, &mounts, events).await?;
+    together::join(&mut volumes.volumes, &claims, &surface);
     dropped.extend(volumes.dropped);
     dropped.sort_by(|a, b| a.id.cmp(&b.id));
     let namespaces: Vec<String> = names.into_iter().map(Into::into).collect();

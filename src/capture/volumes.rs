@@ -137,6 +137,7 @@ pub(super) fn describe(
         node: pinned.or_else(|| attached.map(Into::into)),
         mounted_by: mounted_by.into_iter().collect(),
         user: mounting().map(|mount| mount.user.clone()).next(),
+        together: None,
         saved: None,
     }
 }

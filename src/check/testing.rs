@@ -135,6 +135,7 @@ impl Case {
                 node: None,
                 mounted_by: Vec::new(),
                 user: None,
+                together: None,
                 saved: None,
             })
             .collect();

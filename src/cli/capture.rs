@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::carry::{ExportArgs, ImportArgs};
-use super::context::{Context, MoverArgs, PrivilegeArgs, StoreArgs};
+use super::context::{Context, FreezeArgs, MoverArgs, PrivilegeArgs, StoreArgs};
 use super::select::SelectArgs;
 use crate::capture::{self, Archive, Capture, CaptureError, Consistency, Kept, SavedVolume};
 use crate::data::{ClusterMovers, DataError, Movers};
@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
-use crate::plan::VolumeMove;
+use crate::plan::{self, Grouping, VolumeMove};
 use crate::report::palette::{Role, paint};
 use crate::report::plan_view;
 use crate::report::table::{Cell, render};
@@ -55,6 +55,8 @@ pub(super) struct CaptureArgs {
     mover: MoverArgs,
     #[command(flatten)]
     privileges: PrivilegeArgs,
+    #[command(flatten)]
+    freeze: FreezeArgs,
 }
 
 /// Options that name files instead of a cluster.
@@ -147,6 +149,7 @@ impl CaptureArgs {
             store,
             mover,
             privileges,
+            freeze,
         } = self;
         let selection = select.within(namespaces);
         let (knowledge, events) = (Knowledge::builtin(), &context.events);
@@ -163,7 +166,10 @@ impl CaptureArgs {
             if objects_only {
                 capture.volumes.clear();
             } else {
-                let moves = moves(&capture, privileges);
+                let moves = moves(&capture, privileges, freeze.choice());
+                let volumes = moves.iter().zip(&capture.volumes);
+                let groups = plan::group_findings(volumes, freeze.choice());
+                capture.findings.extend(groups);
                 let all: Vec<&VolumeMove> = moves.iter().collect();
                 let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces, &all);
                 let movers = context.movers(&store, Some(cluster), None, settings);
@@ -204,8 +210,9 @@ struct Taken<'a> {
 }
 
 /// What is saved of a capture.
-fn moves(capture: &Capture, privileges: PrivilegeArgs) -> Vec<VolumeMove> {
-    let saving = |volume| VolumeMove::saving(volume, &capture.surface, privileges.choice());
+fn moves(capture: &Capture, privileges: PrivilegeArgs, grouping: Grouping) -> Vec<VolumeMove> {
+    let (surface, unprivileged) = (&capture.surface, privileges.choice());
+    let saving = |volume| VolumeMove::saving(volume, surface, unprivileged, grouping);
     capture.volumes.iter().map(saving).collect()
 }
 
@@ -418,6 +425,7 @@ fn show(capture: &Capture, dropped: bool) -> String {
                 ),
                 match saved.consistency {
                     Consistency::Snapshot => "point in time",
+                    Consistency::Together => "one point in time, together",
                     Consistency::Quiet => "while nothing ran",
                     Consistency::Live => "live copy",
                 },

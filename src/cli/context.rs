@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, ConnectOptions};
 use crate::data::{ClusterMovers, Depot, MoverSettings, MoverStore};
 use crate::event::Events;
 use crate::object::ObjectId;
-use crate::plan::{Action, Plan, Unprivileged, VolumeMove};
+use crate::plan::{Action, Grouping, Plan, Unprivileged, VolumeMove};
 use crate::report::Report;
 use crate::report::units::plural;
 use crate::repository::LossClass;
@@ -182,6 +182,33 @@ fn user_and_group(text: &str) -> Result<(u32, u32), String> {
     match number(user)? {
         0 => Err("a mover without privileges cannot be root".into()),
         user => Ok((user, number(group)?)),
+    }
+}
+
+/// What moment the data of several volumes shows. It is part of the plan too.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct FreezeArgs {
+    /// Claims that one driver holds in a namespace are frozen at one moment where it can: `auto`, if labels they
+    /// have choose exactly them, or they are all claims of the namespace; `label`, else by a label of Ferry's that
+    /// is on them for that moment; `off`, never, one snapshot is taken after another
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = GroupSnapshots::Auto)]
+    group_snapshots: GroupSnapshots,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GroupSnapshots {
+    Auto,
+    Label,
+    Off,
+}
+
+impl FreezeArgs {
+    pub(crate) fn choice(self) -> Grouping {
+        match self.group_snapshots {
+            GroupSnapshots::Auto => Grouping::Auto,
+            GroupSnapshots::Label => Grouping::Label,
+            GroupSnapshots::Off => Grouping::Off,
+        }
     }
 }
 
@@ -423,6 +450,7 @@ mod tests {
             mode: VolumeMode::Filesystem,
             capacity: 1,
             consistency: Consistency::Live,
+            together: None,
             saved: None,
             placement: serde_json::Value::Null,
             synced: false,

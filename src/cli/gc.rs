@@ -16,8 +16,8 @@ use crate::report::units::plural;
 ///
 /// A run that was killed is finished by `ferry runs resume`, or taken back by `ferry runs undo`, and
 /// both clean up. This is for when that is not wanted or the store is gone. Only what movers worked
-/// with goes: pods, Secrets, copies of claims, snapshots, Ferry's own namespaces; nothing of an
-/// application, and no data of a claim that is in use. What may still be at work (a pod that has not
+/// with goes: pods, Secrets, copies of claims, snapshots, Ferry's own namespaces, its label on claims
+/// it froze together; nothing of an application, and no data of a claim that is in use. What may still be at work (a pod that has not
 /// ended, anything made in the last hour) stays unless it is named with --run.
 ///
 /// Example: `ferry gc --context prod --dry-run`
@@ -46,6 +46,8 @@ struct Document<'a> {
     works: bool,
     removed: bool,
     objects: &'a [ObjectId],
+    /// Claims of an application that only a label is taken off.
+    labelled: &'a [ObjectId],
 }
 
 impl GcArgs {
@@ -123,6 +125,7 @@ fn document(left: &Leftover, removed: bool) -> Document<'_> {
         works: left.works,
         removed,
         objects: &left.objects,
+        labelled: &left.labelled,
     }
 }
 
@@ -143,12 +146,24 @@ fn table(found: &[Leftover], goes: &[bool], context: &str) -> String {
         vec![
             Cell::new(Role::Name, left.owner.id()),
             newest.unwrap_or_default().into(),
-            kinds(&left.objects).into(),
+            what(left).into(),
             state.into(),
         ]
     };
     let rows: Vec<Vec<Cell>> = found.iter().zip(goes).map(row).collect();
     render(&["LEFT BY", "NEWEST (UTC)", "WHAT", "IT"], &rows)
+}
+
+fn what(left: &Leftover) -> String {
+    match left.labelled.len() {
+        0 => kinds(&left.objects),
+        count if left.objects.is_empty() => format!("a label on {}", plural(count, "claim")),
+        count => format!(
+            "{}, a label on {}",
+            kinds(&left.objects),
+            plural(count, "claim")
+        ),
+    }
 }
 
 /// How many of each kind.

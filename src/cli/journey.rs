@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use super::context::{Context, MoverArgs, PrivilegeArgs, RecipeArgs, StoreArgs};
+use super::context::{Context, FreezeArgs, MoverArgs, PrivilegeArgs, RecipeArgs, StoreArgs};
 use super::run::{self, Parts};
 use super::select::SelectArgs;
 use super::show::Review;
@@ -51,6 +51,8 @@ pub(super) struct JourneyArgs {
     pub(super) mover: MoverArgs,
     #[command(flatten)]
     pub(super) privileges: PrivilegeArgs,
+    #[command(flatten)]
+    freeze: FreezeArgs,
     /// Show the plan and stop
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -152,6 +154,7 @@ impl Looked {
         let choices = Choices {
             install_crds: journey.install_crds,
             unprivileged: journey.privileges.choice(),
+            grouping: journey.freeze.choice(),
             ..choices
         };
         let events = &context.events;

@@ -32,6 +32,22 @@ impl Cluster {
         Ok(self.discover().await?.resources)
     }
 
+    /// The version of a group that the server prefers, as in `v1beta1`; `None` for a group it does not serve.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn version_of(&self, group: &str) -> Result<Option<String>, ClusterError> {
+        let call = Call::get(path(&["apis", group], &[]), "discover", group);
+        match self.call_json(&call).await {
+            Ok(answer) => {
+                let version = answer.pointer("/preferredVersion/version");
+                Ok(version.and_then(Value::as_str).map(str::to_owned))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The OpenAPI v3 document of one version of a group (empty for core).
     ///
     /// # Errors

@@ -127,16 +127,40 @@ const FREEZE: &[(&str, &[&str])] = &[
     ("volumesnapshots", &["create", "delete", "get", "list"]),
 ];
 
+/// What freezing several claims at one moment needs in addition to that.
+const GROUP: &[(&str, &str, &[&str])] = &[
+    ("", "persistentvolumeclaims", &["list"]),
+    (GROUPS, "volumegroupsnapshotclasses", &["list"]),
+    (GROUPS, "volumegroupsnapshotcontents", &["get", "patch"]),
+    (
+        GROUPS,
+        "volumegroupsnapshots",
+        &["create", "delete", "get", "list"],
+    ),
+];
+const GROUPS: &str = "groupsnapshot.storage.k8s.io";
+
+/// How movers read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Freezes {
+    /// Snapshots are taken.
+    pub claims: bool,
+    /// Of some claims, at one moment.
+    pub groups: bool,
+}
+
 /// The rights movers need on a cluster to read or write volumes, sorted.
-pub fn to_move(freezes: bool) -> Vec<Right> {
+pub fn to_move(freezes: Freezes) -> Vec<Right> {
     let freeze = FREEZE
         .iter()
-        .filter(|_| freezes)
+        .filter(|_| freezes.claims)
         .map(|(resource, verbs)| ("snapshot.storage.k8s.io", *resource, *verbs));
+    let group = GROUP.iter().copied().filter(|_| freezes.groups);
     let rights: BTreeSet<Right> = MOVER
         .iter()
         .copied()
         .chain(freeze)
+        .chain(group)
         .flat_map(|(group, resource, verbs)| {
             verbs
                 .iter()
@@ -159,7 +183,7 @@ const BESIDE: &[(&str, &[&str])] = &[
 /// what is behind the claim too.
 pub fn to_move_beside<'a>(
     namespaces: impl IntoIterator<Item = &'a str>,
-    freezes: bool,
+    freezes: Freezes,
 ) -> Vec<Right> {
     const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
     let mut rights = BTreeSet::new();
@@ -170,14 +194,28 @@ pub fn to_move_beside<'a>(
         for (resource, verbs) in BESIDE {
             rights.extend(verbs.iter().map(|verb| within(verb, "", resource)));
         }
-        if freezes {
+        if freezes.groups {
+            let verbs = ["create", "delete", "get", "list"];
+            rights.extend(verbs.map(|verb| within(verb, GROUPS, "volumegroupsnapshots")));
+        }
+        if freezes.claims {
             let verbs = ["create", "delete", "get", "list"];
             rights.extend(verbs.map(|verb| within(verb, SNAPSHOTS, "volumesnapshots")));
             let verbs = ["create", "patch"];
             rights.extend(verbs.map(|verb| within(verb, "", "persistentvolumeclaims")));
         }
     }
-    if freezes {
+    if freezes.groups {
+        let content = "volumegroupsnapshotcontents";
+        rights.extend(["get", "patch"].map(|verb| Right::new(verb, GROUPS, content, None)));
+        rights.insert(Right::new(
+            "list",
+            GROUPS,
+            "volumegroupsnapshotclasses",
+            None,
+        ));
+    }
+    if freezes.claims {
         rights.extend([
             Right::new("get", "", "persistentvolumes", None),
             Right::new("get", "storage.k8s.io", "storageclasses", None),

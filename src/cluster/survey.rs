@@ -12,11 +12,12 @@ use crate::surface::{ApiResource, Surface};
 
 /// Kinds the checks read: cluster-scoped ones, and what says which operators there are (C-30). A kind
 /// the server does not serve is simply not there.
-pub const SURFACE_KINDS: [(&str, &str); 15] = [
+pub const SURFACE_KINDS: [(&str, &str); 16] = [
     ("", "Namespace"),
     ("", "Node"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("gateway.networking.k8s.io", "GatewayClass"),
+    ("groupsnapshot.storage.k8s.io", "VolumeGroupSnapshotClass"),
     ("networking.k8s.io", "IngressClass"),
     ("node.k8s.io", "RuntimeClass"),
     ("operators.coreos.com", "ClusterServiceVersion"),

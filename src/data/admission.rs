@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::api::{Api, NAMESPACE, POD};
+use super::api::{Api, CLAIM, NAMESPACE, POD};
 use super::movers::{ClusterMovers, named, namespace_body, place};
 use super::pod::MoverPod;
 use super::{DataError, names};
-use crate::capture::User;
-use crate::cluster::{Cluster, ClusterError, MANAGER};
+use crate::capture::{Consistency, User};
+use crate::cluster::{ApplyOptions, Cluster, ClusterError, MANAGER};
 use crate::event::Direction;
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
@@ -36,7 +36,7 @@ pub async fn refuses_namespace(cluster: &Cluster) -> Result<Option<String>, Clus
 
 impl ClusterMovers {
     /// Asks each cluster for what movers need: a namespace of Ferry's, or, without privileges, a pod in each of the
-    /// application's.
+    /// application's; and A for Ferry's label on claims that are frozen together by it.
     ///
     /// # Errors
     /// [`DataError::Refused`] with the cluster's words.
@@ -47,6 +47,7 @@ impl ClusterMovers {
         let mut privileged = BTreeSet::new();
         let mut asked = BTreeMap::new();
         for volume in moves {
+            self.takes_label(volume).await?;
             for way in [Direction::Save, Direction::Load] {
                 match named(volume, way) {
                     (_, _, None) => {
@@ -65,6 +66,37 @@ impl ClusterMovers {
             self.takes_pod(way, claim, user).await?;
         }
         Ok(())
+    }
+
+    /// Whether A takes the label on a claim that is chosen by it.
+    async fn takes_label(&self, volume: &VolumeMove) -> Result<(), DataError> {
+        let chosen = volume.together.as_ref().and_then(|one| one.labels.as_ref());
+        let (None, Consistency::Together, Some(cluster)) =
+            (chosen, volume.consistency, &self.source)
+        else {
+            return Ok(());
+        };
+        let api = Api::new(cluster, names::claim(&volume.source));
+        let (namespace, name) = place(&volume.source);
+        let claim = api.object(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"namespace": namespace, "name": name, "labels": {names::FREEZE: ASKING}},
+        }))?;
+        let options = ApplyOptions {
+            manager: MANAGER,
+            force: false,
+            dry_run: true,
+        };
+        let answer = cluster.apply(&CLAIM, &claim, &options).await;
+        let answer = refusal(answer).map_err(api.failed("ask for a label"))?;
+        answer.map_or(Ok(()), |answer| {
+            Err(DataError::Refused {
+                cluster: cluster.name().into(),
+                what: format!("the label {} on claim {}", names::FREEZE, api.claim),
+                answer,
+                next: "change what it objects to, or leave out --group-snapshots label".into(),
+            })
+        })
     }
 
     /// Whether the cluster of that way takes Ferry's namespace.

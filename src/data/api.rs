@@ -74,7 +74,7 @@ impl Api {
 
     pub(super) async fn get(
         &self,
-        kind: &Kind,
+        kind: &ApiResource,
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Object>, DataError> {
@@ -90,7 +90,11 @@ impl Api {
     }
 
     /// Creates the object, or finds the one an earlier attempt made.
-    pub(super) async fn ensure(&self, kind: &Kind, body: Value) -> Result<Object, DataError> {
+    pub(super) async fn ensure(
+        &self,
+        kind: &ApiResource,
+        body: Value,
+    ) -> Result<Object, DataError> {
         let object = self.object(body)?;
         match self.cluster.create(kind, &object, MANAGER).await {
             Ok(created) => Ok(created),
@@ -107,7 +111,7 @@ impl Api {
 
     pub(super) async fn merge(
         &self,
-        kind: &Kind,
+        kind: &ApiResource,
         namespace: Option<&str>,
         name: &str,
         patch: Value,
@@ -126,7 +130,7 @@ impl Api {
 
     pub(super) async fn delete(
         &self,
-        kind: &Kind,
+        kind: &ApiResource,
         namespace: Option<&str>,
         name: &str,
     ) -> Result<(), DataError> {
@@ -143,7 +147,7 @@ impl Api {
 
     pub(super) async fn list(
         &self,
-        kind: &Kind,
+        kind: &ApiResource,
         namespace: Option<&str>,
         labels: Option<String>,
     ) -> Result<Vec<Object>, DataError> {

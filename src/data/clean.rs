@@ -13,12 +13,14 @@ use serde_json::json;
 use super::DataError;
 use super::access::{back_to_normal, goes_with_claim};
 use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
-use super::names::{self, RECLAIM, ROLE, STAGE};
+use super::group::{self, Served};
+use super::names::{self, FREEZE, RECLAIM, ROLE, STAGE};
 use super::snapshot::remove_first;
 use super::wait::Wait;
 use crate::causes;
 use crate::cluster::Cluster;
 use crate::object::Object;
+use crate::surface::ApiResource;
 
 /// How long deletions may take; a busy namespace controller needs ten seconds for some dozens.
 const GONE: Duration = Duration::from_secs(120);
@@ -49,6 +51,7 @@ pub(super) async fn clean(
     sweep.all(&SNAPSHOT, Some(&own)).await;
     sweep.all(&SNAPSHOT_CONTENT, None).await;
     sweep.snapshots(namespaces).await;
+    sweep.groups(namespaces).await;
     sweep.gone(&SNAPSHOT, Some(&own)).await;
     sweep.gone(&SNAPSHOT_CONTENT, None).await;
     if sweep
@@ -99,6 +102,7 @@ pub(super) async fn beside(
             }
         }
     }
+    sweep.groups(namespaces).await;
     sweep.ended()
 }
 
@@ -209,19 +213,67 @@ impl Sweep<'_> {
         }
     }
 
-    async fn snapshots(&mut self, namespaces: &[String]) {
-        let selector = Some(names::selector(self.run));
-        let found = match self.api.list(&SNAPSHOT, None, selector).await {
-            Ok(found) => found,
-            // Not allowed over the whole cluster: look where they were made.
-            Err(_) => {
-                let mut found = Vec::new();
-                for namespace in namespaces {
-                    found.extend(self.find(&SNAPSHOT, Some(namespace)).await);
-                }
-                found
-            }
+    /// What of a kind has a label of this run, over the whole cluster or else where it was put.
+    async fn labelled(
+        &self,
+        kind: &ApiResource,
+        label: &str,
+        namespaces: &[String],
+    ) -> Result<Vec<Object>, DataError> {
+        let selector = Some(format!("{label}={}", self.run));
+        if let Ok(found) = self.api.list(kind, None, selector.clone()).await {
+            return Ok(found);
+        }
+        let mut found = Vec::new();
+        for namespace in namespaces {
+            let listed = self.api.list(kind, Some(namespace), selector.clone()).await;
+            found.extend(listed?);
+        }
+        Ok(found)
+    }
+
+    /// Removes the groups that were frozen, their members with them, and takes the label off the claims.
+    async fn groups(&mut self, namespaces: &[String]) {
+        let served = Served::on(self.api).await;
+        let Some(served) = self.note(served).flatten() else {
+            return;
         };
+        let kind = served.groups();
+        let found = match self.labelled(&kind, names::RUN, namespaces).await {
+            // Who may not look made none.
+            Err(error) if error.is_forbidden() => return,
+            found => self.note(found).unwrap_or_default(),
+        };
+        for one in &found {
+            let removed = group::remove(self.api, &served, one).await;
+            self.note(removed);
+        }
+        self.groups_gone(&kind, &found).await;
+        let claims = self.labelled(&CLAIM, FREEZE, namespaces).await;
+        for claim in self.note(claims).unwrap_or_default() {
+            let unlabelled = group::unlabel(self.api, &claim).await;
+            self.note(unlabelled);
+        }
+    }
+
+    async fn groups_gone(&mut self, kind: &ApiResource, groups: &[Object]) {
+        let mut wait = Wait::begin();
+        for group in groups {
+            let (namespace, name) = (group.namespace(), group.name());
+            while let Ok(Some(_)) = self.api.get(kind, namespace, name).await {
+                if wait.elapsed() > GONE {
+                    let kind = &kind.kind;
+                    self.refused.push(format!("{kind} {name} is not removed"));
+                    return;
+                }
+                wait.pause().await;
+            }
+        }
+    }
+
+    async fn snapshots(&mut self, namespaces: &[String]) {
+        let found = self.labelled(&SNAPSHOT, names::RUN, namespaces).await;
+        let found = self.note(found).unwrap_or_default();
         let own = names::namespace(self.run);
         for snapshot in found.iter().filter(|found| found.namespace() != Some(&own)) {
             // A snapshot of the application's that this run restored is not one that it took.

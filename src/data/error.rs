@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use crate::capture::Proof;
+use crate::cluster::ClusterError;
 use crate::exit::Exit;
 
 /// A failed step of a data move. Each names the claim it is about and what to do.
@@ -114,6 +115,15 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether a server said no, and not that it is busy or away.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let Self::Cluster { source, .. } = self else {
+            return false;
+        };
+        let error = source.downcast_ref::<ClusterError>();
+        error.is_some_and(ClusterError::is_forbidden)
+    }
+
     /// The exit code that tells a script whose fault it is.
     pub fn exit(&self) -> Exit {
         match self {

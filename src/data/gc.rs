@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::api::{Api, CLAIM, Kind, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
-use super::names::{self, DEPOT, MOVER, ROLE, RUN};
+use super::api::{Api, CLAIM, NAMESPACE, POD, SECRET, SNAPSHOT, SNAPSHOT_CONTENT, VOLUME};
+use super::group::Served;
+use super::names::{self, DEPOT, FREEZE, MOVER, ROLE, RUN};
 use super::{DataError, Depot, clean};
 use crate::causes;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, MANAGER};
 use crate::object::{Object, ObjectId};
+use crate::surface::ApiResource;
 
 /// Within this a run may be between two movers, with nothing at work that could be seen.
 const RECENT: Duration = Duration::from_secs(3600);
@@ -25,6 +27,8 @@ pub struct Leftover {
     pub owner: Owner,
     /// Every object, sorted.
     pub objects: Vec<ObjectId>,
+    /// Claims of the application that its label is still on, which is all that is removed of them; sorted.
+    pub labelled: Vec<ObjectId>,
     /// When the newest of them was made.
     pub newest: Option<Timestamp>,
     /// Whether one of its pods has not ended.
@@ -66,7 +70,8 @@ impl Leftover {
         match &self.owner {
             Owner::Run(run) => {
                 let own = names::namespace(run);
-                let places = self.objects.iter().filter_map(|id| id.namespace.as_deref());
+                let places = self.objects.iter().chain(&self.labelled);
+                let places = places.filter_map(|id| id.namespace.as_deref());
                 let beside: BTreeSet<&str> = places.filter(|place| *place != own).collect();
                 let beside: Vec<String> = beside.into_iter().map(Into::into).collect();
                 clean::beside(cluster, run, &beside).await?;
@@ -91,7 +96,8 @@ impl Leftover {
 pub async fn leftovers(cluster: &Cluster) -> Result<Vec<Leftover>, DataError> {
     let api = Api::new(cluster, "(any)");
     let mut found = BTreeMap::<Owner, Leftover>::new();
-    let looked_for: [(&Kind, &str); 8] = [
+    let groups = Served::on(&api).await?.map(|served| served.groups());
+    let looked_for: [(&ApiResource, &str); 9] = [
         (&NAMESPACE, RUN),
         (&POD, MOVER),
         (&SECRET, MOVER),
@@ -100,8 +106,10 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<Leftover>, DataError> {
         (&SNAPSHOT, RUN),
         (&SNAPSHOT_CONTENT, RUN),
         (&NAMESPACE, DEPOT),
+        (&CLAIM, FREEZE),
     ];
-    for (kind, label) in looked_for {
+    let groups = groups.iter().map(|kind| (kind, RUN));
+    for (kind, label) in looked_for.into_iter().chain(groups) {
         for object in api.list(kind, None, Some(label.into())).await? {
             // What holds one that is going is listed for itself.
             if object.kind() == "Namespace" && object.is_going() {
@@ -113,19 +121,34 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<Leftover>, DataError> {
             let left = found.entry(owner.clone()).or_insert_with(|| Leftover {
                 owner,
                 objects: Vec::new(),
+                labelled: Vec::new(),
                 newest: None,
                 works: false,
             });
-            let made = object.text("/metadata/creationTimestamp");
+            let made = match label {
+                FREEZE => written(&object),
+                _ => object.text("/metadata/creationTimestamp"),
+            };
             left.newest = left.newest.max(made.and_then(|made| made.parse().ok()));
             left.works |= object.is("", "Pod") && !object.has_ended();
-            left.objects.push(object.id());
+            match label {
+                FREEZE => left.labelled.push(object.id()),
+                _ => left.objects.push(object.id()),
+            }
         }
     }
     for left in found.values_mut() {
         left.objects.sort();
+        left.labelled.sort();
     }
     Ok(found.into_values().collect())
+}
+
+/// When Ferry wrote on an object of the application last.
+fn written(object: &Object) -> Option<&str> {
+    let managers = object.pointer("/metadata/managedFields")?.as_array()?;
+    let own = managers.iter().filter(|entry| entry["manager"] == MANAGER);
+    own.filter_map(|entry| entry["time"].as_str()).max()
 }
 
 /// Whose an object is; `None` for what a run restored, which is the application's.
@@ -145,7 +168,9 @@ async fn owner(api: &Api, object: &Object, label: &str) -> Result<Option<Owner>,
         }
         "Namespace" => object.name() == names::namespace(&name),
         "PersistentVolume" => object.annotation(ROLE).is_some(),
-        "VolumeSnapshot" | "VolumeSnapshotContent" => object.annotation(names::CLAIM).is_some(),
+        "VolumeSnapshot" | "VolumeSnapshotContent" | "VolumeGroupSnapshot" => {
+            object.annotation(names::CLAIM).is_some()
+        }
         _ => true,
     };
     Ok(ours.then_some(Owner::Run(name)))

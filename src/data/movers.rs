@@ -20,7 +20,7 @@ use super::work::Work;
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
 use crate::causes::in_one_line;
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::Cluster;
 use crate::event::{Direction, Events};
 use crate::mover::{Done, Order, Outcome, Task};
 use crate::object::{Object, ObjectId};
@@ -41,6 +41,8 @@ pub struct ClusterMovers {
     pub(super) events: Events,
     cancel: CancellationToken,
     slots: Semaphore,
+    /// Held while claims are frozen together.
+    making: tokio::sync::Mutex<()>,
     /// Movers that wait for their orders, by the names of their pods.
     pub(super) standing: Mutex<BTreeMap<String, Standing>>,
     /// How long movers worked, by the names of their pods.
@@ -80,6 +82,7 @@ impl ClusterMovers {
             events,
             cancel,
             slots,
+            making: tokio::sync::Mutex::default(),
             standing: Mutex::default(),
             took: Mutex::default(),
         }
@@ -100,11 +103,13 @@ impl ClusterMovers {
         }
     }
 
-    fn freezer<'a>(&'a self, api: &'a Api, claim: &'a ObjectId) -> Freezer<'a> {
+    fn freezer<'a>(&'a self, api: &'a Api, volume: &'a VolumeMove) -> Freezer<'a> {
         Freezer {
             api,
             run: &self.settings.run,
-            claim: place(claim),
+            claim: place(&volume.source),
+            together: volume.together.as_ref(),
+            making: &self.making,
         }
     }
 
@@ -168,7 +173,7 @@ impl ClusterMovers {
                          says what holds it"
                     )));
                 }
-                Err(DataError::Cluster { source, .. }) if is_refusal(source.as_ref()) => {
+                Err(ref error @ DataError::Cluster { ref source, .. }) if error.is_forbidden() => {
                     return Err(no_namespace(&api.cluster, in_one_line(source.as_ref())));
                 }
                 made => return made.map(drop),
@@ -264,9 +269,9 @@ impl ClusterMovers {
         // A killed mover may still hold the claim that is made anew below.
         self.remove(api, &site.namespace, name).await?;
         let access = self.access(api, &site, name);
-        let freezer = self.freezer(api, &volume.source);
+        let freezer = self.freezer(api, volume);
         let (mounts, node) = match volume.consistency {
-            Consistency::Snapshot => {
+            Consistency::Snapshot | Consistency::Together => {
                 let bound = access::behind(api, claim).await?;
                 let class = self.class(api, claim, &bound).await?;
                 let (snapshot, size) = match site.user {
@@ -339,10 +344,10 @@ impl ClusterMovers {
             return Ok(());
         }
         match volume.consistency {
-            Consistency::Snapshot => {
+            Consistency::Snapshot | Consistency::Together => {
                 let bound = access::behind(api, &claim).await?;
                 let class = self.class(api, &claim, &bound).await?;
-                let freezer = self.freezer(api, &volume.source);
+                let freezer = self.freezer(api, volume);
                 freezer.take(&class).await.map(drop)
             }
             // Only a cutover reads so, and it takes no snapshots.
@@ -387,12 +392,6 @@ async fn source(api: &Api, volume: &VolumeMove) -> Result<Object, DataError> {
 
 pub(super) fn place(claim: &ObjectId) -> (&str, &str) {
     (claim.namespace.as_deref().unwrap_or_default(), &claim.name)
-}
-
-/// Whether a server said no, and not that it is busy or away.
-fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
-    let error = error.downcast_ref::<ClusterError>();
-    error.is_some_and(ClusterError::is_forbidden)
 }
 
 /// Ferry's own namespace, whose Pod Security level allows what movers do.
@@ -460,11 +459,11 @@ impl Movers for ClusterMovers {
         let name = names::object(run, word, &api.claim);
         self.remove(&api, &site.namespace, &name).await?;
         let access = self.access(&api, &site, &name);
-        let frozen = way != Direction::Load && volume.consistency == Consistency::Snapshot;
+        let frozen = way != Direction::Load && volume.consistency.is_frozen();
         if site.user.is_none() || frozen {
             access.release_claim().await?;
         }
-        let freezer = self.freezer(&api, claim);
+        let freezer = self.freezer(&api, volume);
         if site.user.is_none() {
             access.release_twin().await?;
             if frozen {

@@ -8,6 +8,9 @@ pub(super) const RUN: &str = "ferry.dev/run";
 /// The label of everything movers work with, with the run as its value. What a run restores has [`RUN`] too: where the
 /// application lives, only this one says that an object is Ferry's.
 pub const MOVER: &str = "ferry.dev/mover";
+/// The label that is on claims of the application while their group is frozen, with the run as its value; only where
+/// the user said so.
+pub(super) const FREEZE: &str = "ferry.dev/freeze";
 /// Annotation: `namespace/claim` an object was made for.
 pub(super) const CLAIM: &str = "ferry.dev/claim";
 /// Annotation on a PersistentVolume: what Ferry does with it, [`TWIN`] or [`STAGE`].

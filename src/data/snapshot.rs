@@ -14,14 +14,18 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::DataError;
 use super::api::{Api, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT};
+use super::group::Group;
 use super::names;
 use super::wait::Wait;
+use crate::capture::Together;
 use crate::object::Object;
 use crate::object::quantity::Quantity;
+use crate::surface::ApiResource;
 
 /// How long a driver may take: large volumes flush first, clouds upload.
 const READY: Duration = Duration::from_secs(15 * 60);
@@ -36,11 +40,23 @@ pub fn snapshot_class<'a>(
     driver: &str,
     classes: impl IntoIterator<Item = &'a Object>,
 ) -> Option<&'a Object> {
+    best_class(
+        driver,
+        "snapshot.storage.kubernetes.io/is-default-class",
+        classes,
+    )
+}
+
+/// The same of classes whose default has another annotation.
+pub(super) fn best_class<'a>(
+    driver: &str,
+    default: &str,
+    classes: impl IntoIterator<Item = &'a Object>,
+) -> Option<&'a Object> {
     let rank = |class: &Object| {
         let yes = |key: &str| class.annotation(key) == Some("true");
         let kept = class.text("/deletionPolicy") != Some("Delete");
-        let chosen = yes(names::SNAPSHOT_CLASS);
-        let default = yes("snapshot.storage.kubernetes.io/is-default-class");
+        let (chosen, default) = (yes(names::SNAPSHOT_CLASS), yes(default));
         (!chosen, !default, kept, class.name().to_owned())
     };
     classes
@@ -69,6 +85,10 @@ pub(super) struct Freezer<'a> {
     pub(super) run: &'a str,
     /// Namespace and name of the claim on A.
     pub(super) claim: (&'a str, &'a str),
+    /// The claims that are frozen at one moment with it.
+    pub(super) together: Option<&'a Together>,
+    /// Held while a group is made.
+    pub(super) making: &'a Mutex<()>,
 }
 
 impl Freezer<'_> {
@@ -81,11 +101,21 @@ impl Freezer<'_> {
     pub(super) async fn take(&self, class: &Object) -> Result<(String, u64), DataError> {
         let snapshot = self.taken(class).await?;
         let size = snapshot.pointer("/status/restoreSize").and_then(bytes);
-        Ok((self.name(), size.unwrap_or(0)))
+        Ok((snapshot.name().to_owned(), size.unwrap_or(0)))
     }
 
     async fn taken(&self, class: &Object) -> Result<Object, DataError> {
         let (namespace, claim) = self.claim;
+        if let Some(together) = self.together {
+            let group = Group {
+                api: self.api,
+                run: self.run,
+                claim: self.claim,
+                together,
+                making: self.making,
+            };
+            return group.taken(class.text("/driver").unwrap_or_default()).await;
+        }
         let snapshot = json!({
             "apiVersion": API_VERSION, "kind": "VolumeSnapshot",
             "metadata": {
@@ -115,7 +145,8 @@ impl Freezer<'_> {
             handle: text("/status/snapshotHandle")
                 .ok_or_else(|| self.failed("the driver gave no handle"))?,
             driver: text("/spec/driver").unwrap_or_default(),
-            class: text("/spec/volumeSnapshotClassName"),
+            // The member of a group names none.
+            class: text("/spec/volumeSnapshotClassName").or_else(|| Some(class.name().into())),
             mode: text("/spec/sourceVolumeMode"),
             size: number(&snapshot).or_else(|| number(&content)).unwrap_or(0),
         })
@@ -162,45 +193,8 @@ impl Freezer<'_> {
     }
 
     async fn ready(&self, namespace: &str) -> Result<Object, DataError> {
-        let (mut wait, mut doubted) = (Wait::begin(), None);
-        loop {
-            let snapshot = self
-                .api
-                .get(&SNAPSHOT, Some(namespace), &self.name())
-                .await?;
-            let snapshot =
-                snapshot.ok_or_else(|| self.failed("it was deleted by somebody else"))?;
-            if snapshot
-                .pointer("/status/readyToUse")
-                .and_then(Value::as_bool)
-                == Some(true)
-            {
-                return Ok(snapshot);
-            }
-            match snapshot.text("/status/error/message") {
-                Some(error) => {
-                    let since = *doubted.get_or_insert_with(Instant::now);
-                    if since.elapsed() > DOUBT {
-                        return Err(self.failed(error));
-                    }
-                }
-                None => doubted = None,
-            }
-            if wait.elapsed() > READY {
-                let last = self
-                    .api
-                    .complaint("VolumeSnapshot", namespace, &self.name())
-                    .await;
-                let last = last.unwrap_or_else(|| {
-                    "nothing says why; is a snapshot controller running?".into()
-                });
-                return Err(self.failed(format!(
-                    "not ready after {} min: {last}",
-                    READY.as_secs() / 60
-                )));
-            }
-            wait.pause().await;
-        }
+        let failed = |reason: String| self.failed(reason);
+        settled(self.api, (&SNAPSHOT, namespace, &self.name()), failed).await
     }
 
     /// Removes what was handed over; nothing may use it any more.
@@ -211,8 +205,11 @@ impl Freezer<'_> {
         self.api.delete(&SNAPSHOT_CONTENT, None, &self.name()).await
     }
 
-    /// Removes the snapshot itself; nothing may use it any more.
+    /// Removes the snapshot itself; nothing may use it any more. A group is removed as a whole, at the run's end.
     pub(super) async fn thaw(&self) -> Result<(), DataError> {
+        if self.together.is_some() {
+            return Ok(());
+        }
         if let Some(snapshot) = self
             .api
             .get(&SNAPSHOT, Some(self.claim.0), &self.name())
@@ -228,6 +225,39 @@ impl Freezer<'_> {
             claim: self.api.claim.clone(),
             reason: reason.into(),
         }
+    }
+}
+
+/// Waits until a snapshot, or a group of them, can be used.
+pub(super) async fn settled(
+    api: &Api,
+    (kind, namespace, name): (&ApiResource, &str, &str),
+    failed: impl Fn(String) -> DataError,
+) -> Result<Object, DataError> {
+    let (mut wait, mut doubted) = (Wait::begin(), None);
+    loop {
+        let snapshot = api.get(kind, Some(namespace), name).await?;
+        let snapshot = snapshot.ok_or_else(|| failed("it was deleted by somebody else".into()))?;
+        if snapshot.pointer("/status/readyToUse") == Some(&Value::Bool(true)) {
+            return Ok(snapshot);
+        }
+        match snapshot.text("/status/error/message") {
+            Some(error) => {
+                let since = *doubted.get_or_insert_with(Instant::now);
+                if since.elapsed() > DOUBT {
+                    return Err(failed(error.into()));
+                }
+            }
+            None => doubted = None,
+        }
+        if wait.elapsed() > READY {
+            let last = api.complaint(&kind.kind, namespace, name).await;
+            let last = last
+                .unwrap_or_else(|| "nothing says why; is a snapshot controller running?".into());
+            let minutes = READY.as_secs() / 60;
+            return Err(failed(format!("not ready after {minutes} min: {last}")));
+        }
+        wait.pause().await;
     }
 }
 

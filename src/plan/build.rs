@@ -20,8 +20,11 @@ use super::items::{Items, Number, Tie};
 use super::order::{Draft, Drafts, Role};
 use super::unprivileged::{self, Unprivileged};
 use super::volumes::Moves;
-use super::{Action, Body, Class, Drift, Gate, Hold, Plan, Purpose, VolumeMove, hold, stamp, sync};
-use crate::capture::{Capture, Consistency, Owner};
+use super::{
+    Action, Body, Class, Drift, Gate, Grouping, Hold, Plan, Purpose, VolumeMove, hold, stamp, sync,
+    together,
+};
+use crate::capture::{Capture, Owner};
 use crate::finding::Finding;
 use crate::graph::{Graph, Phase, Strength};
 use crate::knowledge::Knowledge;
@@ -65,6 +68,8 @@ pub struct PlanInput<'a> {
     pub switch_hosts: bool,
     /// Where movers have no privileges.
     pub unprivileged: Unprivileged,
+    /// Which claims are frozen at one moment.
+    pub grouping: Grouping,
 }
 
 /// Decides every write and every data move.
@@ -76,6 +81,7 @@ pub fn build(input: &PlanInput) -> Plan {
     findings.append(&mut hooks.findings);
     findings.extend(builder.host_findings());
     findings.extend(builder.moves.values().filter_map(unprivileged::finding));
+    findings.extend(builder.group_findings());
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     let (before, drift) = (builder.before(), builder.drift());
     let plan = Plan {
@@ -143,6 +149,15 @@ impl<'a> Builder<'a> {
             moves,
             beneath_data,
         }
+    }
+
+    fn group_findings(&self) -> Vec<Finding> {
+        let volumes = self.input.capture.volumes.iter();
+        let moved = volumes.filter_map(|volume| {
+            let claim = self.items.by_source(&volume.claim)?;
+            Some((self.moves.get(&claim)?, volume))
+        });
+        together::findings(moved, self.input.grouping)
     }
 
     /// The objects that are written, with what becomes of each.
@@ -318,7 +333,7 @@ impl<'a> Builder<'a> {
             save.need((source, Role::Snapshot), Gate::Done);
             load.need((source, Role::Save), Gate::Done);
             drafts.insert((source, Role::Save), save);
-            if volume.consistency == Consistency::Snapshot {
+            if volume.consistency.is_frozen() {
                 let snapshot = draft(Action::Snapshot(volume.clone().into()));
                 drafts.insert((source, Role::Snapshot), snapshot);
             }
@@ -434,6 +449,7 @@ fn moves(
         live: &input.target.live,
         purpose: input.purpose,
         unprivileged: input.unprivileged,
+        grouping: input.grouping,
         surface: input.surface,
         knowledge: input.knowledge,
     };

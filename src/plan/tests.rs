@@ -25,6 +25,7 @@ struct Fixture {
     offers: Surface,
     findings: Vec<Finding>,
     purpose: Purpose,
+    grouping: Grouping,
 }
 
 fn id(kind: &str, name: &str) -> ObjectId {
@@ -124,6 +125,7 @@ fn shop() -> Fixture {
         node: None,
         mounted_by: Vec::new(),
         user: None,
+        together: None,
         saved: None,
     };
     Fixture {
@@ -154,6 +156,7 @@ fn shop() -> Fixture {
         offers: surface("b"),
         findings: Vec::new(),
         purpose: Purpose::Move,
+        grouping: Grouping::default(),
     }
 }
 
@@ -171,6 +174,7 @@ impl Fixture {
             purpose: self.purpose,
             switch_hosts: self.purpose == Purpose::Cutover,
             unprivileged: Unprivileged::default(),
+            grouping: self.grouping,
         })
     }
 
@@ -422,6 +426,51 @@ fn a_csi_volume_is_snapshotted_before_anything_is_read() {
     let save = find(&plan, "PersistentVolumeClaim", "data", "save");
     assert_eq!(needs(save, snapshot), Some(Gate::Done));
     assert_eq!(snapshot.wave, 0);
+}
+
+#[test]
+fn claims_of_one_driver_are_frozen_together_where_labels_choose_them() {
+    let mut fixture = shop();
+    let class = Object::new(json!({"apiVersion": "snapshot.storage.k8s.io/v1",
+        "kind": "VolumeSnapshotClass", "metadata": {"name": "s"}, "driver": "csi.example.com"}));
+    fixture.capture.surface.objects.push(class.unwrap());
+    let volume = &mut fixture.capture.volumes[0];
+    volume.driver = Some("csi.example.com".into());
+    let claims = ["data".to_owned(), "wal".to_owned()].into();
+    let labels = Some([("app".to_owned(), "db".to_owned())].into());
+    volume.together = Some(Together { claims, labels });
+    let way = |fixture: &Fixture| {
+        let plan = fixture.plan();
+        let step = find(&plan, "PersistentVolumeClaim", "data", "snapshot");
+        let volume = step.action.volume().unwrap();
+        let told = plan.findings.iter().map(|finding| finding.message.clone());
+        (
+            volume.consistency,
+            with_others(volume),
+            told.collect::<Vec<_>>(),
+        )
+    };
+    let together = (Consistency::Together, Some("wal".to_owned()), Vec::new());
+    assert_eq!(way(&fixture), together);
+    fixture.grouping = Grouping::Off;
+    assert_eq!(way(&fixture), (Consistency::Snapshot, None, Vec::new()));
+
+    fixture.capture.volumes[0].together.as_mut().unwrap().labels = None;
+    assert_eq!(way(&fixture), (Consistency::Snapshot, None, Vec::new()));
+    fixture.grouping = Grouping::Auto;
+    let (consistency, others, told) = way(&fixture);
+    assert_eq!((consistency, others), (Consistency::Snapshot, None));
+    assert!(
+        told[0].contains("data, wal of namespace shop are frozen one after another"),
+        "{told:?}"
+    );
+    fixture.grouping = Grouping::Label;
+    let (consistency, _, told) = way(&fixture);
+    assert_eq!(consistency, Consistency::Together);
+    assert!(
+        told[0].contains("are labelled while they are frozen together"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -138,6 +138,7 @@ mod tests {
             node: None,
             mounted_by: Vec::new(),
             user,
+            together: None,
             saved: None,
         }
     }

@@ -6,8 +6,8 @@ use foldhash::HashMap;
 use serde_json::{Map, Value};
 
 use super::items::Items;
-use super::{Purpose, Unprivileged, VolumeMove, stamp};
-use crate::capture::{Capture, Consistency, User, Volume, VolumeMode};
+use super::{Grouping, Purpose, Unprivileged, VolumeMove, stamp};
+use crate::capture::{Capture, Consistency, Together, User, Volume, VolumeMode};
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::repository::LossClass;
@@ -23,6 +23,7 @@ pub(super) struct Moves<'a> {
     pub(super) live: &'a BTreeMap<ObjectId, Object>,
     pub(super) purpose: Purpose,
     pub(super) unprivileged: Unprivileged,
+    pub(super) grouping: Grouping,
     /// What B offers.
     pub(super) surface: &'a Surface,
     pub(super) knowledge: &'a Knowledge,
@@ -35,15 +36,17 @@ impl Moves<'_> {
             Some(_) => None,
             None => self.unprivileged.reader(volume, &self.capture.surface),
         };
+        let (consistency, together) = match (self.purpose, &reads_as) {
+            // Nothing runs when it is read, and a snapshot would only cost time then.
+            (Purpose::Cutover, None) if volume.saved.is_none() => (Consistency::Quiet, None),
+            _ => consistency(volume, &self.capture.surface, self.grouping),
+        };
         VolumeMove {
             source: volume.claim.clone(),
             mode: volume.mode,
             capacity: volume.capacity,
-            consistency: match (self.purpose, &reads_as) {
-                // Nothing runs when it is read, and a snapshot would only cost time then.
-                (Purpose::Cutover, None) if volume.saved.is_none() => Consistency::Quiet,
-                _ => consistency(volume, &self.capture.surface),
-            },
+            consistency,
+            together,
             saved: volume.saved.clone(),
             placement: self.placement(volume, target),
             synced: self.synced(target),
@@ -112,13 +115,20 @@ impl Moves<'_> {
 
 impl VolumeMove {
     /// The move of a volume into the store alone, without a cluster to go to.
-    pub fn saving(volume: &Volume, surface: &Surface, unprivileged: Unprivileged) -> Self {
+    pub fn saving(
+        volume: &Volume,
+        surface: &Surface,
+        unprivileged: Unprivileged,
+        grouping: Grouping,
+    ) -> Self {
+        let (consistency, together) = consistency(volume, surface, grouping);
         Self {
             source: volume.claim.clone(),
             target: volume.claim.clone(),
             mode: volume.mode,
             capacity: volume.capacity,
-            consistency: consistency(volume, surface),
+            consistency,
+            together,
             saved: None,
             placement: Value::Null,
             synced: false,
@@ -130,19 +140,23 @@ impl VolumeMove {
 }
 
 /// A class of snapshots for the volume's driver means that one instant can be shown.
-fn consistency(volume: &Volume, surface: &Surface) -> Consistency {
+fn consistency(
+    volume: &Volume,
+    surface: &Surface,
+    grouping: Grouping,
+) -> (Consistency, Option<Together>) {
     if let Some(saved) = &volume.saved {
-        return saved.consistency;
+        return (saved.consistency, None);
     }
     let snapshots = volume.driver.as_deref().is_some_and(|driver| {
         surface
             .of_kind("snapshot.storage.k8s.io", "VolumeSnapshotClass")
             .any(|class| class.text("/driver") == Some(driver))
     });
-    if snapshots {
-        Consistency::Snapshot
-    } else {
-        Consistency::Live
+    match grouping.of(volume) {
+        Some(together) if snapshots => (Consistency::Together, Some(together)),
+        _ if snapshots => (Consistency::Snapshot, None),
+        _ => (Consistency::Live, None),
     }
 }
 

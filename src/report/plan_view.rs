@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::palette::{Role, paint};
 use super::table::{Cell, render};
 use super::units::{bytes, plural};
+use crate::capture::Consistency;
 use crate::finding::{Finding, Verdict};
-use crate::plan::{Action, Class, Hold, Plan, Step};
+use crate::plan::{Action, Class, Hold, Plan, Step, VolumeMove, with_others};
 
 /// The plan's steps as a table with a line of totals.
 pub fn table(plan: &Plan) -> String {
@@ -77,21 +78,26 @@ fn note(action: &Action) -> String {
             format!("on A: {}", hosts.join(", "))
         }
         Action::Snapshot(volume) | Action::Save(volume) => {
-            format!(
-                "{} claim on A, {}",
-                bytes(volume.capacity),
-                match volume.consistency {
-                    crate::capture::Consistency::Snapshot => "point in time",
-                    crate::capture::Consistency::Quiet => "while nothing runs",
-                    crate::capture::Consistency::Live => "live copy, not a point in time",
-                }
-            )
+            format!("{} claim on A, {}", bytes(volume.capacity), moment(volume))
         }
         Action::Load(volume) => format!(
             "data of {}/{}",
             volume.source.namespace.as_deref().unwrap_or(""),
             volume.source.name
         ),
+    }
+}
+
+/// What moment the data of a claim on A shows.
+fn moment(volume: &VolumeMove) -> String {
+    match volume.consistency {
+        Consistency::Snapshot => "point in time".into(),
+        Consistency::Together => match with_others(volume) {
+            Some(others) => format!("one point in time with {others}"),
+            None => "one point in time with others".into(),
+        },
+        Consistency::Quiet => "while nothing runs".into(),
+        Consistency::Live => "live copy, not a point in time".into(),
     }
 }
 

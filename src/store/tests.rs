@@ -72,6 +72,7 @@ fn capture(id: &str) -> Capture {
             node: Some("n1".into()),
             mounted_by: vec![],
             user: None,
+            together: None,
             saved: Some(SavedVolume {
                 snapshot: "ab".into(),
                 consistency: Consistency::Snapshot,

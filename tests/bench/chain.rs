@@ -94,6 +94,7 @@ pub(crate) fn plan(
         knowledge: Knowledge::builtin(),
         purpose: plan::Purpose::Move,
         unprivileged: Unprivileged::default(),
+        grouping: plan::Grouping::default(),
         switch_hosts: false,
     })
 }

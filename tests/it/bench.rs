@@ -193,6 +193,7 @@ impl Bench {
             node: None,
             mounted_by: Vec::new(),
             user: None,
+            together: None,
             saved: None,
         });
         id
@@ -258,6 +259,7 @@ impl Bench {
             purpose: plan::Purpose::Move,
             unprivileged: Unprivileged::default(),
             switch_hosts: false,
+            grouping: plan::Grouping::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ferry::capture::{Consistency, VolumeMode};
+use ferry::capture::{Consistency, Together, VolumeMode};
 use ferry::cluster::{Cluster, ConnectOptions};
 use ferry::data::{ClusterMovers, DataError, MoverSettings, MoverStore, Movers};
 use ferry::event::{Direction, Event, Events};
@@ -115,6 +115,7 @@ impl Pair {
             mode,
             capacity: 64 << 20,
             consistency,
+            together: None,
             saved: None,
             placement: Value::Null,
             synced: false,
@@ -128,7 +129,7 @@ impl Pair {
     fn assert_clean(&self) {
         let label = format!("ferry.dev/run={}", self.run);
         let kinds = "namespaces,pods,secrets,persistentvolumeclaims,persistentvolumes,\
-                     volumesnapshots,volumesnapshotcontents";
+                     volumesnapshots,volumesnapshotcontents,volumegroupsnapshots";
         for context in ["a", "b"] {
             own_namespace_goes(context, &self.run);
             let left = kubectl(context, &["get", kinds, "-A", "-l", &label, "-o", "name"]);
@@ -539,4 +540,22 @@ fn assert_same(before: &str, after: &str) {
         .collect();
     assert!(differ.is_empty(), "{differ:#?}");
     assert!(before.lines().count() > 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_changed_since_the_plan_are_not_frozen_together_with_others() {
+    let pair = Pair::new().await;
+    claim("a", &pair.on_a, "cow", "Filesystem", "64Mi");
+    let store = bucket().await;
+    let movers = pair.movers(&store, Events::silent());
+    let mut volume = pair.volume(VolumeMode::Filesystem, Consistency::Together);
+    volume.together = Some(Together {
+        claims: ["data".to_owned(), "wal".to_owned()].into(),
+        labels: Some(BTreeMap::new()),
+    });
+    let error = movers.snapshot(&volume).await.unwrap_err().to_string();
+    assert!(error.contains("have changed (wal)"), "{error}");
+    assert!(error.contains("--group-snapshots off"), "{error}");
+    movers.clean().await.unwrap();
+    pair.assert_clean();
 }

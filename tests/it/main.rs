@@ -40,6 +40,7 @@ mod store;
 mod store_command;
 mod support;
 mod sweep;
+mod together;
 mod torture;
 mod trip;
 mod unprivileged;

@@ -238,7 +238,7 @@ impl Trip {
     pub fn assert_clean(&self, run: &str) {
         let label = format!("ferry.dev/run={run}");
         let kinds = "namespaces,pods,secrets,persistentvolumeclaims,persistentvolumes,\
-                     volumesnapshots,volumesnapshotcontents";
+                     volumesnapshots,volumesnapshotcontents,volumegroupsnapshots";
         for context in ["a", "b"] {
             own_namespace_goes(context, run);
             let found = kubectl(context, &["get", kinds, "-A", "-l", &label, "-o", "json"]);

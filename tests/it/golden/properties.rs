@@ -268,6 +268,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         purpose: plan::Purpose::Move,
         unprivileged: Unprivileged::default(),
         switch_hosts: false,
+        grouping: plan::Grouping::default(),
     })
 }
 
@@ -353,6 +354,7 @@ fn what_is_blocked_blocks_its_descendants_along_h_and_nothing_else_in_every_case
                 purpose: plan::Purpose::Move,
                 unprivileged: Unprivileged::default(),
                 switch_hosts: false,
+                grouping: plan::Grouping::default(),
             });
             let mut expected = BTreeSet::from([target]);
             while let Some((from, _)) = hard

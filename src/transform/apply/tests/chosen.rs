@@ -318,6 +318,7 @@ fn volume(claim: &Object, capacity: u64, used: u64) -> Volume {
         node: None,
         mounted_by: Vec::new(),
         user: None,
+        together: None,
         saved: Some(SavedVolume {
             snapshot: String::new(),
             consistency: Consistency::Live,

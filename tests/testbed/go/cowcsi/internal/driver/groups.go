@@ -14,10 +14,10 @@ import (
 	"ferry.test/testbed/cowcsi/internal/pool"
 )
 
-// groups makes volume group snapshots. btrfs has no snapshot of several
-// subvolumes at one instant: the members are taken one after another under the
-// pool's lock, some milliseconds apart. Enough for the API's shape, not for a
-// proof of consistency across claims.
+// groups makes volume group snapshots. Images show one instant: all filesystems
+// on them are frozen before the first copy and thawed after the last. btrfs has
+// no snapshot of several subvolumes at one instant: these are taken one after
+// another, some milliseconds apart.
 type groups struct {
 	csi.UnimplementedGroupControllerServer
 	pool *pool.Pool
@@ -66,6 +66,19 @@ func sameMembers(group *pool.Group, req *csi.CreateVolumeGroupSnapshotRequest) b
 // take makes the members, all or none: a retry starts from nothing again.
 func (g *groups) take(id string, req *csi.CreateVolumeGroupSnapshotRequest) (*pool.Group, error) {
 	group := &pool.Group{ID: id, Created: time.Now()}
+	var sources []*pool.Item
+	for _, volume := range req.SourceVolumeIds {
+		source, err := g.pool.Get(volume)
+		if err != nil {
+			return nil, answer(err, "volume "+volume)
+		}
+		sources = append(sources, source)
+	}
+	thaw, err := g.pool.Still(sources...)
+	if err != nil {
+		return nil, err
+	}
+	defer thaw()
 	for _, volume := range req.SourceVolumeIds {
 		item, err := take(g.pool, memberName(req.Name, volume), volume, id)
 		if err != nil {

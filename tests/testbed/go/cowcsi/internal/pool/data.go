@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func (p *Pool) materialize(item, source *Item) error {
 	case item.Backing == Image && source == nil:
 		err = os.WriteFile(to, nil, 0o600)
 	case item.Backing == Image:
-		err = p.reflink(source, to)
+		err = p.copyStill(item, source, to)
 	case source == nil:
 		_, err = host.Run("btrfs", "subvolume", "create", to)
 	case item.Snapshot:
@@ -68,21 +69,50 @@ func (p *Pool) hold(item *Item) error {
 	return err
 }
 
-// reflink copies an image file by sharing its extents. What pods wrote and the
-// kernel still holds above the image must reach the file first: a filesystem on
-// the loop device is frozen for the moment, a raw device flushed.
-func (p *Pool) reflink(source *Item, to string) error {
-	devices, err := p.Devices(source)
-	if err != nil {
-		return err
-	}
-	for _, device := range devices {
-		thaw, err := host.Quiesce(device)
+// copyStill copies an image while it stands still. Who makes a group holds all
+// its members still at once.
+func (p *Pool) copyStill(item, source *Item, to string) error {
+	if item.Group == "" {
+		thaw, err := p.Still(source)
 		if err != nil {
 			return err
 		}
 		defer thaw()
 	}
+	return p.reflink(source, to)
+}
+
+// Still makes images stand still until the way back is taken. What pods wrote
+// and the kernel still holds above an image must reach its file before it is
+// copied: a filesystem on the loop device is frozen for the moment, a raw device
+// flushed. Subvolumes go on.
+func (p *Pool) Still(items ...*Item) (thaw func(), err error) {
+	var back []func()
+	thaw = func() {
+		for _, one := range slices.Backward(back) {
+			one()
+		}
+	}
+	for _, item := range items {
+		devices, err := p.Devices(item)
+		if err != nil {
+			thaw()
+			return nil, err
+		}
+		for _, device := range devices {
+			one, err := host.Quiesce(device)
+			if err != nil {
+				thaw()
+				return nil, err
+			}
+			back = append(back, one)
+		}
+	}
+	return thaw, nil
+}
+
+// reflink copies an image file by sharing its extents.
+func (p *Pool) reflink(source *Item, to string) error {
 	src, err := os.Open(p.Path(source))
 	if err != nil {
 		return err
