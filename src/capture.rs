@@ -14,6 +14,7 @@ mod kept;
 mod labels;
 pub(crate) mod listing;
 mod matching;
+mod mounted;
 mod sanitise;
 mod selection;
 mod take;
@@ -178,6 +179,9 @@ pub struct Volume {
     /// Pods or workloads that mount it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted_by: Vec<ObjectId>,
+    /// Names of the pods that mount it, in its namespace: claims that one of them mounts together travel together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<String>,
     /// Whom the first pod that mounts it runs as; `None` when no pod does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,

@@ -8,6 +8,9 @@
 //! Users who may not make a privileged namespace move without privileges: the pods then work in the application's
 //! namespaces, as the application's user, and what that costs is declared.
 //!
+//! Claims that a pod mounts together are carried by one mover, so that volumes which are only made now are made where one
+//! node reaches them all.
+//!
 //! The pipeline knows only the [`Movers`] trait, so that the restore engine can be tested without a
 //! cluster. Whatever implements it keeps three promises: every call may be repeated after a kill and
 //! finishes what the first began; a claim is reported loaded only after every entry was read back and
@@ -33,8 +36,11 @@ mod links;
 mod load;
 mod movers;
 mod names;
+mod near;
+mod party;
 mod pod;
 pub(crate) mod relay;
+mod save;
 mod settings;
 mod snapshot;
 mod stand_by;
@@ -56,30 +62,31 @@ pub trait Movers: Sync {
     /// [`Movers::save`]; one that exists already is kept, so that a resumed run shows the same instant.
     fn snapshot(&self, volume: &VolumeMove) -> impl Future<Output = Result<(), DataError>> + Send;
 
-    /// While A still works: does ahead what a save or a load of this volume needs beside the data, so that a cutover
-    /// does not wait for it. A failure costs time and nothing else.
+    /// While A still works: does ahead what a save or a load of these volumes, which one mover carries, needs beside
+    /// the data, so that a cutover does not wait for it. A failure costs time and nothing else.
     fn stand_by(
         &self,
-        volume: &VolumeMove,
+        party: &[&VolumeMove],
         way: Direction,
     ) -> impl Future<Output = Result<(), DataError>> + Send;
 
     /// Removes what still stands by when a run ends before its data has arrived.
     fn stand_down(&self) -> impl Future<Output = Result<(), DataError>> + Send;
 
-    /// Carries the claim's data into the store. A volume this run has saved already is not read again.
+    /// Carries the data of claims that travel together into the store, and says of each what came of it. A volume
+    /// this run has saved already is not read again.
     fn save(
         &self,
-        volume: &VolumeMove,
-    ) -> impl Future<Output = Result<SavedVolume, DataError>> + Send;
+        party: &[&VolumeMove],
+    ) -> impl Future<Output = Vec<Result<SavedVolume, DataError>>> + Send;
 
-    /// Carries the data from the store into the claim on B, reads it back, and returns what was found
-    /// there; it equals `saved.proof`, else the call fails. What was accepted to be lost is told and does not count.
+    /// Carries the data from the store into claims on B that travel together, reads it back, and returns what was
+    /// found in each; it equals `saved.proof`, else that claim's load fails, and no other's. What was accepted to be
+    /// lost is told and does not count.
     fn load(
         &self,
-        volume: &VolumeMove,
-        saved: &SavedVolume,
-    ) -> impl Future<Output = Result<Proof, DataError>> + Send;
+        party: &[(&VolumeMove, &SavedVolume)],
+    ) -> impl Future<Output = Vec<Result<Proof, DataError>>> + Send;
 
     /// How long a mover worked at a volume in this process: without making its claim and starting its pod, which
     /// a cutover does while A still works.

@@ -1,4 +1,4 @@
-//! The mover: this same binary in a short-lived pod beside a volume.
+//! The mover: this same binary in a short-lived pod, a process beside each volume.
 //!
 //! ```text
 //! job (mounted Secret) ─▶ open store ─▶ engine on the volume ─▶ result: store, termination message, log
@@ -32,7 +32,9 @@ pub(crate) use outcome::{Done, Outcome};
 pub(crate) use report::{Line, read_line};
 pub(crate) use trouble::Trouble;
 
-/// Where a pod finds its job.
+/// Where a pod finds its jobs, one for each container.
+pub(crate) const JOBS: &str = "/job";
+/// Where a pod finds its job, if there is one alone.
 pub(crate) const JOB: &str = "/job/job.json";
 /// Where a pod finds its volume: a folder, or a device.
 pub(crate) const VOLUME: &str = "/volume";

@@ -387,6 +387,16 @@ impl Object {
         matches!(self.text("/status/phase"), Some("Succeeded" | "Failed"))
     }
 
+    /// The spec of the pods that it makes or is, for the kinds that Kubernetes knows.
+    pub fn pod_spec(&self) -> Option<&Value> {
+        let pointer = match self.kind() {
+            "Pod" => "/spec",
+            "CronJob" => "/spec/jobTemplate/spec/template/spec",
+            _ => "/spec/template/spec",
+        };
+        self.pointer(pointer).filter(|spec| spec.is_object())
+    }
+
     /// The whole object.
     pub fn value(&self) -> &Value {
         &self.value

@@ -218,12 +218,8 @@ async fn refused(
 fn rights_on_source(capture: &Capture, transformed: &Transformed, choices: Choices) -> Vec<Right> {
     let mut on_a = Vec::new();
     if !capture.volumes.is_empty() {
-        let surface = &capture.surface;
-        let saving = |volume| {
-            let (unprivileged, grouping) = (choices.unprivileged, choices.grouping);
-            VolumeMove::saving(volume, surface, unprivileged, grouping).consistency
-        };
-        let ways: Vec<Consistency> = capture.volumes.iter().map(saving).collect();
+        let saving = VolumeMove::saving(capture, choices.unprivileged, choices.grouping);
+        let ways: Vec<Consistency> = saving.iter().map(|volume| volume.consistency).collect();
         let freezes = Freezes {
             claims: ways.iter().any(|way| way.is_frozen()),
             groups: ways.contains(&Consistency::Together),

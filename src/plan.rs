@@ -142,6 +142,9 @@ pub struct VolumeMove {
     /// where the workload can run (W-5): a partial pod spec with nodeSelector, tolerations, affinity.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub placement: Value,
+    /// Claims on B that must be on one node with this one, because a pod mounts them together; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<ObjectId>,
     /// Whether the claim on B is a sync's: all that is in it came from this claim on A, so that what the
     /// source does not have any more is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

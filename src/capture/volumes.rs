@@ -110,6 +110,7 @@ pub(super) fn describe(
         .map(Into::into)
         .collect();
     let mounted_by: BTreeSet<ObjectId> = mounting().map(|mount| mount.workload.clone()).collect();
+    let pods: BTreeSet<String> = mounting().map(|mount| mount.pod.clone()).collect();
     let single = !access_modes.iter().any(|mode| mode.ends_with("Many"));
     let attached = mounting()
         .filter(|_| single)
@@ -136,6 +137,7 @@ pub(super) fn describe(
         access_modes,
         node: pinned.or_else(|| attached.map(Into::into)),
         mounted_by: mounted_by.into_iter().collect(),
+        pods: pods.into_iter().collect(),
         user: mounting().map(|mount| mount.user.clone()).next(),
         together: None,
         saved: None,
@@ -152,6 +154,7 @@ fn strings(list: Option<&Value>) -> impl Iterator<Item = &str> {
 /// One claim in the hands of one pod that has not ended.
 pub(super) struct Mount {
     claim: ObjectId,
+    pod: String,
     /// The pod, or the workload at the top of its owners.
     workload: ObjectId,
     node: Option<String>,
@@ -174,6 +177,7 @@ pub(super) fn mounts(listed: &[Object]) -> Vec<Mount> {
         names
             .map(|name| Mount {
                 claim: ObjectId::namespaced("", "PersistentVolumeClaim", namespace, name),
+                pod: pod.name().to_owned(),
                 workload: scene.root(pod).unwrap_or(pod).id(),
                 node: pod.text("/spec/nodeName").map(Into::into),
                 user: User::of_pod(pod, name),

@@ -134,6 +134,7 @@ impl Case {
                 access_modes: Vec::new(),
                 node: None,
                 mounted_by: Vec::new(),
+                pods: Vec::new(),
                 user: None,
                 together: None,
                 saved: None,

@@ -1,5 +1,6 @@
 //! `ferry capture` and `ferry captures`: recording namespaces, and looking after the records.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -17,7 +18,7 @@ use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::knowledge::Knowledge;
 use crate::object::ObjectId;
-use crate::plan::{self, Grouping, VolumeMove};
+use crate::plan::{self, VolumeMove};
 use crate::report::palette::{Role, paint};
 use crate::report::plan_view;
 use crate::report::table::{Cell, render};
@@ -166,9 +167,10 @@ impl CaptureArgs {
             if objects_only {
                 capture.volumes.clear();
             } else {
-                let moves = moves(&capture, privileges, freeze.choice());
+                let (unprivileged, grouping) = (privileges.choice(), freeze.choice());
+                let moves = VolumeMove::saving(&capture, unprivileged, grouping);
                 let volumes = moves.iter().zip(&capture.volumes);
-                let groups = plan::group_findings(volumes, freeze.choice());
+                let groups = plan::group_findings(volumes, grouping);
                 capture.findings.extend(groups);
                 let all: Vec<&VolumeMove> = moves.iter().collect();
                 let settings = mover.settings(&capture.id, &capture.id, &capture.namespaces, &all);
@@ -209,13 +211,6 @@ struct Taken<'a> {
     findings: &'a [Finding],
 }
 
-/// What is saved of a capture.
-fn moves(capture: &Capture, privileges: PrivilegeArgs, grouping: Grouping) -> Vec<VolumeMove> {
-    let (surface, unprivileged) = (&capture.surface, privileges.choice());
-    let saving = |volume| VolumeMove::saving(volume, surface, unprivileged, grouping);
-    capture.volumes.iter().map(saving).collect()
-}
-
 /// Freezes every volume, then carries each into the store; leftovers are removed either way.
 async fn save_volumes(
     context: &Context,
@@ -233,10 +228,10 @@ async fn save_volumes(
             .buffered(8)
             .try_collect::<()>()
             .await?;
-        stream::iter(moves)
-            .map(|volume| save(movers, volume))
+        stream::iter(parties(moves))
+            .map(|party| save(movers, party))
             .buffered(8)
-            .try_collect::<Vec<_>>()
+            .try_concat()
             .await
     }
     .await;
@@ -245,24 +240,41 @@ async fn save_volumes(
     if let Err(error) = cleaned {
         context.events.warning(error.to_string());
     }
-    let total: u64 = saved.iter().map(|saved| saved.proof.bytes).sum();
+    let total: u64 = saved.iter().map(|(_, saved)| saved.proof.bytes).sum();
     let volumes = plural(saved.len(), "volume");
     context
         .events
         .finished(Stage::Save, format!("{volumes}, {}", bytes(total)));
-    for (volume, saved) in capture.volumes.iter_mut().zip(saved) {
-        volume.saved = Some(saved);
+    let mut saved: BTreeMap<ObjectId, SavedVolume> = saved.into_iter().collect();
+    for volume in &mut capture.volumes {
+        volume.saved = saved.remove(&volume.claim);
     }
     Ok(())
 }
 
-async fn save(movers: &ClusterMovers, volume: &VolumeMove) -> Result<SavedVolume, DataError> {
-    let saved = movers.save(volume).await?;
-    if let Err(error) = movers.tidy(volume, Direction::Save).await {
-        // The end tries again.
-        tracing::debug!(%error, "a mover's traces are left for later");
+/// Those that one mover carries, together.
+fn parties(moves: &[VolumeMove]) -> Vec<Vec<&VolumeMove>> {
+    let mut parties = BTreeMap::<_, Vec<_>>::new();
+    for volume in moves {
+        parties.entry(volume.party()).or_default().push(volume);
     }
-    Ok(saved)
+    parties.into_values().collect()
+}
+
+async fn save(
+    movers: &ClusterMovers,
+    party: Vec<&VolumeMove>,
+) -> Result<Vec<(ObjectId, SavedVolume)>, DataError> {
+    let saved = movers.save(&party).await;
+    let saved: Vec<_> = saved.into_iter().collect::<Result<_, _>>()?;
+    for volume in &party {
+        if let Err(error) = movers.tidy(volume, Direction::Save).await {
+            // The end tries again.
+            tracing::debug!(%error, "a mover's traces are left for later");
+        }
+    }
+    let claims = party.iter().map(|volume| volume.source.clone());
+    Ok(claims.zip(saved).collect())
 }
 
 impl CapturesCommand {

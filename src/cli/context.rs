@@ -453,6 +453,7 @@ mod tests {
             together: None,
             saved: None,
             placement: serde_json::Value::Null,
+            with: Vec::new(),
             synced: false,
             loses: vec![LossClass::Owner, LossClass::Mode],
             reads_as: None,

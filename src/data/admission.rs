@@ -8,7 +8,7 @@ use super::api::{Api, CLAIM, NAMESPACE, POD};
 use super::movers::{ClusterMovers, named, namespace_body, place};
 use super::pod::MoverPod;
 use super::{DataError, names};
-use crate::capture::{Consistency, User};
+use crate::capture::{Consistency, User, VolumeMode};
 use crate::cluster::{ApplyOptions, Cluster, ClusterError, MANAGER};
 use crate::event::Direction;
 use crate::object::{Object, ObjectId};
@@ -132,11 +132,11 @@ impl ClusterMovers {
             name: &name,
             secret: &name,
             image,
-            claim: &api.claim,
-            mounts: &claim.name,
-            mode: crate::capture::VolumeMode::Filesystem,
+            claims: &api.claim,
+            mounts: vec![(&claim.name, VolumeMode::Filesystem)],
             writes: way == Direction::Load,
             node: None,
+            near: &[],
             placement: &Value::Null,
             access: &self.store.access,
             user: Some(user),

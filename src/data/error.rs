@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use crate::capture::Proof;
+use crate::causes::in_one_line;
 use crate::cluster::ClusterError;
 use crate::exit::Exit;
 
@@ -122,6 +123,23 @@ impl DataError {
         };
         let error = source.downcast_ref::<ClusterError>();
         error.is_some_and(ClusterError::is_forbidden)
+    }
+
+    /// The same, as what befell another claim that travels together with the one it names.
+    pub(super) fn about(&self, claim: &str) -> Self {
+        let claim = claim.to_owned();
+        match self {
+            Self::NoImage => Self::NoImage,
+            Self::Start { reason, .. } => Self::Start {
+                claim,
+                reason: reason.clone(),
+            },
+            other => Self::Mover {
+                claim,
+                reason: in_one_line(other),
+                exit: other.exit(),
+            },
+        }
     }
 
     /// The exit code that tells a script whose fault it is.

@@ -30,6 +30,8 @@ pub(super) struct Follower<'a> {
     pub(super) api: &'a Api,
     pub(super) namespace: &'a str,
     pub(super) pod: &'a str,
+    /// The one that works at the claim.
+    pub(super) container: String,
     /// The claim it mounts, for what the cluster says about that.
     pub(super) mounts: &'a str,
     pub(super) direction: Direction,
@@ -44,13 +46,13 @@ struct Waiting {
 }
 
 impl Follower<'_> {
-    /// Waits for the mover's container to run; fails when it will not.
+    /// Waits for the claim's container to run; fails when it will not.
     pub(super) async fn started(&self) -> Result<Object, DataError> {
         let mut waiting: Option<Waiting> = None;
         let mut wait = Wait::begin();
         loop {
             let pod = self.pod().await?;
-            if begun(&pod) {
+            if pod.has_ended() || self.state(&pod, "running").is_some() || self.has_ended(&pod) {
                 return Ok(pod);
             }
             let (reason, limit) = self.obstacle(&pod).await;
@@ -89,7 +91,7 @@ impl Follower<'_> {
                 .find(|condition| condition["type"] == kind)
                 .cloned()
         };
-        let state = pod.pointer("/status/containerStatuses/0/state/waiting");
+        let state = self.state(pod, "waiting");
         let text = |key: &str| {
             state
                 .and_then(|state| state[key].as_str())
@@ -154,7 +156,7 @@ impl Follower<'_> {
             if let Ok(log) = self
                 .api
                 .cluster
-                .logs(self.namespace, self.pod, None, 3, false)
+                .logs(self.namespace, self.pod, Some(&self.container), 3, false)
                 .await
             {
                 for (_, line) in log.lines().filter_map(read_line) {
@@ -166,7 +168,7 @@ impl Follower<'_> {
                     }
                 }
             }
-            let ended = done.is_some() || pod.has_ended();
+            let ended = done.is_some() || pod.has_ended() || self.has_ended(&pod);
             // Told once at least, so that whoever listens knows that it began.
             if told.is_none() || (told != Some(progress) && !ended) {
                 told = Some(progress);
@@ -191,11 +193,11 @@ impl Follower<'_> {
     }
 
     fn last_words(&self, pod: &Object) -> Outcome {
-        let message = pod.text("/status/containerStatuses/0/state/terminated/message");
+        let terminated = self.state(pod, "terminated");
+        let message = terminated.and_then(|state| state["message"].as_str());
         if let Some(outcome) = message.and_then(Outcome::of_message) {
             return outcome;
         }
-        let terminated = pod.pointer("/status/containerStatuses/0/state/terminated");
         let said = terminated.and_then(|state| state["reason"].as_str());
         let reason = match (pod.text("/status/reason"), said) {
             (Some(reason), _) => {
@@ -230,6 +232,19 @@ impl Follower<'_> {
         }
     }
 
+    fn has_ended(&self, pod: &Object) -> bool {
+        self.state(pod, "terminated").is_some()
+    }
+
+    /// How its container is, if that is how it is.
+    fn state<'p>(&self, pod: &'p Object, state: &str) -> Option<&'p Value> {
+        let statuses = pod.pointer("/status/containerStatuses")?.as_array()?;
+        let own = statuses
+            .iter()
+            .find(|status| status["name"] == *self.container)?;
+        own["state"].get(state)
+    }
+
     async fn pod(&self) -> Result<Object, DataError> {
         let pod = self.api.get(&POD, Some(self.namespace), self.pod).await?;
         pod.ok_or_else(|| {
@@ -241,13 +256,6 @@ impl Follower<'_> {
             }
         })
     }
-}
-
-fn begun(pod: &Object) -> bool {
-    let running = pod
-        .pointer("/status/containerStatuses/0/state/running")
-        .is_some();
-    running || pod.has_ended()
 }
 
 fn first_line(text: &str) -> &str {

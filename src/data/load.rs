@@ -1,148 +1,193 @@
-//! A volume's way into a claim of B.
+//! Volumes' way from the store into claims of B.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
 
 use super::access::{self, State};
 use super::api::Api;
 use super::movers::{ClusterMovers, Site, place, uid};
-use super::work::Work;
+use super::party::{Party, Ready, Seat, all_failed};
 use super::{DataError, names};
 use crate::capture::{Proof, SavedVolume};
-use crate::event::Direction;
-use crate::mover::{Done, Order, Task};
+use crate::mover::{Done, Task};
 use crate::object::Object;
 use crate::plan::VolumeMove;
 
 /// One load.
-#[derive(Clone, Copy)]
 struct Way<'a> {
-    api: &'a Api,
-    site: &'a Site,
-    name: &'a str,
+    at: usize,
+    api: Api,
+    site: Site,
+    /// Of what is made for it.
+    name: String,
     volume: &'a VolumeMove,
     saved: &'a SavedVolume,
+    /// The claim on B, if it gets its volume when that is full.
+    waits: Option<Object>,
 }
 
 impl ClusterMovers {
-    pub(super) async fn load_into(
+    /// Loads what travels together, and says of each claim what came of it.
+    pub(super) async fn load_all(
         &self,
-        api: &Api,
-        volume: &VolumeMove,
-        saved: &SavedVolume,
-    ) -> Result<Proof, DataError> {
-        let name = names::object(&self.settings.run, "load", &api.claim);
+        party: &Party<'_>,
+        saved: &[&SavedVolume],
+    ) -> Vec<Result<Proof, DataError>> {
+        let standing = self.standing(&party.name);
+        let stands = |claim: &str| standing.as_ref().is_some_and(|mover| mover.awaits(claim));
+        // A killed mover may still hold a claim that is made anew below, or would be one of its users.
+        if standing.is_none()
+            && let Err(error) = self.replace(party).await
+        {
+            return party.failed(&error);
+        }
+        let ready = (0..).zip(party.volumes.iter().zip(saved));
+        let ready =
+            ready.map(|(at, (volume, saved))| self.ready_to_load(at, volume, saved, &stands));
+        let (mut all, mut seats, mut ways) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        for (at, ready) in (0..).zip(join_all(ready).await) {
+            match ready {
+                Ok((way, Ready::Done(done))) => {
+                    drop(all.insert(at, self.arrived(party, &way, done).await))
+                }
+                Ok((way, Ready::Seat(seat))) => {
+                    ways.insert(at, way);
+                    seats.push(*seat);
+                }
+                Err(error) => drop(all.insert(at, Err(error))),
+            }
+        }
+        for round in self.rounds(standing, seats) {
+            let worked = match self.near(party, &round).await {
+                Ok(near) => self.work(party, round, near).await,
+                Err(error) => all_failed(error, &round.seats),
+            };
+            for (at, done) in worked {
+                let arrived = match (ways.get(&at), done) {
+                    (Some(way), Ok(done)) => self.arrived(party, way, done).await,
+                    (_, Err(error)) => Err(error),
+                    (None, Ok(_)) => Err(party.other_job(at)),
+                };
+                all.insert(at, arrived);
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// What a claim's load needs beside its mover.
+    async fn ready_to_load<'a>(
+        &self,
+        at: usize,
+        volume: &'a VolumeMove,
+        saved: &'a SavedVolume,
+        stands: &(impl Fn(&str) -> bool + Sync),
+    ) -> Result<(Way<'a>, Ready), DataError> {
+        let api = self.side(self.target.as_ref(), &volume.target)?;
         let (namespace, claim) = place(&volume.target);
-        let site = self.site(&volume.target, volume.writes_as.as_ref());
-        let way = Way {
+        let mut way = Way {
+            at,
+            site: self.site(&volume.target, volume.writes_as.as_ref()),
+            name: names::object(&self.settings.run, "load", &api.claim),
             api,
-            site: &site,
-            name: &name,
             volume,
             saved,
+            waits: None,
         };
-        if site.user.is_some() {
+        let api = &way.api;
+        if way.site.user.is_some() {
             let claim = access::present(api, namespace, claim).await?;
-            // A killed mover would be one of its users.
-            self.remove(api, namespace, &name).await?;
             access::unused(api, namespace, &claim).await?;
-            return self.load_through(&way, (&claim, &claim)).await;
+            let ready = self.seat_to_load(&way, &claim, claim.name()).await?;
+            return Ok((way, ready));
         }
         let state = access::state(api, namespace, claim).await?;
         self.ensure_namespace(api).await?;
-        let access = self.access(api, &site, &name);
-        match state {
+        let access = self.access(api, &way.site, &way.name);
+        let ready = match state {
             State::Bound { claim } => {
                 access::unused(api, namespace, &claim).await?;
-                if let Some(standing) = self.standing(&name) {
-                    let (id, task) = self.load_task(&way, &claim);
-                    let order = Order { id, task };
-                    let done = self
-                        .order((api, &name), standing, Direction::Load, order)
-                        .await?;
-                    return self.loaded(&way, done);
+                if !stands(&api.claim) {
+                    let bound = access::behind(api, &claim).await?;
+                    access.twin(&claim, &bound).await?;
                 }
-                // A killed mover may still hold the claim that is made anew here.
-                self.remove(api, &site.namespace, &name).await?;
-                let bound = access::behind(api, &claim).await?;
-                let twin = access.twin(&claim, &bound).await?;
-                self.load_through(&way, (&claim, &twin)).await
+                self.seat_to_load(&way, &claim, &way.name).await?
             }
             State::Waiting { claim } => {
-                // Proven and marked by an earlier attempt: it only has to be given away.
-                if access.staged(&saved.snapshot).await?.is_none() {
-                    let stage = access.stage(&claim).await?;
-                    self.load_through(&way, (&stage, &stage)).await?;
-                }
-                access.give(&claim, &saved.snapshot).await?;
-                Ok(saved.proof.clone())
+                let ready = match access.staged(&saved.snapshot).await? {
+                    // Proven and marked by an earlier attempt: it only has to be given away.
+                    Some(_) => Ready::Done(Done::Loaded {
+                        proof: saved.proof.clone(),
+                        lost: Vec::new(),
+                    }),
+                    None => {
+                        let stage = access.stage(&claim).await?;
+                        self.seat_to_load(&way, &stage, &way.name).await?
+                    }
+                };
+                way.waits = Some(claim);
+                ready
             }
-        }
+        };
+        Ok((way, ready))
     }
 
-    /// Loads into the second of two claims, which are one volume; the first names the job.
-    async fn load_through(
+    /// A place beside the second of two claims, which are one volume; the first names the job.
+    async fn seat_to_load(
         &self,
         way: &Way<'_>,
-        (claim, mounts): (&Object, &Object),
+        claim: &Object,
+        mounts: &str,
+    ) -> Result<Ready, DataError> {
+        let job = self.job("load", &[&way.api.claim, uid(claim), &way.saved.snapshot]);
+        if let Some(done) = self.earlier(&way.api, &job).await? {
+            return Ok(Ready::Done(done));
+        }
+        Ok(Ready::Seat(Box::new(Seat {
+            at: way.at,
+            api: way.api.clone(),
+            site: way.site.clone(),
+            mounts: mounts.to_owned(),
+            mode: way.volume.mode,
+            node: None,
+            placement: way.volume.placement.clone(),
+            job,
+            task: Task::Load {
+                saved: way.saved.clone(),
+                delete_extra: way.volume.synced,
+                accept: self.settings.accept_losses.clone(),
+                foreign_root: way.site.user.is_some(),
+            },
+        })))
+    }
+
+    /// What a load has to have found; a claim that waits gets its volume.
+    async fn arrived(
+        &self,
+        party: &Party<'_>,
+        way: &Way<'_>,
+        done: Done,
     ) -> Result<Proof, DataError> {
-        let Way {
-            api,
-            site,
-            name,
-            volume,
-            saved: _,
-        } = *way;
-        let (job, task) = self.load_task(way, claim);
-        let done = match self.earlier(api, &job).await? {
-            Some(done) => done,
-            None => {
-                let work = Work {
-                    api,
-                    site,
-                    name,
-                    mounts,
-                    mode: volume.mode,
-                    direction: Direction::Load,
-                    node: None,
-                    placement: &volume.placement,
-                    job,
-                    task,
-                };
-                self.work(work).await?
-            }
-        };
-        self.loaded(way, done)
-    }
-
-    /// What loading a claim is called, and what is to be done.
-    fn load_task(&self, way: &Way<'_>, claim: &Object) -> (String, Task) {
-        let (claimed, saved) = (&way.api.claim, way.saved);
-        let job = self.job("load", &[claimed, uid(claim), &saved.snapshot]);
-        let task = Task::Load {
-            saved: saved.clone(),
-            delete_extra: way.volume.synced,
-            accept: self.settings.accept_losses.clone(),
-            foreign_root: way.site.user.is_some(),
-        };
-        (job, task)
-    }
-
-    /// What a load has to have found.
-    fn loaded(&self, way: &Way<'_>, done: Done) -> Result<Proof, DataError> {
-        let Way { api, saved, .. } = *way;
+        let Way { api, saved, .. } = way;
         match done {
             // Pipes and devices are in the digest; the mover has compared everything else.
             Done::Loaded { proof, lost } if proof == saved.proof || !lost.is_empty() => {
                 self.tell_lost(&api.claim, &lost);
-                Ok(saved.proof.clone())
             }
             Done::Loaded { proof: found, .. } => {
                 let (claim, wanted) = (api.claim.clone(), saved.proof.clone());
-                Err(DataError::Differs {
+                return Err(DataError::Differs {
                     claim,
                     found,
                     wanted,
-                })
+                });
             }
-            Done::Saved(_) => Err(api.unusable("its mover did another job; run again")),
+            Done::Saved(_) => return Err(party.other_job(way.at)),
         }
+        if let Some(claim) = &way.waits {
+            let access = self.access(api, &way.site, &way.name);
+            access.give(claim, &saved.snapshot).await?;
+        }
+        Ok(saved.proof.clone())
     }
 }

@@ -12,22 +12,22 @@ use tokio_util::sync::CancellationToken;
 use super::access::{self, Access, State};
 use super::admission::no_namespace;
 use super::api::{Api, NAMESPACE};
+use super::party::Party;
 use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
 use super::stand_by::Standing;
 use super::wait::Wait;
-use super::work::Work;
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
 use crate::causes::in_one_line;
 use crate::cluster::Cluster;
 use crate::event::{Direction, Events};
-use crate::mover::{Done, Order, Outcome, Task};
+use crate::mover::{Done, Outcome};
 use crate::object::{Object, ObjectId};
 use crate::plan::VolumeMove;
 use crate::repository::{self, LossClass};
 
-/// Movers at work at one time, unless told otherwise.
+/// Volumes on their way at one time, unless told otherwise.
 const PARALLEL: usize = 4;
 /// How long a namespace of an earlier attempt may take to go.
 const GOING: Duration = Duration::from_secs(120);
@@ -40,17 +40,19 @@ pub struct ClusterMovers {
     pub(super) settings: MoverSettings,
     pub(super) events: Events,
     cancel: CancellationToken,
+    /// Volumes on their way at one time.
+    pub(super) parallel: usize,
     slots: Semaphore,
     /// Held while claims are frozen together.
     making: tokio::sync::Mutex<()>,
     /// Movers that wait for their orders, by the names of their pods.
     pub(super) standing: Mutex<BTreeMap<String, Standing>>,
-    /// How long movers worked, by the names of their pods.
+    /// How long movers worked, by the names of what was made for each claim.
     pub(super) took: Mutex<BTreeMap<String, Duration>>,
 }
 
 /// Where the mover of a claim works, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Site {
     pub(super) namespace: String,
     /// Without privileges, in the application's namespace; `None` with them, in Ferry's.
@@ -73,15 +75,15 @@ impl ClusterMovers {
         } else {
             settings.parallel
         };
-        let slots = Semaphore::new(parallel);
         Self {
+            parallel,
+            slots: Semaphore::new(parallel),
             source,
             target,
             store,
             settings,
             events,
             cancel,
-            slots,
             making: tokio::sync::Mutex::default(),
             standing: Mutex::default(),
             took: Mutex::default(),
@@ -103,7 +105,7 @@ impl ClusterMovers {
         }
     }
 
-    fn freezer<'a>(&'a self, api: &'a Api, volume: &'a VolumeMove) -> Freezer<'a> {
+    pub(super) fn freezer<'a>(&'a self, api: &'a Api, volume: &'a VolumeMove) -> Freezer<'a> {
         Freezer {
             api,
             run: &self.settings.run,
@@ -141,8 +143,18 @@ impl ClusterMovers {
         }
     }
 
+    /// How many of the volumes on their way a party is.
+    fn share(&self, volumes: usize) -> u32 {
+        u32::try_from(volumes.min(self.parallel)).unwrap_or(u32::MAX)
+    }
+
     /// The class to freeze a claim with.
-    async fn class(&self, api: &Api, claim: &Object, bound: &Object) -> Result<Object, DataError> {
+    pub(super) async fn class(
+        &self,
+        api: &Api,
+        claim: &Object,
+        bound: &Object,
+    ) -> Result<Object, DataError> {
         let refuse = |reason: String| DataError::Snapshot {
             claim: api.claim.clone(),
             reason,
@@ -214,125 +226,26 @@ impl ClusterMovers {
         ));
     }
 
-    async fn save_from(
-        &self,
-        api: &Api,
-        volume: &VolumeMove,
-        claim: &Object,
-    ) -> Result<SavedVolume, DataError> {
-        let job = self.job("save", &[&api.claim, uid(claim)]);
-        if let Some(Done::Saved(saved)) = self.earlier(api, &job).await? {
-            return Ok(saved);
-        }
-        let name = names::object(&self.settings.run, "save", &api.claim);
-        let task = Task::Save {
-            host: api.cluster.name().into(),
-            tags: vec![
-                format!("capture={}", self.settings.capture),
-                // A save forgets what earlier attempts of its own run left, and only that.
-                format!("run={}", self.settings.run),
-                format!("pvc={}", api.claim),
-            ],
-            consistency: volume.consistency,
-            accept_torn: self.settings.accept_torn,
-        };
-        let done = match self.standing(&name) {
-            Some(standing) => {
-                let order = Order { id: job, task };
-                self.order((api, &name), standing, Direction::Save, order)
-                    .await?
-            }
-            None => {
-                self.save_anew(api, &name, volume, claim, (job, task))
-                    .await?
-            }
-        };
-        match done {
-            Done::Saved(saved) => Ok(saved),
-            Done::Loaded { .. } => Err(api.unusable("its mover did another job; run again")),
-        }
-    }
-
-    /// Saves with a mover that is started for it.
-    async fn save_anew(
-        &self,
-        api: &Api,
-        name: &str,
-        volume: &VolumeMove,
-        claim: &Object,
-        (job, task): (String, Task),
-    ) -> Result<Done, DataError> {
-        let site = self.site(&volume.source, volume.reads_as.as_ref());
-        if site.user.is_none() {
-            self.ensure_namespace(api).await?;
-        }
-        // A killed mover may still hold the claim that is made anew below.
-        self.remove(api, &site.namespace, name).await?;
-        let access = self.access(api, &site, name);
-        let freezer = self.freezer(api, volume);
-        let (mounts, node) = match volume.consistency {
-            Consistency::Snapshot | Consistency::Together => {
-                let bound = access::behind(api, claim).await?;
-                let class = self.class(api, claim, &bound).await?;
-                let (snapshot, size) = match site.user {
-                    // It lies where the mover works: nothing has to be handed over.
-                    Some(_) => freezer.take(&class).await?,
-                    None => {
-                        let frozen = freezer.freeze(&class).await?;
-                        let snapshot = freezer.hand_over(&frozen, &site.namespace).await?;
-                        (snapshot, frozen.size)
-                    }
-                };
-                let restored = access.restored(claim, &bound, size, &snapshot).await?;
-                (restored, None)
-            }
-            Consistency::Live | Consistency::Quiet => {
-                let node = access::node_of(api, place(&volume.source).0, claim).await?;
-                let mounts = match site.user {
-                    Some(_) => claim.clone(),
-                    None => {
-                        let bound = access::behind(api, claim).await?;
-                        access.twin(claim, &bound).await?
-                    }
-                };
-                (mounts, node)
-            }
-        };
-        self.work(Work {
-            api,
-            site: &site,
-            name,
-            mounts: &mounts,
-            mode: volume.mode,
-            direction: Direction::Save,
-            node,
-            placement: &Value::Null,
-            job,
-            task,
-        })
-        .await
-    }
-
     /// Names a job after the run, the direction and the very claim it is about: one that is made anew
     /// under an old name is another.
     pub(super) fn job(&self, way: &str, parts: &[&str]) -> String {
         format!("{}-{way}-{}", self.settings.run, names::short(parts))
     }
 
-    /// Does some work on a claim unless the user asks to stop; then the mover is stopped as well, and
-    /// everything else stays for the run that resumes.
+    /// Does some work unless the user asks to stop; then the mover is stopped as well, everything else stays for the
+    /// run that resumes, and there is no result.
     pub(super) async fn unless_cancelled<T>(
         &self,
-        api: &Api,
-        (way, site): (&str, Site),
-        work: impl Future<Output = Result<T, DataError>>,
-    ) -> Result<T, DataError> {
+        party: &Party<'_>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
-            done = work => done,
+            done = work => Some(done),
             () = self.cancel.cancelled() => {
-                let name = names::object(&self.settings.run, way, &api.claim);
-                self.remove(api, &site.namespace, &name).await?;
-                Err(DataError::Cancelled { claim: api.claim.clone() })
+                if let Err(error) = self.replace(party).await {
+                    tracing::warn!(%error, "a mover may still be at work");
+                }
+                None
             }
         }
     }
@@ -380,7 +293,7 @@ pub(super) fn uid(object: &Object) -> &str {
 }
 
 /// The claim on A, which is bound.
-async fn source(api: &Api, volume: &VolumeMove) -> Result<Object, DataError> {
+pub(super) async fn source(api: &Api, volume: &VolumeMove) -> Result<Object, DataError> {
     let (namespace, name) = place(&volume.source);
     match access::state(api, namespace, name).await? {
         State::Bound { claim } => Ok(claim),
@@ -409,8 +322,8 @@ pub(super) fn namespace_body(run: &str) -> Value {
 }
 
 impl Movers for ClusterMovers {
-    async fn stand_by(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
-        self.ready(volume, way).await
+    async fn stand_by(&self, party: &[&VolumeMove], way: Direction) -> Result<(), DataError> {
+        self.ready(party, way).await
     }
 
     async fn stand_down(&self) -> Result<(), DataError> {
@@ -419,30 +332,33 @@ impl Movers for ClusterMovers {
 
     async fn snapshot(&self, volume: &VolumeMove) -> Result<(), DataError> {
         let api = self.side(self.source.as_ref(), &volume.source)?;
-        let site = self.site(&volume.source, volume.reads_as.as_ref());
-        self.unless_cancelled(&api, ("save", site), self.freeze(&api, volume))
-            .await
+        let party = self.party(&[volume], Direction::Save);
+        let frozen = self
+            .unless_cancelled(&party, self.freeze(&api, volume))
+            .await;
+        frozen.unwrap_or(Err(DataError::Cancelled { claim: api.claim }))
     }
 
-    async fn save(&self, volume: &VolumeMove) -> Result<SavedVolume, DataError> {
-        let api = self.side(self.source.as_ref(), &volume.source)?;
+    async fn save(&self, volumes: &[&VolumeMove]) -> Vec<Result<SavedVolume, DataError>> {
+        let party = self.party(volumes, Direction::Save);
         let work = async {
-            let _slot = self.slots.acquire().await;
-            let claim = source(&api, volume).await?;
-            self.save_from(&api, volume, &claim).await
+            let _slots = self.slots.acquire_many(self.share(volumes.len())).await;
+            self.save_all(&party).await
         };
-        let site = self.site(&volume.source, volume.reads_as.as_ref());
-        self.unless_cancelled(&api, ("save", site), work).await
+        let saved = self.unless_cancelled(&party, work).await;
+        saved.unwrap_or_else(|| party.stopped())
     }
 
-    async fn load(&self, volume: &VolumeMove, saved: &SavedVolume) -> Result<Proof, DataError> {
-        let api = self.side(self.target.as_ref(), &volume.target)?;
+    async fn load(&self, loads: &[(&VolumeMove, &SavedVolume)]) -> Vec<Result<Proof, DataError>> {
+        let volumes: Vec<&VolumeMove> = loads.iter().map(|(volume, _)| *volume).collect();
+        let party = self.party(&volumes, Direction::Load);
         let work = async {
-            let _slot = self.slots.acquire().await;
-            self.load_into(&api, volume, saved).await
+            let _slots = self.slots.acquire_many(self.share(volumes.len())).await;
+            let saved: Vec<&SavedVolume> = loads.iter().map(|(_, saved)| *saved).collect();
+            self.load_all(&party, &saved).await
         };
-        let site = self.site(&volume.target, volume.writes_as.as_ref());
-        self.unless_cancelled(&api, ("load", site), work).await
+        let loaded = self.unless_cancelled(&party, work).await;
+        loaded.unwrap_or_else(|| party.stopped())
     }
 
     fn took(&self, volume: &VolumeMove, way: Direction) -> Option<Duration> {
@@ -457,7 +373,8 @@ impl Movers for ClusterMovers {
         let api = self.side(self.cluster(way), claim)?;
         let (run, site) = (&self.settings.run, self.site(claim, user));
         let name = names::object(run, word, &api.claim);
-        self.remove(&api, &site.namespace, &name).await?;
+        let party = self.party(&[volume], way);
+        self.remove(&api, &site.namespace, &party.name).await?;
         let access = self.access(&api, &site, &name);
         let frozen = way != Direction::Load && volume.consistency.is_frozen();
         if site.user.is_none() || frozen {

@@ -3,15 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use super::names::{CLAIM, MOVER, RUN};
+use super::near::both;
 use crate::capture::{User, VolumeMode};
-use crate::mover::{JOB, VOLUME};
+use crate::mover::{JOBS, VOLUME};
 use crate::store::{AUTHORITIES, MoverAccess};
 
 /// A mover that is at it for a week has lost its run: the kubelet ends it then, whoever is left to see.
 /// A week is 60 TB at 100 MB/s, or 6 TB over a relay.
 const DEADLINE: u64 = 7 * 24 * 60 * 60;
 
-/// The authorities it trusts, in the folder of its job: the Secret is mounted there whole.
+/// The authorities it trusts, in the folder of its jobs: the Secret is mounted there whole.
 const CA_FILE: &str = "store-ca.pem";
 
 /// Reading every file of any owner, and nothing else.
@@ -35,14 +36,15 @@ pub(super) struct MoverPod<'a> {
     /// Name of its Secret: one that was never used before, see [`Self::secret`].
     pub(super) secret: &'a str,
     pub(super) image: &'a str,
-    /// `namespace/claim` it works for.
-    pub(super) claim: &'a str,
-    /// The claim it mounts, in its own namespace.
-    pub(super) mounts: &'a str,
-    pub(super) mode: VolumeMode,
+    /// `namespace/claim` of each that it works for.
+    pub(super) claims: &'a str,
+    /// The claims it mounts, in its own namespace, each in a container of its own.
+    pub(super) mounts: Vec<(&'a str, VolumeMode)>,
     pub(super) writes: bool,
     /// Node labels it must have, as a live volume's node.
     pub(super) node: Option<Value>,
+    /// Lists of terms of a node selector, of each of which one has to hold.
+    pub(super) near: &'a [Value],
     /// Partial pod spec of the workload (W-5).
     pub(super) placement: &'a Value,
     /// With what it reaches the store.
@@ -53,20 +55,51 @@ pub(super) struct MoverPod<'a> {
 
 impl MoverPod<'_> {
     /// The pod. It mounts what it reads read-only, has no service account token, and may do to the
-    /// volume only what its direction needs.
+    /// volumes only what its direction needs.
     pub(super) fn body(&self) -> Value {
-        let (mount, path) = match self.mode {
+        let containers: Vec<Value> = (0..self.mounts.len())
+            .map(|number| self.container(number))
+            .collect();
+        let mut spec = self.scheduling();
+        spec.extend([
+            ("restartPolicy".into(), "Never".into()),
+            ("activeDeadlineSeconds".into(), DEADLINE.into()),
+            ("terminationGracePeriodSeconds".into(), 10.into()),
+            ("automountServiceAccountToken".into(), false.into()),
+            ("enableServiceLinks".into(), false.into()),
+            ("securityContext".into(), self.security()),
+            ("containers".into(), containers.into()),
+            ("volumes".into(), self.volumes()),
+        ]);
+        let mut metadata = json!({
+            "name": self.name, "namespace": self.namespace,
+            "labels": {RUN: self.run, MOVER: self.run, "app.kubernetes.io/name": "ferry-mover"},
+            "annotations": {CLAIM: self.claims},
+        });
+        if self.user.is_some() {
+            // A mesh of the application's would add a container that never ends.
+            metadata["labels"]["sidecar.istio.io/inject"] = "false".into();
+            metadata["annotations"]["linkerd.io/inject"] = "disabled".into();
+        }
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    }
+
+    /// What works at one claim. It sees that claim and no other.
+    fn container(&self, number: usize) -> Value {
+        let mode = self.mounts[number].1;
+        let (mount, path) = match mode {
             VolumeMode::Filesystem => ("volumeMounts", "mountPath"),
             VolumeMode::Block => ("volumeDevices", "devicePath"),
         };
-        let mut volume = json!({"name": "volume", path: VOLUME});
-        if self.mode == VolumeMode::Filesystem && !self.writes {
+        let mut volume = json!({"name": volume(number), path: VOLUME});
+        if mode == VolumeMode::Filesystem && !self.writes {
             volume["readOnly"] = true.into();
         }
+        let job = format!("{JOBS}/{}", job_file(number));
         let mut container = json!({
-            "name": "mover",
+            "name": container(number),
             "image": self.image,
-            "args": ["mover", "run"],
+            "args": ["mover", "run", "--job", job],
             "env": self.environment(),
             "resources": {
                 "requests": {"cpu": "100m", "memory": "128Mi"},
@@ -78,7 +111,7 @@ impl MoverPod<'_> {
                 "capabilities": self.capabilities(),
             },
             "volumeMounts": [
-                {"name": "job", "mountPath": job_folder(), "readOnly": true},
+                {"name": "job", "mountPath": JOBS, "readOnly": true},
                 {"name": "tmp", "mountPath": "/tmp"},
             ],
         });
@@ -86,28 +119,7 @@ impl MoverPod<'_> {
             Some(mounts) => mounts.push(volume),
             None => container[mount] = json!([volume]),
         }
-        let mut spec = self.scheduling();
-        spec.extend([
-            ("restartPolicy".into(), "Never".into()),
-            ("activeDeadlineSeconds".into(), DEADLINE.into()),
-            ("terminationGracePeriodSeconds".into(), 10.into()),
-            ("automountServiceAccountToken".into(), false.into()),
-            ("enableServiceLinks".into(), false.into()),
-            ("securityContext".into(), self.security()),
-            ("containers".into(), json!([container])),
-            ("volumes".into(), self.volumes()),
-        ]);
-        let mut metadata = json!({
-            "name": self.name, "namespace": self.namespace,
-            "labels": {RUN: self.run, MOVER: self.run, "app.kubernetes.io/name": "ferry-mover"},
-            "annotations": {CLAIM: self.claim},
-        });
-        if self.user.is_some() {
-            // A mesh of the application's would add a container that never ends.
-            metadata["labels"]["sidecar.istio.io/inject"] = "false".into();
-            metadata["annotations"]["linkerd.io/inject"] = "disabled".into();
-        }
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        container
     }
 
     fn capabilities(&self) -> Value {
@@ -150,23 +162,27 @@ impl MoverPod<'_> {
     fn volumes(&self) -> Value {
         // Only the mover is in its pod: what it may not read as root, it reads as anybody.
         let readable = if self.user.is_some() { 0o444 } else { 0o400 };
-        let mut claim = json!({"claimName": self.mounts});
-        if self.user.is_some() && !self.writes && self.mode == VolumeMode::Filesystem {
-            // A cluster that adds a group to every pod, as OpenShift does, changes nothing on what is read-only.
-            claim["readOnly"] = true.into();
+        let mut volumes = vec![
+            json!({"name": "job", "secret": {"secretName": self.secret, "defaultMode": readable}}),
+            json!({"name": "tmp", "emptyDir": {}}),
+        ];
+        for (number, (mounts, mode)) in self.mounts.iter().enumerate() {
+            let mut claim = json!({"claimName": mounts});
+            if self.user.is_some() && !self.writes && *mode == VolumeMode::Filesystem {
+                // A cluster that adds a group to every pod, as OpenShift does, changes nothing on what is read-only.
+                claim["readOnly"] = true.into();
+            }
+            volumes.push(json!({"name": volume(number), "persistentVolumeClaim": claim}));
         }
-        json!([
-            {"name": "job", "secret": {"secretName": self.secret, "defaultMode": readable}},
-            {"name": "tmp", "emptyDir": {}},
-            {"name": "volume", "persistentVolumeClaim": claim},
-        ])
+        volumes.into()
     }
 
-    /// The Secret that holds the job and the store's credentials. Its name is new for every pod: a
+    /// The Secret that holds the jobs and the store's credentials. Its name is new for every pod: a
     /// kubelet keeps an immutable Secret it has read, and would hand the next mover the last one's job.
-    pub(super) fn secret(&self, job: &str) -> Value {
-        let mut data = Map::new();
-        data.insert(job_file().into(), job.into());
+    pub(super) fn secret(&self, jobs: &[String]) -> Value {
+        let jobs = jobs.iter().enumerate();
+        let jobs = jobs.map(|(number, job)| (job_file(number), job.as_str().into()));
+        let mut data: Map<String, Value> = jobs.collect();
         let variables = self.access.variables.iter();
         data.extend(variables.map(|(name, value)| (name.clone(), value.as_str().into())));
         if let Some(authorities) = &self.access.authorities {
@@ -188,10 +204,11 @@ impl MoverPod<'_> {
         let stored = self.access.variables.keys().map(|name| {
             json!({"name": name, "valueFrom": {"secretKeyRef": {"name": self.secret, "key": name}}})
         });
-        let trusted =
-            self.access.authorities.iter().map(
-                |_| json!({"name": AUTHORITIES, "value": format!("{}/{CA_FILE}", job_folder())}),
-            );
+        let trusted = self
+            .access
+            .authorities
+            .iter()
+            .map(|_| json!({"name": AUTHORITIES, "value": format!("{JOBS}/{CA_FILE}")}));
         std::iter::once(log).chain(stored).chain(trusted).collect()
     }
 
@@ -216,19 +233,32 @@ impl MoverPod<'_> {
         {
             spec.insert("tolerations".into(), tolerations.clone());
         }
-        if let Some(nodes) = self.placement.pointer("/affinity/nodeAffinity") {
+        let nodes = self.placement.pointer("/affinity/nodeAffinity");
+        let mut nodes = nodes.cloned().unwrap_or_default();
+        for terms in self.near {
+            const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+            nodes[REQUIRED]["nodeSelectorTerms"] =
+                both(&nodes[REQUIRED]["nodeSelectorTerms"], terms);
+        }
+        if !nodes.is_null() {
             spec.insert("affinity".into(), json!({"nodeAffinity": nodes}));
         }
         spec
     }
 }
 
-fn job_folder() -> &'static str {
-    JOB.rsplit_once('/').map_or("/", |(folder, _)| folder)
+/// What the container of one of a mover's claims is called.
+pub(super) fn container(number: usize) -> String {
+    format!("mover-{number}")
 }
 
-fn job_file() -> &'static str {
-    JOB.rsplit_once('/').map_or(JOB, |(_, file)| file)
+fn volume(number: usize) -> String {
+    format!("volume-{number}")
+}
+
+/// A job's file in the folder of jobs, and its key in the Secret.
+fn job_file(number: usize) -> String {
+    format!("{}.json", container(number))
 }
 
 #[cfg(test)]
@@ -242,23 +272,30 @@ mod tests {
     }
 
     fn pod_as(user: Option<&User>, mode: VolumeMode, writes: bool, placement: &Value) -> Value {
-        let node = Some(json!({"kubernetes.io/hostname": "n1"}));
-        MoverPod {
+        with_pod((user, mode, writes, placement), |pod| pod.body())
+    }
+
+    fn with_pod(
+        (user, mode, writes, placement): (Option<&User>, VolumeMode, bool, &Value),
+        see: impl Fn(&MoverPod<'_>) -> Value,
+    ) -> Value {
+        let zone =
+            json!([{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["z"]}]}]);
+        see(&MoverPod {
             run: "r",
             namespace: "ferry-r",
             secret: "s",
             name: "p",
             image: "i",
-            claim: "shop/c",
-            mounts: "m",
-            mode,
+            claims: "shop/c, shop/d",
+            mounts: vec![("m", mode), ("n", VolumeMode::Block)],
             writes,
-            node,
+            node: Some(json!({"kubernetes.io/hostname": "n1"})),
+            near: &[zone],
             placement,
             access: &access(),
             user,
-        }
-        .body()
+        })
     }
 
     fn access() -> MoverAccess {
@@ -337,20 +374,57 @@ mod tests {
 
     #[test]
     fn the_workloads_node_rules_are_taken_and_its_pod_rules_are_not() {
+        let disk = |key: &str| json!({"key": key, "operator": "Exists"});
+        let rules = |terms: Value| json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
         let placement = json!({
             "nodeSelector": {"disk": "ssd"},
             "tolerations": [{"key": "db", "operator": "Exists"}],
             "affinity": {
-                "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}},
+                "nodeAffinity": rules(json!([{"matchExpressions": [disk("a")]}])),
                 "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []},
             },
         });
         let spec = pod(VolumeMode::Filesystem, true, &placement)["spec"].clone();
         assert_eq!(spec["nodeSelector"]["disk"], "ssd");
         assert_eq!(spec["tolerations"], placement["tolerations"]);
+        let zone = json!({"key": "zone", "operator": "In", "values": ["z"]});
+        let both = rules(json!([{"matchExpressions": [disk("a"), zone]}]));
         assert_eq!(
             spec["affinity"],
-            json!({"nodeAffinity": placement["affinity"]["nodeAffinity"]})
+            json!({"nodeAffinity": both}),
+            "and it is near what others carried"
         );
+    }
+
+    #[test]
+    fn claims_of_one_mover_have_a_container_a_job_and_a_mode_each() {
+        let body = pod(VolumeMode::Filesystem, true, &Value::Null);
+        let containers = body["spec"]["containers"].as_array().unwrap();
+        let names: Vec<&str> = containers
+            .iter()
+            .filter_map(|one| one["name"].as_str())
+            .collect();
+        assert_eq!(names, ["mover-0", "mover-1"]);
+        let second = &containers[1];
+        assert_eq!(
+            second["args"],
+            json!(["mover", "run", "--job", "/job/mover-1.json"])
+        );
+        assert_eq!(
+            second["volumeDevices"],
+            json!([{"name": "volume-1", "devicePath": VOLUME}])
+        );
+        assert!(
+            !second["volumeMounts"].to_string().contains("volume-"),
+            "it sees no other claim"
+        );
+        let claims = body["spec"]["volumes"].as_array().unwrap()[2..].iter();
+        let claims: Vec<_> = claims
+            .map(|volume| &volume["persistentVolumeClaim"]["claimName"])
+            .collect();
+        assert_eq!(claims, ["m", "n"]);
+        let ways = (None, VolumeMode::Block, true, &Value::Null);
+        let secret = with_pod(ways, |pod| pod.secret(&["one".into(), "two".into()]));
+        assert_eq!(secret["stringData"]["mover-1.json"], "two");
     }
 }

@@ -1,7 +1,6 @@
-//! One mover from its Secret to its last words.
+//! One mover's pod, from its Secret until it is gone.
 
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,71 +10,67 @@ use super::follow::Follower;
 use super::links::Links;
 use super::movers::{ClusterMovers, Site};
 use super::names;
-use super::pod::MoverPod;
+use super::party::Seat;
+use super::pod::{MoverPod, container};
 use super::relay::Token;
+use super::stand_by::Standing;
 use super::wait::Wait;
-use crate::capture::VolumeMode;
 use crate::cluster::Cluster;
-use crate::event::{Direction, Event, VolumeProgress};
-use crate::mover::{Done, Job, StoreAccess, Task, VOLUME};
-use crate::object::Object;
+use crate::event::Direction;
+use crate::mover::{Job, StoreAccess, VOLUME};
 use crate::store::MoverAccess;
 
-/// Where a relayed mover listens, on its pod's loopback.
+/// Where a relayed mover listens, on its pod's loopback; the next container's one after.
 const PORT: u16 = 7447;
 /// How long a new namespace may take to get its service account.
 const ACCOUNT: Duration = Duration::from_secs(20);
 /// How long a pod may take to go: its grace, and volumes to unmount.
 const GONE: Duration = Duration::from_secs(180);
 
-/// One mover to be run.
+/// One mover to be run, with a container for each claim.
 pub(super) struct Work<'a> {
-    pub(super) api: &'a Api,
-    pub(super) site: &'a Site,
     pub(super) name: &'a str,
-    pub(super) mounts: &'a Object,
-    pub(super) mode: VolumeMode,
     pub(super) direction: Direction,
-    pub(super) node: Option<Value>,
-    pub(super) placement: &'a Value,
-    pub(super) job: String,
-    pub(super) task: Task,
+    /// Where other claims of its party are: lists of terms of a node selector, of each of which one has to hold.
+    pub(super) near: Vec<Value>,
+    /// At least one, all of one site and node.
+    pub(super) seats: &'a [Seat],
+}
+
+impl Work<'_> {
+    /// Its cluster, in the name of its first claim, and its namespace.
+    pub(super) fn place(&self) -> (&Api, &str) {
+        let Seat { api, site, .. } = &self.seats[0];
+        (api, &site.namespace)
+    }
 }
 
 impl ClusterMovers {
-    /// Runs one mover from its Secret to its last words and removes both.
-    pub(super) async fn work(&self, work: Work<'_>) -> Result<Done, DataError> {
-        let mut started = Instant::now();
-        self.remove(work.api, &work.site.namespace, work.name)
-            .await?;
-        let place = (work.api, work.site, work.name);
-        let done = async {
-            let _links = self.launch(&work).await?;
-            started = Instant::now();
-            let follower = self.follower(place, work.mounts.name(), work.direction);
-            follower.finished().await
-        };
-        let done = done.await;
-        self.ended(place, work.direction, started, done).await
-    }
-
     /// Starts a mover, and opens the links it needs.
-    pub(super) async fn launch(&self, work: &Work<'_>) -> Result<Option<Links>, DataError> {
+    pub(super) async fn launch(&self, work: &Work<'_>) -> Result<Standing, DataError> {
         let image = self.settings.image.as_deref().ok_or(DataError::NoImage)?;
-        let namespace = work.site.namespace.as_str();
-        let token = Token::random();
-        let store = self.way(&work.api.cluster, &token);
-        let relayed = matches!(store, StoreAccess::Relay { .. });
+        let (api, namespace) = work.place();
+        let first = &work.seats[0];
+        let tokens: Vec<Token> = work.seats.iter().map(|_| Token::random()).collect();
+        let jobs: Vec<Job> = (PORT..)
+            .zip(work.seats.iter().zip(&tokens))
+            .map(|(port, (seat, token))| Job {
+                id: seat.job.clone(),
+                task: seat.task.clone(),
+                mode: seat.mode,
+                path: VOLUME.into(),
+                store: self.way(&api.cluster, port, token),
+                key: self.store.repository.master_key().to_json(),
+            })
+            .collect();
+        let relayed = matches!(jobs[0].store, StoreAccess::Relay { .. });
         let none = MoverAccess::default();
-        let access = if relayed { &none } else { &self.store.access };
-        let job = Job {
-            id: work.job.clone(),
-            task: work.task.clone(),
-            mode: work.mode,
-            path: VOLUME.into(),
-            store,
-            key: self.store.repository.master_key().to_json(),
-        };
+        let claims: Vec<&str> = work
+            .seats
+            .iter()
+            .map(|seat| seat.api.claim.as_str())
+            .collect();
+        let mut placements = work.seats.iter().map(|seat| &seat.placement);
         let secret = names::secret(work.name);
         let pod = MoverPod {
             run: &self.settings.run,
@@ -83,25 +78,37 @@ impl ClusterMovers {
             name: work.name,
             secret: &secret,
             image,
-            claim: &work.api.claim,
-            mounts: work.mounts.name(),
-            mode: work.mode,
+            claims: &claims.join(", "),
+            mounts: work
+                .seats
+                .iter()
+                .map(|seat| (seat.mounts.as_str(), seat.mode))
+                .collect(),
             writes: work.direction == Direction::Load,
-            node: work.node.clone(),
-            placement: work.placement,
-            access,
-            user: work.site.user.as_ref(),
+            node: first.node.clone(),
+            near: &work.near,
+            placement: placements
+                .find(|one| !one.is_null())
+                .unwrap_or(&Value::Null),
+            access: if relayed { &none } else { &self.store.access },
+            user: first.site.user.as_ref(),
         };
-        self.create(work.api, &pod, &job).await?;
-        let place = (work.api, work.site, work.name);
-        let follower = self.follower(place, work.mounts.name(), work.direction);
-        follower.started().await?;
-        let place = (namespace, work.name, PORT);
-        Ok(relayed.then(|| Links::open(&work.api.cluster, place, &token, &self.store.objects)))
+        self.create(api, &pod, &jobs).await?;
+        for (number, seat) in work.seats.iter().enumerate() {
+            self.follower(work, seat, number).started().await?;
+        }
+        let links = (PORT..)
+            .zip(&tokens)
+            .filter(|_| relayed)
+            .map(|(port, token)| {
+                let place = (namespace, work.name, port);
+                Links::open(&api.cluster, place, token, &self.store.objects)
+            });
+        Ok(Standing::of(work, links.collect()))
     }
 
     /// How a mover on a cluster gets to the store; through the CLI where it has no way of its own.
-    fn way(&self, cluster: &Cluster, token: &Token) -> StoreAccess {
+    fn way(&self, cluster: &Cluster, port: u16, token: &Token) -> StoreAccess {
         let access = &self.store.access;
         let depot = access.depot.as_ref().and_then(|depot| depot.from(cluster));
         match depot {
@@ -120,66 +127,41 @@ impl ClusterMovers {
             None => {}
         }
         StoreAccess::Relay {
-            port: PORT,
+            port,
             token: token.clone(),
         }
     }
 
+    /// Watches the container of one claim.
     pub(super) fn follower<'a>(
         &'a self,
-        (api, site, pod): (&'a Api, &'a Site, &'a str),
-        mounts: &'a str,
-        direction: Direction,
+        work: &Work<'a>,
+        seat: &'a Seat,
+        number: usize,
     ) -> Follower<'a> {
         Follower {
-            api,
-            namespace: &site.namespace,
-            pod,
-            mounts,
-            direction,
+            api: &seat.api,
+            namespace: &seat.site.namespace,
+            pod: work.name,
+            container: container(number),
+            mounts: &seat.mounts,
+            direction: work.direction,
             events: &self.events,
         }
     }
 
-    /// Sees a mover off that has ended, or was given up.
-    pub(super) async fn ended(
-        &self,
-        (api, site, name): (&Api, &Site, &str),
-        direction: Direction,
-        started: Instant,
-        done: Result<(Done, VolumeProgress), DataError>,
-    ) -> Result<Done, DataError> {
-        let (done, progress) = match done {
-            Ok(done) => done,
-            Err(error) => {
-                // One that goes on would write to a claim nobody watches.
-                self.remove(api, &site.namespace, name).await?;
-                return Err(limited(error, site));
-            }
-        };
-        // It reads and writes no more, and its node gives the volume back meanwhile: nobody waits for that here.
-        api.delete(&POD, Some(&site.namespace), name).await?;
-        let took = started.elapsed();
-        let mut all = self.took.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(name.to_owned(), took);
-        drop(all);
-        self.events.send(Event::VolumeFinished {
-            claim: api.claim.clone(),
-            direction,
-            progress,
-            seconds: took.as_secs_f64(),
-        });
-        Ok(done)
-    }
-
-    async fn create(&self, api: &Api, pod: &MoverPod<'_>, job: &Job) -> Result<(), DataError> {
-        let text = serde_json::to_string(job).map_err(|source| DataError::Cluster {
+    async fn create(&self, api: &Api, pod: &MoverPod<'_>, jobs: &[Job]) -> Result<(), DataError> {
+        let texts = jobs
+            .iter()
+            .map(serde_json::to_string)
+            .collect::<Result<Vec<_>, _>>();
+        let texts = texts.map_err(|source| DataError::Cluster {
             action: "describe the mover's job".into(),
             claim: api.claim.clone(),
             source: Box::new(source),
         })?;
         let (namespace, name) = (pod.namespace, pod.name);
-        api.ensure(&SECRET, pod.secret(&text)).await?;
+        api.ensure(&SECRET, pod.secret(&texts)).await?;
         let mut wait = Wait::begin();
         let created = loop {
             match api.ensure(&POD, pod.body()).await {
@@ -225,7 +207,7 @@ impl ClusterMovers {
 }
 
 /// What a mover without privileges failed with, and that it had none.
-fn limited(error: DataError, site: &Site) -> DataError {
+pub(super) fn limited(error: DataError, site: &Site) -> DataError {
     match (error, &site.user) {
         (
             DataError::Mover {

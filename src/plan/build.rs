@@ -324,6 +324,7 @@ impl<'a> Builder<'a> {
         let on_a = |volume: &VolumeMove| self.items.number(&volume.source);
         let mut load = draft(Action::Load(volume.clone().into()));
         load.need((claim, Role::Apply), Gate::Done);
+        self.gather(&mut load, volume);
         if let (None, Some(source)) = (&volume.saved, on_a(volume)) {
             let mut save = draft(Action::Save(volume.clone().into()));
             // All data shows one time: nothing is read before every snapshot was tried.
@@ -339,6 +340,23 @@ impl<'a> Builder<'a> {
             }
         }
         drafts.insert((claim, Role::Load), load);
+    }
+
+    /// One mover loads what must be on one node when all of it can be loaded, or never will be. Of more than it
+    /// carries, the rest comes after, and so to where the first has been put.
+    fn gather(&self, load: &mut Draft, volume: &VolumeMove) {
+        let others = volume.with.iter().filter_map(|id| self.items.number(id));
+        let moves = others.filter_map(|number| Some((number, self.moves.get(&number)?)));
+        for (claim, other) in moves {
+            if volume.travels_with(other) {
+                load.need((claim, Role::Apply), Gate::Settled);
+                if let Some(source) = self.items.number(&other.source) {
+                    load.need((source, Role::Save), Gate::Settled);
+                }
+            } else if other.party() < volume.party() {
+                load.need((claim, Role::Load), Gate::Settled);
+            }
+        }
     }
 
     /// Turns edges into needs.
@@ -452,6 +470,7 @@ fn moves(
         grouping: input.grouping,
         surface: input.surface,
         knowledge: input.knowledge,
+        mounted: input.capture.mounted_together(),
     };
     let made_now = |claim: Number| {
         let verdict = verdicts[claim as usize].as_ref();

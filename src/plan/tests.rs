@@ -16,6 +16,7 @@ use crate::transform::Transformed;
 
 mod hooks;
 mod hosts;
+mod party;
 
 struct Fixture {
     capture: Capture,
@@ -124,6 +125,7 @@ fn shop() -> Fixture {
         access_modes: Vec::new(),
         node: None,
         mounted_by: Vec::new(),
+        pods: Vec::new(),
         user: None,
         together: None,
         saved: None,

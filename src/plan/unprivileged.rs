@@ -137,6 +137,7 @@ mod tests {
             access_modes: Vec::new(),
             node: None,
             mounted_by: Vec::new(),
+            pods: Vec::new(),
             user,
             together: None,
             saved: None,

@@ -27,7 +27,12 @@ pub(super) struct Moves<'a> {
     /// What B offers.
     pub(super) surface: &'a Surface,
     pub(super) knowledge: &'a Knowledge,
+    /// Claims of A that must be on one node with others.
+    pub(super) mounted: BTreeMap<&'a ObjectId, Vec<&'a ObjectId>>,
 }
+
+/// Claims that one mover carries at most: it works at all of them at one time.
+const PARTY: usize = 4;
 
 impl Moves<'_> {
     /// The move of one captured volume into its claim on B.
@@ -49,12 +54,22 @@ impl Moves<'_> {
             together,
             saved: volume.saved.clone(),
             placement: self.placement(volume, target),
+            with: self.with(volume),
             synced: self.synced(target),
             loses: self.losses(volume, target),
             reads_as,
             writes_as: self.writer(volume, target),
             target: target.clone(),
         }
+    }
+
+    /// The claims on B that must be where this one is.
+    fn with(&self, volume: &Volume) -> Vec<ObjectId> {
+        let others = self.mounted.get(&volume.claim).into_iter().flatten();
+        let on_b = others.filter_map(|other| self.items.by_source(other));
+        let mut with: Vec<ObjectId> = on_b.map(|number| self.items.id(number).clone()).collect();
+        with.sort();
+        with
     }
 
     /// A claim a sync made, or one this very plan makes for syncs.
@@ -109,33 +124,51 @@ impl Moves<'_> {
         let by_mount = by_mount.filter_map(|id| self.items.by_source(id));
         by_graph
             .chain(by_mount)
-            .filter_map(|number| pod_spec(self.items.object(number)?))
+            .filter_map(|number| self.items.object(number)?.pod_spec())
     }
 }
 
 impl VolumeMove {
-    /// The move of a volume into the store alone, without a cluster to go to.
-    pub fn saving(
-        volume: &Volume,
-        surface: &Surface,
-        unprivileged: Unprivileged,
-        grouping: Grouping,
-    ) -> Self {
-        let (consistency, together) = consistency(volume, surface, grouping);
-        Self {
-            source: volume.claim.clone(),
-            target: volume.claim.clone(),
-            mode: volume.mode,
-            capacity: volume.capacity,
-            consistency,
-            together,
-            saved: None,
-            placement: Value::Null,
-            synced: false,
-            loses: Vec::new(),
-            reads_as: unprivileged.reader(volume, surface),
-            writes_as: None,
+    /// The moves of a capture's volumes into the store alone, without a cluster to go to.
+    pub fn saving(capture: &Capture, unprivileged: Unprivileged, grouping: Grouping) -> Vec<Self> {
+        let mounted = capture.mounted_together();
+        let saving = |volume: &Volume| {
+            let with = mounted.get(&volume.claim).into_iter().flatten();
+            let (consistency, together) = consistency(volume, &capture.surface, grouping);
+            Self {
+                source: volume.claim.clone(),
+                target: volume.claim.clone(),
+                mode: volume.mode,
+                capacity: volume.capacity,
+                consistency,
+                together,
+                saved: None,
+                placement: Value::Null,
+                with: with.copied().cloned().collect(),
+                synced: false,
+                loses: Vec::new(),
+                reads_as: unprivileged.reader(volume, &capture.surface),
+                writes_as: None,
+            }
+        };
+        capture.volumes.iter().map(saving).collect()
+    }
+
+    /// The first of the claims on B that one mover carries with this one: all that must be on one node, by fours.
+    pub fn party(&self) -> &ObjectId {
+        let place = self.with.partition_point(|other| *other < self.target);
+        let first = place - place % PARTY;
+        // Without this claim, those before it keep their places.
+        if first == place {
+            &self.target
+        } else {
+            &self.with[first]
         }
+    }
+
+    /// Whether one mover carries the other claim too.
+    pub fn travels_with(&self, other: &Self) -> bool {
+        self.party() == other.party()
     }
 }
 
@@ -169,16 +202,6 @@ fn storage_class<'a>(claim: &Object, surface: &'a Surface) -> Option<&'a Object>
             class.annotation("storageclass.kubernetes.io/is-default-class") == Some("true")
         }),
     }
-}
-
-/// The spec of the pods an object makes or is, for the kinds that Kubernetes knows.
-pub(super) fn pod_spec(object: &Object) -> Option<&Value> {
-    let pointer = match object.kind() {
-        "Pod" => "/spec",
-        "CronJob" => "/spec/jobTemplate/spec/template/spec",
-        _ => "/spec/template/spec",
-    };
-    object.pointer(pointer).filter(|spec| spec.is_object())
 }
 
 fn constraints(spec: &Map<String, Value>) -> Value {

@@ -7,6 +7,7 @@ use super::table::{Cell, render};
 use super::units::{bytes, plural};
 use crate::capture::Consistency;
 use crate::finding::{Finding, Verdict};
+use crate::object::ObjectId;
 use crate::plan::{Action, Class, Hold, Plan, Step, VolumeMove, with_others};
 
 /// The plan's steps as a table with a line of totals.
@@ -81,9 +82,10 @@ fn note(action: &Action) -> String {
             format!("{} claim on A, {}", bytes(volume.capacity), moment(volume))
         }
         Action::Load(volume) => format!(
-            "data of {}/{}",
+            "data of {}/{}{}",
             volume.source.namespace.as_deref().unwrap_or(""),
-            volume.source.name
+            volume.source.name,
+            on_one_node(&volume.with)
         ),
     }
 }
@@ -98,6 +100,15 @@ fn moment(volume: &VolumeMove) -> String {
         },
         Consistency::Quiet => "while nothing runs".into(),
         Consistency::Live => "live copy, not a point in time".into(),
+    }
+}
+
+/// `, on one node with wal, logs`.
+fn on_one_node(with: &[ObjectId]) -> String {
+    let names: Vec<&str> = with.iter().map(|claim| claim.name.as_str()).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(", on one node with {}", names.join(", ")),
     }
 }
 

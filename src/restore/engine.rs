@@ -64,7 +64,7 @@ impl Executed {
 
 /// What a task of the engine came to.
 pub(super) enum Ended {
-    Step(usize, Result<Executed, StepError>),
+    Steps(Vec<(usize, Result<Executed, StepError>)>),
     Gate(usize, Gated),
     Tidied,
 }
@@ -153,7 +153,11 @@ impl<'a, M: Movers> Engine<'a, M> {
             self.start(&mut running);
             match running.tasks.next().await {
                 None => break,
-                Some(Ended::Step(index, result)) => self.executed(&mut running, index, result),
+                Some(Ended::Steps(ended)) => {
+                    for (index, result) in ended {
+                        self.executed(&mut running, index, result);
+                    }
+                }
                 Some(Ended::Gate(index, gated)) => self.gated(&mut running, index, gated),
                 Some(Ended::Tidied) => {}
             }
@@ -174,27 +178,56 @@ impl<'a, M: Movers> Engine<'a, M> {
             let Some(index) = running.schedule.start(admit) else {
                 return;
             };
+            let mut party = vec![index];
             if moves_data(&self.plan.steps[index]) {
-                running.volumes += 1;
+                let joins = |other: usize| self.travel_together(index, other);
+                party.extend(std::iter::from_fn(|| running.schedule.start(joins)));
+                running.volumes += party.len();
             } else {
                 running.objects += 1;
             }
-            let task = async move { Ended::Step(index, self.execute(index).await) };
+            let task = async move { Ended::Steps(self.execute(party).await) };
             running.tasks.push(Box::pin(task));
         }
     }
 
-    async fn execute(&self, index: usize) -> Result<Executed, StepError> {
-        let step = &self.plan.steps[index];
-        let told = step.action.pending();
-        if told {
+    /// Whether one mover carries the data of both steps, the same way.
+    fn travel_together(&self, one: usize, other: usize) -> bool {
+        match (&self.plan.steps[one].action, &self.plan.steps[other].action) {
+            (Action::Save(one), Action::Save(other)) | (Action::Load(one), Action::Load(other)) => {
+                one.travels_with(other)
+            }
+            _ => false,
+        }
+    }
+
+    /// Executes one step, or those that one mover carries the data of.
+    async fn execute(&self, party: Vec<usize>) -> Vec<(usize, Result<Executed, StepError>)> {
+        let steps: Vec<&Step> = party.iter().map(|index| &self.plan.steps[*index]).collect();
+        for step in steps.iter().filter(|step| step.action.pending()) {
             self.events().send(Event::StepStarted {
                 step: step.number,
                 object: step.object.clone(),
                 action: step.action.word().into(),
             });
         }
-        let result = match &step.action {
+        let results = self.dispatch(&steps).await;
+        for (step, result) in steps.iter().zip(&results) {
+            if let Ok(executed) = result {
+                self.remember(step, executed).await;
+            }
+            if step.action.pending() {
+                self.tell_end(step, result);
+            }
+        }
+        party.into_iter().zip(results).collect()
+    }
+
+    async fn dispatch(&self, steps: &[&Step]) -> Vec<Result<Executed, StepError>> {
+        let step = steps[0];
+        let alone = match &step.action {
+            Action::Save(_) => return self.save(steps).await,
+            Action::Load(_) => return self.load(steps).await,
             Action::Apply {
                 class: Class::Same | Class::Keep,
                 ..
@@ -215,16 +248,8 @@ impl<'a, M: Movers> Engine<'a, M> {
             Action::Quiet { waits } => self.quiet(step, *waits).await,
             Action::Hook(hook) => self.hook(step, hook).await,
             Action::Snapshot(volume) => self.snapshot(step, volume).await,
-            Action::Save(volume) => self.save(step, volume).await,
-            Action::Load(volume) => self.load(step, volume).await,
         };
-        if let Ok(executed) = &result {
-            self.remember(step, executed).await;
-        }
-        if told {
-            self.tell_end(step, &result);
-        }
-        result
+        vec![alone]
     }
 
     fn tell_end(&self, step: &Step, result: &Result<Executed, StepError>) {

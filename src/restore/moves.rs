@@ -1,5 +1,7 @@
 //! Moving volumes: each call may be repeated, and a claim's mark says when its data has arrived.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::StepError;
@@ -11,6 +13,13 @@ use crate::event::Direction;
 use crate::journal::{Entry, Record};
 use crate::object::{Object, ObjectId};
 use crate::plan::{Action, Purpose, Step, VolumeMove, stamp};
+
+/// A load whose turn has come.
+enum ToLoad {
+    /// An earlier process did it.
+    Arrived(Proof),
+    Saved(SavedVolume),
+}
 
 impl<M: Movers> Engine<'_, M> {
     /// Has movers stand by before A stands still; only those of a cutover's volumes that are still to be moved, the
@@ -28,11 +37,28 @@ impl<M: Movers> Engine<'_, M> {
                 _ => {}
             }
         }
-        moves.sort_by_key(|(volume, _)| std::cmp::Reverse(volume.capacity));
-        moves.truncate(2 * VOLUMES);
+        let mut parties = BTreeMap::<_, Vec<&VolumeMove>>::new();
+        for (volume, way) in moves {
+            let party = parties.entry((way == Direction::Load, volume.party()));
+            party.or_default().push(volume);
+        }
+        let mut parties: Vec<_> = parties.into_iter().collect();
+        let size = |party: &[&VolumeMove]| party.iter().map(|volume| volume.capacity).max();
+        parties.sort_by_key(|(_, party)| std::cmp::Reverse(size(party)));
+        let mut room = 2 * VOLUMES;
+        parties.retain(|(_, party)| {
+            let fits = party.len() <= room;
+            room = if fits { room - party.len() } else { 0 };
+            fits
+        });
         let movers = self.context.movers;
-        let ready = moves.into_iter().map(|(volume, way)| async move {
-            match movers.stand_by(volume, way).await {
+        let ready = parties.into_iter().map(|((loads, _), party)| async move {
+            let way = if loads {
+                Direction::Load
+            } else {
+                Direction::Save
+            };
+            match movers.stand_by(&party, way).await {
                 Err(error @ DataError::Cancelled { .. }) => Err(error.into()),
                 Err(error) => {
                     self.events().warning(format!(
@@ -63,22 +89,42 @@ impl<M: Movers> Engine<'_, M> {
         Ok(Executed::default())
     }
 
-    /// Carries a claim's data into the store.
-    pub(super) async fn save(
+    /// Carries the data of claims that travel together into the store.
+    pub(super) async fn save(&self, steps: &[&Step]) -> Vec<Result<Executed, StepError>> {
+        let mut saved = BTreeMap::new();
+        let mut open = BTreeMap::new();
+        for (at, step) in steps.iter().enumerate() {
+            let Action::Save(volume) = &step.action else {
+                continue;
+            };
+            match self.saved_before(volume) {
+                Some(before) => drop(saved.insert(at, Ok((before, true)))),
+                None => match self.announce(step, volume).await {
+                    Ok(()) => drop(open.insert(at, &**volume)),
+                    Err(error) => drop(saved.insert(at, Err(error))),
+                },
+            }
+        }
+        let volumes: Vec<&VolumeMove> = open.values().copied().collect();
+        let done = match volumes.is_empty() {
+            true => Vec::new(),
+            false => self.context.movers.save(&volumes).await,
+        };
+        for (at, done) in open.into_keys().zip(done) {
+            saved.insert(at, done.map(|saved| (saved, false)).map_err(Into::into));
+        }
+        let saved = saved.into_values().zip(steps);
+        saved
+            .map(|(saved, step)| self.note_saved(step, saved?))
+            .collect()
+    }
+
+    fn note_saved(
         &self,
         step: &Step,
-        volume: &VolumeMove,
+        (saved, found): (SavedVolume, bool),
     ) -> Result<Executed, StepError> {
-        let before = self.saved_before(volume);
-        let found = before.is_some();
-        let saved = match before {
-            Some(saved) => saved,
-            None => {
-                self.announce(step, volume).await?;
-                self.context.movers.save(volume).await?
-            }
-        };
-        if let Ok(mut all) = self.saved.lock() {
+        if let (Action::Save(volume), Ok(mut all)) = (&step.action, self.saved.lock()) {
             all.insert(volume.source.clone(), saved.clone());
         }
         Ok(Executed {
@@ -88,12 +134,47 @@ impl<M: Movers> Engine<'_, M> {
         })
     }
 
-    /// Carries the data into the claim on B and marks the claim with what arrived.
-    pub(super) async fn load(
-        &self,
-        step: &Step,
-        volume: &VolumeMove,
-    ) -> Result<Executed, StepError> {
+    /// Carries the data into claims on B that travel together, and marks each with what arrived.
+    pub(super) async fn load(&self, steps: &[&Step]) -> Vec<Result<Executed, StepError>> {
+        let mut proven = BTreeMap::new();
+        let mut open = BTreeMap::new();
+        for (at, step) in steps.iter().enumerate() {
+            let Action::Load(volume) = &step.action else {
+                continue;
+            };
+            match self.to_load(step, volume).await {
+                Ok(ToLoad::Arrived(proof)) => drop(proven.insert(at, Ok(proof))),
+                Ok(ToLoad::Saved(saved)) => drop(open.insert(at, (&**volume, saved))),
+                Err(error) => drop(proven.insert(at, Err(error))),
+            }
+        }
+        let loads: Vec<_> = open
+            .values()
+            .map(|(volume, saved)| (*volume, saved))
+            .collect();
+        let done = match loads.is_empty() {
+            true => Vec::new(),
+            false => self.context.movers.load(&loads).await,
+        };
+        for ((at, (volume, saved)), proof) in open.iter().zip(done) {
+            let proof = match proof {
+                Ok(proof) => self.prove(volume, saved, &proof).await.map(|()| proof),
+                Err(error) => Err(error.into()),
+            };
+            proven.insert(*at, proof);
+        }
+        let executed = |proof| Executed {
+            proof: Some(proof),
+            ..Executed::default()
+        };
+        proven
+            .into_values()
+            .map(|proof| proof.map(executed))
+            .collect()
+    }
+
+    /// What is to be loaded, unless it has arrived.
+    async fn to_load(&self, step: &Step, volume: &VolumeMove) -> Result<ToLoad, StepError> {
         let saved = volume
             .saved
             .clone()
@@ -102,18 +183,10 @@ impl<M: Movers> Engine<'_, M> {
             claim: path(&volume.source),
         })?;
         if let Some(proof) = self.loaded_before(step, volume, &saved).await? {
-            return Ok(Executed {
-                proof: Some(proof),
-                ..Executed::default()
-            });
+            return Ok(ToLoad::Arrived(proof));
         }
         self.announce(step, volume).await?;
-        let proof = self.context.movers.load(volume, &saved).await?;
-        self.prove(volume, &saved, &proof).await?;
-        Ok(Executed {
-            proof: Some(proof),
-            ..Executed::default()
-        })
+        Ok(ToLoad::Saved(saved))
     }
 
     /// Removes what a move left, while others go on: the data has arrived, and nothing waits for this.

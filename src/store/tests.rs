@@ -71,6 +71,7 @@ fn capture(id: &str) -> Capture {
             access_modes: vec!["ReadWriteOnce".into()],
             node: Some("n1".into()),
             mounted_by: vec![],
+            pods: vec![],
             user: None,
             together: None,
             saved: Some(SavedVolume {

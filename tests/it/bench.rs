@@ -60,6 +60,16 @@ impl Noting {
         self.asked.lock().unwrap().push(line);
     }
 
+    /// `load a b` of those that one mover carries.
+    fn note_all(&self, verb: &str, party: &[&VolumeMove]) {
+        let names: Vec<&str> = party
+            .iter()
+            .map(|volume| volume.target.name.as_str())
+            .collect();
+        let line = format!("{verb} {}", names.join(" "));
+        self.asked.lock().unwrap().push(line);
+    }
+
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -71,28 +81,34 @@ impl Movers for Noting {
         Ok(())
     }
 
-    async fn save(&self, volume: &VolumeMove) -> Result<SavedVolume, DataError> {
-        self.note("save", volume);
-        Ok(SavedVolume {
-            snapshot: "00".into(),
-            consistency: volume.consistency,
-            proof: proof(),
-            added: 0,
-        })
+    async fn save(&self, party: &[&VolumeMove]) -> Vec<Result<SavedVolume, DataError>> {
+        self.note_all("save", party);
+        let saved = |volume: &&VolumeMove| {
+            Ok(SavedVolume {
+                snapshot: "00".into(),
+                consistency: volume.consistency,
+                proof: proof(),
+                added: 0,
+            })
+        };
+        party.iter().map(saved).collect()
     }
 
-    async fn load(&self, volume: &VolumeMove, saved: &SavedVolume) -> Result<Proof, DataError> {
-        self.note("load", volume);
-        if self.fail_load.load(Ordering::Relaxed) {
-            return Err(DataError::Claim {
+    async fn load(&self, party: &[(&VolumeMove, &SavedVolume)]) -> Vec<Result<Proof, DataError>> {
+        let volumes: Vec<&VolumeMove> = party.iter().map(|(volume, _)| *volume).collect();
+        self.note_all("load", &volumes);
+        let fails = self.fail_load.load(Ordering::Relaxed);
+        let load = |(volume, saved): &(&VolumeMove, &SavedVolume)| match fails {
+            true => Err(DataError::Claim {
                 claim: volume.target.name.to_string(),
                 reason: "told to fail".into(),
-            });
-        }
-        Ok(saved.proof.clone())
+            }),
+            false => Ok(saved.proof.clone()),
+        };
+        party.iter().map(load).collect()
     }
 
-    async fn stand_by(&self, _: &VolumeMove, _: Direction) -> Result<(), DataError> {
+    async fn stand_by(&self, _: &[&VolumeMove], _: Direction) -> Result<(), DataError> {
         Ok(())
     }
 
@@ -192,6 +208,7 @@ impl Bench {
             access_modes: Vec::new(),
             node: None,
             mounted_by: Vec::new(),
+            pods: Vec::new(),
             user: None,
             together: None,
             saved: None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ferry::capture::{Consistency, Together, VolumeMode};
+use ferry::capture::{Consistency, Proof, SavedVolume, Together, VolumeMode};
 use ferry::cluster::{Cluster, ConnectOptions};
 use ferry::data::{ClusterMovers, DataError, MoverSettings, MoverStore, Movers};
 use ferry::event::{Direction, Event, Events};
@@ -51,17 +51,17 @@ find . ! -type d -print0 | xargs -0 stat -c '%n %f %u %g %h %s %t:%T %Y %N' | so
 find . -type f -print0 | xargs -0 sha256sum | sort
 "#;
 
-struct Pair {
-    a: Cluster,
+pub struct Pair {
+    pub a: Cluster,
     b: Cluster,
-    on_a: Namespace,
-    on_b: Namespace,
+    pub on_a: Namespace,
+    pub on_b: Namespace,
     image: String,
-    run: String,
+    pub run: String,
 }
 
 impl Pair {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         ferry::install_crypto();
         let (on_a, on_b) = (Namespace::new("a", "data"), Namespace::new("b", "data"));
         Self {
@@ -78,7 +78,7 @@ impl Pair {
         }
     }
 
-    fn movers(&self, store: &MoverStore, events: Events) -> ClusterMovers {
+    pub fn movers(&self, store: &MoverStore, events: Events) -> ClusterMovers {
         self.movers_with(store, events, &self.image, CancellationToken::new())
     }
 
@@ -118,6 +118,7 @@ impl Pair {
             together: None,
             saved: None,
             placement: Value::Null,
+            with: Vec::new(),
             synced: false,
             loses: Vec::new(),
             reads_as: None,
@@ -126,7 +127,7 @@ impl Pair {
     }
 
     /// Nothing with the run's label is on either cluster.
-    fn assert_clean(&self) {
+    pub fn assert_clean(&self) {
         let label = format!("ferry.dev/run={}", self.run);
         let kinds = "namespaces,pods,secrets,persistentvolumeclaims,persistentvolumes,\
                      volumesnapshots,volumesnapshotcontents,volumegroupsnapshots";
@@ -210,7 +211,7 @@ fn sh(context: &str, space: &Namespace, script: &str) -> String {
 }
 
 /// A fresh store in the testbed's bucket, which pods reach by themselves.
-async fn bucket() -> MoverStore {
+pub async fn bucket() -> MoverStore {
     let prefix = format!("it-data-{}", unique());
     let (endpoint, bucket) = (
         testbed("FERRY_TESTBED_S3_ENDPOINT"),
@@ -264,6 +265,20 @@ async fn store(
     }
 }
 
+/// Saves a volume that travels alone.
+async fn save(movers: &ClusterMovers, volume: &VolumeMove) -> Result<SavedVolume, DataError> {
+    movers.save(&[volume]).await.pop().unwrap()
+}
+
+/// Loads a volume that travels alone.
+async fn load(
+    movers: &ClusterMovers,
+    volume: &VolumeMove,
+    saved: &SavedVolume,
+) -> Result<Proof, DataError> {
+    movers.load(&[(volume, saved)]).await.pop().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_in_use_arrives_whole_at_a_claim_that_waits_for_its_consumer() {
     let pair = Pair::new().await;
@@ -310,17 +325,17 @@ async fn a_volume_in_use_arrives_whole_at_a_claim_that_waits_for_its_consumer() 
     let before = sh("a", &pair.on_a, LIST);
     // After the instant that counts: must not arrive.
     sh("a", &pair.on_a, "echo late >/data/late; rm /data/plain/big");
-    let saved = movers.save(&volume).await.unwrap();
+    let saved = save(&movers, &volume).await.unwrap();
     assert_eq!(saved.consistency, Consistency::Snapshot);
     assert_eq!(
-        movers.save(&volume).await.unwrap(),
+        save(&movers, &volume).await.unwrap(),
         saved,
         "a second save is the first"
     );
-    let proof = movers.load(&volume, &saved).await.unwrap();
+    let proof = load(&movers, &volume, &saved).await.unwrap();
     assert_eq!(proof, saved.proof);
     assert_eq!(
-        movers.load(&volume, &saved).await.unwrap(),
+        load(&movers, &volume, &saved).await.unwrap(),
         proof,
         "a second load changes nothing"
     );
@@ -372,8 +387,8 @@ async fn a_block_volume_arrives_bit_for_bit_at_a_claim_that_is_bound() {
     let volume = pair.volume(VolumeMode::Block, Consistency::Snapshot);
     movers.snapshot(&volume).await.unwrap();
     let before = sh("a", &pair.on_a, "sha256sum </dev/data");
-    let saved = movers.save(&volume).await.unwrap();
-    movers.load(&volume, &saved).await.unwrap();
+    let saved = save(&movers, &volume).await.unwrap();
+    load(&movers, &volume, &saved).await.unwrap();
     pod("b", &pair.on_b, true);
     assert_eq!(sh("b", &pair.on_b, "sha256sum </dev/data"), before);
     movers.clean().await.unwrap();
@@ -399,9 +414,9 @@ async fn a_live_copy_goes_through_the_cli_to_a_folder_no_pod_can_reach() {
     let movers = pair.movers(&store, events);
     let volume = pair.volume(VolumeMode::Filesystem, Consistency::Live);
     movers.snapshot(&volume).await.unwrap();
-    let saved = movers.save(&volume).await.unwrap();
+    let saved = save(&movers, &volume).await.unwrap();
     assert_eq!(saved.consistency, Consistency::Live);
-    movers.load(&volume, &saved).await.unwrap();
+    load(&movers, &volume, &saved).await.unwrap();
     pod("b", &pair.on_b, false);
     assert_same(&sh("a", &pair.on_a, LIST), &sh("b", &pair.on_b, LIST));
     assert!(warned.load(Ordering::SeqCst));
@@ -429,7 +444,7 @@ async fn movers_that_lose_their_run_are_replaced_and_what_they_left_is_cleaned()
         let movers = pair.movers(&store, Events::silent());
         let attempt = async {
             movers.snapshot(&volume).await?;
-            movers.save(&volume).await
+            save(&movers, &volume).await
         };
         match tokio::time::timeout(Duration::from_millis(wait), attempt).await {
             Ok(done) => saved = Some(done.unwrap()),
@@ -440,7 +455,7 @@ async fn movers_that_lose_their_run_are_replaced_and_what_they_left_is_cleaned()
     let mut proof = None;
     for wait in [500, 2500, 4500, 120_000] {
         let movers = pair.movers(&store, Events::silent());
-        let attempt = movers.load(&volume, &saved);
+        let attempt = load(&movers, &volume, &saved);
         match tokio::time::timeout(Duration::from_millis(wait), attempt).await {
             Ok(done) => proof = Some(done.unwrap()),
             Err(_) => assert_ne!(wait, 120_000),
@@ -467,7 +482,7 @@ async fn what_stops_a_mover_is_said_in_seconds_and_leaves_nothing() {
 
     let missing = format!("{}/it/none:such", testbed("FERRY_TESTBED_REGISTRY"));
     let movers = pair.movers_with(&store, Events::silent(), &missing, cancel.clone());
-    let error = tokio::time::timeout(limit, movers.save(&volume))
+    let error = tokio::time::timeout(limit, save(&movers, &volume))
         .await
         .unwrap()
         .unwrap_err();
@@ -479,7 +494,7 @@ async fn what_stops_a_mover_is_said_in_seconds_and_leaves_nothing() {
         .variables
         .insert("AWS_SECRET_ACCESS_KEY".into(), "wrong".into());
     let movers = pair.movers(&store, Events::silent());
-    let error = tokio::time::timeout(limit, movers.save(&volume))
+    let error = tokio::time::timeout(limit, save(&movers, &volume))
         .await
         .unwrap()
         .unwrap_err();
@@ -493,29 +508,29 @@ async fn what_stops_a_mover_is_said_in_seconds_and_leaves_nothing() {
         .variables
         .insert("AWS_ENDPOINT_URL".into(), format!("http://{host}:1"));
     let movers = pair.movers(&store, Events::silent());
-    let error = tokio::time::timeout(limit, movers.save(&volume))
+    let error = tokio::time::timeout(limit, save(&movers, &volume))
         .await
         .unwrap()
         .unwrap_err();
     assert_eq!(error.exit(), ferry::exit::Exit::Refused, "{error}");
 
     let movers = pair.movers(&store, Events::silent());
-    let error = movers.load(&volume, &empty()).await.unwrap_err();
+    let error = load(&movers, &volume, &empty()).await.unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
 
     let stopped = pair.movers_with(&store, Events::silent(), &missing, cancel.clone());
     cancel.cancel();
-    let error = stopped.save(&volume).await.unwrap_err();
+    let error = save(&stopped, &volume).await.unwrap_err();
     assert!(matches!(error, DataError::Cancelled { .. }), "{error}");
     stopped.clean().await.unwrap();
     pair.assert_clean();
 }
 
-fn empty() -> ferry::capture::SavedVolume {
-    ferry::capture::SavedVolume {
+pub fn empty() -> SavedVolume {
+    SavedVolume {
         snapshot: "0".repeat(64),
         consistency: Consistency::Snapshot,
-        proof: ferry::capture::Proof {
+        proof: Proof {
             files: 0,
             bytes: 0,
             digest: String::new(),

@@ -31,6 +31,7 @@ mod listing;
 mod maintain;
 mod migrate;
 mod others;
+mod party;
 mod recipes;
 mod repository;
 mod restic_interop;

@@ -312,6 +312,30 @@ async fn saved_data_is_only_loaded() {
 }
 
 #[tokio::test]
+async fn what_a_pod_mounts_is_carried_together_and_the_rest_alone() {
+    let mut bench = Bench::new("together").await;
+    for (name, pods) in [("data", &["db-0"][..]), ("free", &[]), ("log", &["db-0"])] {
+        bench.claim(name);
+        let volume = bench.volumes.last_mut().unwrap();
+        volume.pods = pods.iter().map(ToString::to_string).collect();
+    }
+    let report = bench.execute(&run_name()).await;
+    assert!(report.complete(), "{report:?}");
+    let mut asked = bench.movers.asked();
+    asked.sort();
+    assert_eq!(
+        asked,
+        [
+            "clean",
+            "load data log",
+            "load free",
+            "save data log",
+            "save free"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn owners_are_linked_again_by_the_uid_they_have_on_b() {
     let mut bench = Bench::new("owner").await;
     // Data comes before its owner and is linked afterwards; all else comes after it.

@@ -11,6 +11,8 @@ use crate::mover::{DEPOT_FOLDER, DEPOT_SECRETS, JOB};
 const DEADLINE: u64 = 7 * 24 * 60 * 60;
 /// How long an attempt to reach it may take in all.
 const ATTEMPT: u64 = 5 * 60;
+/// What a pod's one container is called.
+pub(super) const CONTAINER: &str = "ferry";
 /// Whom its pods run as where the cluster does not say.
 const USER: u32 = 65532;
 /// What OpenShift writes on namespaces whose pods' users it chooses.
@@ -121,7 +123,7 @@ impl Bodies<'_> {
             "enableServiceLinks": false,
             "securityContext": security,
             "containers": [{
-                "name": "ferry",
+                "name": CONTAINER,
                 "image": self.image,
                 "args": ["mover", word],
                 "env": [{"name": "FERRY_LOG", "value": "ferry=warn"}],

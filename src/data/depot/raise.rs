@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::bodies::{Bodies, last};
+use super::bodies::{Bodies, CONTAINER, last};
 use super::reach::Pass;
 use super::serve::Secrets;
 use super::{Depot, DepotAccess, DepotError, NAME, PORT, namespace};
@@ -201,6 +201,7 @@ impl Site {
             api: &self.api,
             namespace: &self.namespace,
             pod,
+            container: CONTAINER.into(),
             mounts: NAME,
             direction: Direction::Save,
             events,

@@ -12,7 +12,6 @@ use smol_str::SmolStr;
 
 use super::super::items::Number;
 use super::super::order::{Draft, Drafts, Key, Role};
-use super::super::volumes::pod_spec;
 use super::super::{Action, Class, Gate, Purpose, hold};
 use super::{Builder, Holds};
 use crate::capture::Capture;
@@ -278,7 +277,7 @@ fn annotation<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
 /// The names of a workload's containers that last, where it says them; init containers among them last.
 fn containers(object: &Object) -> Vec<&str> {
     let list = |key: &'static str| {
-        let spec = pod_spec(object).and_then(|spec| spec.get(key));
+        let spec = object.pod_spec().and_then(|spec| spec.get(key));
         spec.and_then(Value::as_array).into_iter().flatten()
     };
     let lasting = list("initContainers").filter(|one| one["restartPolicy"] == "Always");

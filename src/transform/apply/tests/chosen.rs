@@ -317,6 +317,7 @@ fn volume(claim: &Object, capacity: u64, used: u64) -> Volume {
         access_modes: Vec::new(),
         node: None,
         mounted_by: Vec::new(),
+        pods: Vec::new(),
         user: None,
         together: None,
         saved: Some(SavedVolume {

@@ -1,0 +1,142 @@
+//! Volumes' way from claims of A into the store.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use serde_json::Value;
+
+use super::movers::{ClusterMovers, Site, place, source, uid};
+use super::party::{Party, Ready, Seat};
+use super::{DataError, access, names};
+use crate::capture::{Consistency, SavedVolume};
+use crate::mover::{Done, Task};
+use crate::object::Object;
+use crate::plan::VolumeMove;
+
+impl ClusterMovers {
+    /// Saves what travels together, and says of each claim what came of it.
+    pub(super) async fn save_all(&self, party: &Party<'_>) -> Vec<Result<SavedVolume, DataError>> {
+        let standing = self.standing(&party.name);
+        let stands = |claim: &str| standing.as_ref().is_some_and(|mover| mover.awaits(claim));
+        // A killed mover may still hold what is made anew below.
+        if standing.is_none()
+            && let Err(error) = self.replace(party).await
+        {
+            return party.failed(&error);
+        }
+        let ready = (0..).zip(&party.volumes);
+        let ready = ready.map(|(at, volume)| self.ready_to_save(at, volume, &stands));
+        let (mut all, mut seats) = (BTreeMap::new(), Vec::new());
+        for (at, ready) in (0..).zip(join_all(ready).await) {
+            match ready {
+                Ok(Ready::Seat(seat)) => seats.push(*seat),
+                Ok(Ready::Done(done)) => drop(all.insert(at, Self::saved(party, at, done))),
+                Err(error) => drop(all.insert(at, Err(error))),
+            }
+        }
+        for round in self.rounds(standing, seats) {
+            for (at, done) in self.work(party, round, Vec::new()).await {
+                all.insert(at, done.and_then(|done| Self::saved(party, at, done)));
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// What a save has to have come to.
+    fn saved(party: &Party<'_>, at: usize, done: Done) -> Result<SavedVolume, DataError> {
+        match done {
+            Done::Saved(saved) => Ok(saved),
+            Done::Loaded { .. } => Err(party.other_job(at)),
+        }
+    }
+
+    /// What a claim's save needs beside its mover.
+    async fn ready_to_save(
+        &self,
+        at: usize,
+        volume: &VolumeMove,
+        stands: &(impl Fn(&str) -> bool + Sync),
+    ) -> Result<Ready, DataError> {
+        let api = self.side(self.source.as_ref(), &volume.source)?;
+        let claim = source(&api, volume).await?;
+        let job = self.job("save", &[&api.claim, uid(&claim)]);
+        if let Some(done) = self.earlier(&api, &job).await? {
+            return Ok(Ready::Done(done));
+        }
+        let site = self.site(&volume.source, volume.reads_as.as_ref());
+        let name = names::object(&self.settings.run, "save", &api.claim);
+        let (mounts, node) = match stands(&api.claim) {
+            true => (name, None),
+            false => {
+                if site.user.is_none() {
+                    self.ensure_namespace(&api).await?;
+                }
+                let access = self.access(&api, &site, &name);
+                let (mounts, node) = self.readable(&access, &site, volume, &claim).await?;
+                (mounts.name().to_owned(), node)
+            }
+        };
+        let task = Task::Save {
+            host: api.cluster.name().into(),
+            tags: vec![
+                format!("capture={}", self.settings.capture),
+                // A save forgets what earlier attempts of its own run left, and only that.
+                format!("run={}", self.settings.run),
+                format!("pvc={}", api.claim),
+            ],
+            consistency: volume.consistency,
+            accept_torn: self.settings.accept_torn,
+        };
+        Ok(Ready::Seat(Box::new(Seat {
+            at,
+            mode: volume.mode,
+            placement: Value::Null,
+            api,
+            site,
+            mounts,
+            node,
+            job,
+            task,
+        })))
+    }
+
+    /// The claim that a mover reads, in its own namespace, and the labels of the node it must be on.
+    async fn readable(
+        &self,
+        access: &access::Access<'_>,
+        site: &Site,
+        volume: &VolumeMove,
+        claim: &Object,
+    ) -> Result<(Object, Option<Value>), DataError> {
+        let api = access.api;
+        match volume.consistency {
+            Consistency::Snapshot | Consistency::Together => {
+                let bound = access::behind(api, claim).await?;
+                let class = self.class(api, claim, &bound).await?;
+                let freezer = self.freezer(api, volume);
+                let (snapshot, size) = match site.user {
+                    // It lies where the mover works: nothing has to be handed over.
+                    Some(_) => freezer.take(&class).await?,
+                    None => {
+                        let frozen = freezer.freeze(&class).await?;
+                        let snapshot = freezer.hand_over(&frozen, &site.namespace).await?;
+                        (snapshot, frozen.size)
+                    }
+                };
+                let restored = access.restored(claim, &bound, size, &snapshot).await?;
+                Ok((restored, None))
+            }
+            Consistency::Live | Consistency::Quiet => {
+                let node = access::node_of(api, place(&volume.source).0, claim).await?;
+                let mounts = match site.user {
+                    Some(_) => claim.clone(),
+                    None => {
+                        let bound = access::behind(api, claim).await?;
+                        access.twin(claim, &bound).await?
+                    }
+                };
+                Ok((mounts, node))
+            }
+        }
+    }
+}
