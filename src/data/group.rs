@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use super::DataError;
 use super::api::{Api, CLAIM, SNAPSHOT, SNAPSHOT_CONTENT};
+use super::movers::{ClusterMovers, uid};
 use super::names::{self, FREEZE};
 use super::snapshot::{best_class, settled};
 use super::wait::Wait;
@@ -76,15 +76,15 @@ impl Served {
 }
 
 /// A group of claims, seen by one of them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Group<'a> {
     pub(super) api: &'a Api,
     pub(super) run: &'a str,
     /// Namespace and name of the claim on A.
     pub(super) claim: (&'a str, &'a str),
     pub(super) together: &'a Together,
-    /// Held while a group is made: its members come at once, and one would take off the label another puts on.
-    pub(super) making: &'a Mutex<()>,
+    /// They know what the run has saved already.
+    pub(super) movers: &'a ClusterMovers,
 }
 
 impl Group<'_> {
@@ -97,8 +97,10 @@ impl Group<'_> {
         let (kind, namespace) = (served.groups(), self.claim.0);
         let name = self.name();
         {
-            let _alone = self.making.lock().await;
+            // Its members come at once, and one would take off the label another puts on.
+            let _alone = self.movers.making.lock().await;
             if self.api.get(&kind, Some(namespace), &name).await?.is_none() {
+                self.nothing_is_saved().await?;
                 self.make(&served, driver, &name).await?;
             }
         }
@@ -114,6 +116,23 @@ impl Group<'_> {
             "group",
             &format!("{}/{}", self.claim.0, claims.join("/")),
         )
+    }
+
+    /// A member that was saved shows the moment of a group that is gone; a new one would show another.
+    async fn nothing_is_saved(&self) -> Result<(), DataError> {
+        for name in &self.together.claims {
+            let claim = self.api.get(&CLAIM, Some(self.claim.0), name).await?;
+            let Some(claim) = claim else { continue };
+            let path = format!("{}/{name}", self.claim.0);
+            let job = self.movers.job("save", &[&path, uid(&claim)]);
+            if self.movers.earlier(self.api, &job).await?.is_some() {
+                return Err(self.failed(format!(
+                    "{name} was saved as of a moment whose snapshots somebody has deleted since; take the run back \
+                     and begin anew"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the group, with Ferry's label on its claims for as long as the API needs it.
@@ -155,8 +174,7 @@ impl Group<'_> {
             },
             "spec": {
                 "volumeGroupSnapshotClassName": class,
-                // Nothing but labels: the controller does not read expressions.
-                "source": {"selector": {"matchLabels": labels}},
+                "source": {"selector": selector(labels)},
             },
         });
         self.api.ensure(&served.groups(), group).await?;
@@ -269,6 +287,15 @@ impl Group<'_> {
                 reason.into()
             ),
         }
+    }
+}
+
+/// Nothing but labels: the controller does not read expressions. And without labels nothing at all: it leaves empty
+/// fields out when it writes the group back, and the server refuses that as a change.
+fn selector(labels: &Labels) -> Value {
+    match labels.is_empty() {
+        true => json!({}),
+        false => json!({"matchLabels": labels}),
     }
 }
 

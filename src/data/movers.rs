@@ -44,7 +44,7 @@ pub struct ClusterMovers {
     pub(super) parallel: usize,
     slots: Semaphore,
     /// Held while claims are frozen together.
-    making: tokio::sync::Mutex<()>,
+    pub(super) making: tokio::sync::Mutex<()>,
     /// Movers that wait for their orders, by the names of their pods.
     pub(super) standing: Mutex<BTreeMap<String, Standing>>,
     /// How long movers worked, by the names of what was made for each claim.
@@ -111,7 +111,7 @@ impl ClusterMovers {
             run: &self.settings.run,
             claim: place(&volume.source),
             together: volume.together.as_ref(),
-            making: &self.making,
+            movers: self,
         }
     }
 

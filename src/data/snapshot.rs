@@ -14,12 +14,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::DataError;
 use super::api::{Api, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT};
 use super::group::Group;
+use super::movers::ClusterMovers;
 use super::names;
 use super::wait::Wait;
 use crate::capture::Together;
@@ -79,7 +79,7 @@ pub(super) struct Frozen {
 }
 
 /// Names and cluster of one claim's snapshot.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Freezer<'a> {
     pub(super) api: &'a Api,
     pub(super) run: &'a str,
@@ -87,8 +87,7 @@ pub(super) struct Freezer<'a> {
     pub(super) claim: (&'a str, &'a str),
     /// The claims that are frozen at one moment with it.
     pub(super) together: Option<&'a Together>,
-    /// Held while a group is made.
-    pub(super) making: &'a Mutex<()>,
+    pub(super) movers: &'a ClusterMovers,
 }
 
 impl Freezer<'_> {
@@ -112,7 +111,7 @@ impl Freezer<'_> {
                 run: self.run,
                 claim: self.claim,
                 together,
-                making: self.making,
+                movers: self.movers,
             };
             return group.taken(class.text("/driver").unwrap_or_default()).await;
         }

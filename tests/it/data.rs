@@ -558,19 +558,41 @@ fn assert_same(before: &str, after: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_that_changed_since_the_plan_are_not_frozen_together_with_others() {
+async fn a_group_is_frozen_of_the_planned_claims_and_once() {
     let pair = Pair::new().await;
+    let space = &pair.on_a.name;
     claim("a", &pair.on_a, "cow", "Filesystem", "64Mi");
     let store = bucket().await;
     let movers = pair.movers(&store, Events::silent());
-    let mut volume = pair.volume(VolumeMode::Filesystem, Consistency::Together);
-    volume.together = Some(Together {
+    let mut data = pair.volume(VolumeMode::Filesystem, Consistency::Together);
+    data.together = Some(Together {
         claims: ["data".to_owned(), "wal".to_owned()].into(),
         labels: Some(BTreeMap::new()),
     });
-    let error = movers.snapshot(&volume).await.unwrap_err().to_string();
+    let error = movers.snapshot(&data).await.unwrap_err().to_string();
     assert!(error.contains("have changed (wal)"), "{error}");
     assert!(error.contains("--group-snapshots off"), "{error}");
+
+    apply(
+        "a",
+        &format!(
+            "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: wal, namespace: {space}}}, \
+             spec: {{accessModes: [ReadWriteOnce], storageClassName: cow, \
+             resources: {{requests: {{storage: 64Mi}}}}}}}}"
+        ),
+    );
+    let mut wal = data.clone();
+    wal.source = ObjectId::namespaced("", "PersistentVolumeClaim", space, "wal");
+    let (one, other) = tokio::join!(movers.snapshot(&data), movers.snapshot(&wal));
+    one.and(other).unwrap();
+    let saved = save(&movers, &data).await.unwrap();
+    assert_eq!(saved.consistency, Consistency::Together);
+    // A new group would show another moment than what was saved.
+    let group = ["delete", "volumegroupsnapshots", "--all", "--timeout=60s"];
+    kubectl("a", &[&["-n", space.as_str()][..], &group].concat());
+    movers.snapshot(&data).await.unwrap();
+    let error = movers.snapshot(&wal).await.unwrap_err().to_string();
+    assert!(error.contains("data was saved as of a moment"), "{error}");
     movers.clean().await.unwrap();
     pair.assert_clean();
 }
