@@ -130,6 +130,17 @@ impl DataError {
         let claim = claim.to_owned();
         match self {
             Self::NoImage => Self::NoImage,
+            Self::Refused {
+                cluster,
+                what,
+                answer,
+                next,
+            } => Self::Refused {
+                cluster: cluster.clone(),
+                what: what.clone(),
+                answer: answer.clone(),
+                next: next.clone(),
+            },
             Self::Start { reason, .. } => Self::Start {
                 claim,
                 reason: reason.clone(),

@@ -38,7 +38,7 @@ impl ClusterMovers {
         let stands = |claim: &str| standing.as_ref().is_some_and(|mover| mover.awaits(claim));
         // A killed mover may still hold a claim that is made anew below, or would be one of its users.
         if standing.is_none()
-            && let Err(error) = self.replace(party).await
+            && let Err(error) = self.make_room(party).await
         {
             return party.failed(&error);
         }
@@ -102,7 +102,6 @@ impl ClusterMovers {
             return Ok((way, ready));
         }
         let state = access::state(api, namespace, claim).await?;
-        self.ensure_namespace(api).await?;
         let access = self.access(api, &way.site, &way.name);
         let ready = match state {
             State::Bound { claim } => {

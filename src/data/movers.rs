@@ -242,7 +242,7 @@ impl ClusterMovers {
         tokio::select! {
             done = work => Some(done),
             () = self.cancel.cancelled() => {
-                if let Err(error) = self.replace(party).await {
+                if let Err(error) = self.give_up(party).await {
                     tracing::warn!(%error, "a mover may still be at work");
                 }
                 None

@@ -103,19 +103,37 @@ impl ClusterMovers {
         }
     }
 
-    /// Removes the mover of a party that an earlier process left, or this one gives up.
-    pub(super) async fn replace(&self, party: &Party<'_>) -> Result<(), DataError> {
-        let mut seen = Vec::new();
+    /// Where a party's movers may be: one place for each namespace.
+    fn places(&self, party: &Party<'_>) -> Result<Vec<(Api, Site)>, DataError> {
+        let mut places = Vec::<(Api, Site)>::new();
         for volume in &party.volumes {
             let (claim, _, user) = named(volume, party.way);
-            let (api, site) = (
-                self.side(self.cluster(party.way), claim)?,
-                self.site(claim, user),
-            );
-            if !seen.contains(&site.namespace) {
-                self.remove(&api, &site.namespace, &party.name).await?;
-                seen.push(site.namespace);
+            let site = self.site(claim, user);
+            if places
+                .iter()
+                .all(|(_, seen)| seen.namespace != site.namespace)
+            {
+                places.push((self.side(self.cluster(party.way), claim)?, site));
             }
+        }
+        Ok(places)
+    }
+
+    /// Makes Ferry's namespace if a mover is to work there, and removes one of the party's that an earlier process left.
+    pub(super) async fn make_room(&self, party: &Party<'_>) -> Result<(), DataError> {
+        for (api, site) in self.places(party)? {
+            if site.user.is_none() {
+                self.ensure_namespace(&api).await?;
+            }
+            self.remove(&api, &site.namespace, &party.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the mover of a party that is given up.
+    pub(super) async fn give_up(&self, party: &Party<'_>) -> Result<(), DataError> {
+        for (api, site) in self.places(party)? {
+            self.remove(&api, &site.namespace, &party.name).await?;
         }
         Ok(())
     }

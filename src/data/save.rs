@@ -20,7 +20,7 @@ impl ClusterMovers {
         let stands = |claim: &str| standing.as_ref().is_some_and(|mover| mover.awaits(claim));
         // A killed mover may still hold what is made anew below.
         if standing.is_none()
-            && let Err(error) = self.replace(party).await
+            && let Err(error) = self.make_room(party).await
         {
             return party.failed(&error);
         }
@@ -68,9 +68,6 @@ impl ClusterMovers {
         let (mounts, node) = match stands(&api.claim) {
             true => (name, None),
             false => {
-                if site.user.is_none() {
-                    self.ensure_namespace(&api).await?;
-                }
                 let access = self.access(&api, &site, &name);
                 let (mounts, node) = self.readable(&access, &site, volume, &claim).await?;
                 (mounts.name().to_owned(), node)

@@ -88,13 +88,13 @@ impl ClusterMovers {
             Err(DataError::Claim { claim, reason })
         });
         if started.is_err() {
-            self.replace(&party).await?;
+            self.give_up(&party).await?;
         }
         started
     }
 
     async fn start_early(&self, party: &Party<'_>) -> Result<(), DataError> {
-        self.replace(party).await?;
+        self.make_room(party).await?;
         let seats = (0..).zip(&party.volumes);
         let seats = seats.map(|(at, volume)| self.seat_early(at, volume, party.way));
         let mut seats: Vec<Seat> = try_join_all(seats).await?.into_iter().flatten().collect();
@@ -136,7 +136,6 @@ impl ClusterMovers {
             }
             _ => (access::node_of(&api, namespace, &claim).await?, Value::Null),
         };
-        self.ensure_namespace(&api).await?;
         let bound = access::behind(&api, &claim).await?;
         let mounts = self.access(&api, &site, &name).twin(&claim, &bound).await?;
         let job = names::secret(&name);
