@@ -345,3 +345,34 @@ pub(super) async fn unlabel(api: &Api, claim: &Object) -> Result<(), DataError> 
         .await;
     changed.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_without_labels_has_no_field_that_could_be_left_out() {
+        assert_eq!(selector(&Labels::new()), json!({}));
+        let labels = [("app".to_owned(), "db".to_owned())].into();
+        assert_eq!(selector(&labels), json!({"matchLabels": {"app": "db"}}));
+    }
+
+    #[test]
+    fn members_are_known_by_their_owner_or_their_status() {
+        let snapshot = |owner: &str, kind: &str, status: &str| {
+            Object::new(json!({
+                "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+                "metadata": {"name": "s", "namespace": "shop", "ownerReferences": [
+                    {"apiVersion": "groupsnapshot.storage.k8s.io/v1", "kind": kind, "name": owner, "uid": "u"},
+                ]},
+                "status": {"volumeGroupSnapshotName": status},
+            }))
+            .unwrap()
+        };
+        let group = "VolumeGroupSnapshot";
+        assert!(is_member(&snapshot("g", group, ""), "g"));
+        assert!(is_member(&snapshot("x", group, "g"), "g"));
+        assert!(!is_member(&snapshot("g", "Backup", "x"), "g"));
+        assert!(!is_member(&snapshot("x", group, "x"), "g"));
+    }
+}
