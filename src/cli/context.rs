@@ -233,6 +233,9 @@ pub(crate) struct MoverArgs {
     /// they fail the save
     #[arg(long)]
     accept_torn: bool,
+    /// Leave the snapshots that are taken of the source's volumes where they are, for you to delete
+    #[arg(long)]
+    keep_snapshots: bool,
     /// What the target's storage may lose of the files' attributes; may be given several times
     #[arg(long = "accept-loss", value_name = "CLASS")]
     accept_losses: Vec<LossClass>,
@@ -292,6 +295,7 @@ impl MoverArgs {
             beside_target: beside(|volume| volume.writes_as.is_some(), |volume| &volume.target),
             parallel: self.parallel_volumes,
             accept_torn: self.accept_torn,
+            keep_snapshots: self.keep_snapshots,
             accept_losses: self.accept_losses.clone(),
         }
     }

@@ -109,6 +109,20 @@ impl Group<'_> {
         self.member(&name).await
     }
 
+    /// Lets the group stay for the user; returns its name.
+    pub(super) async fn keep(&self) -> Result<Option<String>, DataError> {
+        let Some(served) = Served::on(self.api).await? else {
+            return Ok(None);
+        };
+        let (kind, namespace, name) = (served.groups(), Some(self.claim.0), self.name());
+        if self.api.get(&kind, namespace, &name).await?.is_none() {
+            return Ok(None);
+        }
+        let given = names::given_up(self.run);
+        self.api.merge(&kind, namespace, &name, given).await?;
+        Ok(Some(name))
+    }
+
     fn name(&self) -> String {
         let claims: Vec<&str> = self.together.claims.iter().map(String::as_str).collect();
         names::object(

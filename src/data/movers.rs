@@ -387,7 +387,14 @@ impl Movers for ClusterMovers {
                 freezer.take_back(&site.namespace).await?;
             }
         }
-        if frozen {
+        if frozen && self.settings.keep_snapshots {
+            if let Some((kind, name)) = freezer.keep().await? {
+                let (namespace, claim) = place(claim);
+                self.events.notice(format!(
+                    "{namespace}/{claim}: {kind} {namespace}/{name} stays, as asked; it is yours to delete"
+                ));
+            }
+        } else if frozen {
             freezer.thaw().await?;
         }
         Ok(())

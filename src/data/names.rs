@@ -1,6 +1,8 @@
 //! What a run's objects are called. Names are made of the run and the claim and of nothing else, so
 //! that a resumed run finds what the killed one left.
 
+use serde_json::{Value, json};
+
 use crate::object::ObjectId;
 
 /// The label that all of a run's objects carry; [`super::Movers::clean`] goes by it.
@@ -28,10 +30,18 @@ pub(super) const LOOKS: &str = "ferry.dev/looks";
 /// Annotation of a claim or a VolumeSnapshotClass: the class to take snapshots with.
 pub(super) const SNAPSHOT_CLASS: &str = "ferry.dev/snapshot-class";
 
+/// Annotation on a snapshot that was left to the user: the run that took it.
+const KEPT: &str = "ferry.dev/kept-by";
+
 /// The label of everything of a depot, with its name as the value.
 pub(super) const DEPOT: &str = "ferry.dev/depot";
 /// Annotation on a depot's Service: the address at which the other cluster was seen to reach it.
 pub(super) const REACHED: &str = "ferry.dev/reached-at";
+
+/// The patch that leaves an object of a run's to the user.
+pub(super) fn given_up(run: &str) -> Value {
+    json!({"metadata": {"labels": {RUN: null}, "annotations": {KEPT: run}}})
+}
 
 /// Ferry's own namespace for a run.
 pub(super) fn namespace(run: &str) -> String {

@@ -41,6 +41,8 @@ pub struct MoverSettings {
     pub parallel: usize,
     /// Whether files that change while a live volume is read are saved as they were found.
     pub accept_torn: bool,
+    /// Whether the snapshots that are taken on A stay there for the user.
+    pub keep_snapshots: bool,
     /// What volumes on B may lose of what was saved.
     pub accept_losses: Vec<LossClass>,
 }

@@ -103,16 +103,19 @@ impl Freezer<'_> {
         Ok((snapshot.name().to_owned(), size.unwrap_or(0)))
     }
 
+    fn group(&self) -> Option<Group<'_>> {
+        Some(Group {
+            api: self.api,
+            run: self.run,
+            claim: self.claim,
+            together: self.together?,
+            movers: self.movers,
+        })
+    }
+
     async fn taken(&self, class: &Object) -> Result<Object, DataError> {
         let (namespace, claim) = self.claim;
-        if let Some(together) = self.together {
-            let group = Group {
-                api: self.api,
-                run: self.run,
-                claim: self.claim,
-                together,
-                movers: self.movers,
-            };
+        if let Some(group) = self.group() {
             return group.taken(class.text("/driver").unwrap_or_default()).await;
         }
         let snapshot = json!({
@@ -217,6 +220,23 @@ impl Freezer<'_> {
             remove_first(self.api, &snapshot).await?;
         }
         Ok(())
+    }
+
+    /// Lets the snapshot stay for the user: no clean-up of Ferry's knows it any more. Returns its kind and name, for a
+    /// group those of the group.
+    pub(super) async fn keep(&self) -> Result<Option<(&'static str, String)>, DataError> {
+        if let Some(group) = self.group() {
+            let kept = group.keep().await?;
+            return Ok(kept.map(|name| ("VolumeGroupSnapshot", name)));
+        }
+        let (namespace, name) = (Some(self.claim.0), self.name());
+        if self.api.get(&SNAPSHOT, namespace, &name).await?.is_none() {
+            return Ok(None);
+        }
+        self.api
+            .merge(&SNAPSHOT, namespace, &name, names::given_up(self.run))
+            .await?;
+        Ok(Some(("VolumeSnapshot", name)))
     }
 
     fn failed(&self, reason: impl Into<String>) -> DataError {

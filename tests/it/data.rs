@@ -99,6 +99,7 @@ impl Pair {
             beside_target: Vec::new(),
             parallel: 0,
             accept_torn: false,
+            keep_snapshots: false,
             accept_losses: Vec::new(),
         };
         let (a, b) = (Some(self.a.clone()), Some(self.b.clone()));

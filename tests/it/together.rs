@@ -179,3 +179,32 @@ fn what_a_killed_capture_froze_is_found_and_only_a_label_is_taken_off_the_claims
     assert_eq!(shows, ["together", "together"]);
     assert_thawed(&trip, id["id"].as_str().expect("an id"));
 }
+
+#[test]
+fn snapshots_that_are_kept_are_the_users_and_no_leftovers() {
+    let trip = counter("kept");
+    let capture = |groups: &str| {
+        let capture = ["capture", "--from", "a", "-n", &trip.from, "-o", "json"];
+        let keep = ["--keep-snapshots", "--group-snapshots", groups];
+        let done = run(&mut trip.ferry(&[&capture[..], &keep].concat())).exits(0);
+        done.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let taken = |what: &str| groups(&trip.from).matches(&format!("{what}.")).count();
+    let ids = [capture("off"), capture("label")];
+    let of = |run: &str| {
+        let kinds = "volumegroupsnapshots,volumesnapshots";
+        let found = kubectl("a", &["-n", &trip.from, "get", kinds, "-o", "json"]);
+        let found: Value = serde_json::from_str(&found).expect("JSON");
+        let items = found["items"].as_array().expect("a list").clone();
+        let by = |one: &&Value| one["metadata"]["annotations"]["ferry.dev/kept-by"] == run;
+        items.iter().filter(by).count()
+    };
+    assert_eq!((of(&ids[0]), of(&ids[1])), (2, 1), "{}", groups(&trip.from));
+    assert_eq!(
+        (taken("volumesnapshot"), taken("volumegroupsnapshot")),
+        (4, 1)
+    );
+    let left = ["gc", "--context", "a", "--dry-run", "--output", "json"];
+    let left = run(&mut ferry(&left)).exits(0).stdout;
+    assert!(!left.contains(&trip.from), "{left}");
+}
