@@ -49,6 +49,7 @@ spec:
           cat /data/n /wal/n >/tmp/found; touch /tmp/looked; n=0
           while n=$((n + 1)); do
             for claim in data wal; do echo $n | dd of=/$claim/n conv=fsync 2>/dev/null; done
+            sleep 0.01
           done
         volumeMounts: [{name: data, mountPath: /data}, {name: wal, mountPath: /wal}]
         readinessProbe: {exec: {command: [test, -s, /wal/n]}, periodSeconds: 1}
