@@ -1,12 +1,12 @@
 //! The `ferry` command: crypto provider, runtime, exit code; nothing else.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
-
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: allocator::BySize = allocator::BySize;
 
 /// `mi_option_purge_delay`: after how many milliseconds the system gets back what was freed (10).
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
