@@ -38,10 +38,17 @@ s3_curl() {
         "${@:2}" "http://$HOST_IP:$S3_PORT/$1"
 }
 
+# bucket_up: makes the bucket. A server that says it is ready may still refuse to write while its disk is busy.
 bucket_up() {
-    local code
-    code=$(s3_curl "$S3_BUCKET" -X PUT -o /dev/null -w '%{http_code}')
-    case $code in 200 | 409) ;; *) die "the S3 server answered $code to the creation of bucket $S3_BUCKET" ;; esac
+    local code limit=$(($(now_ms) + 60000))
+    while :; do
+        code=$(s3_curl "$S3_BUCKET" -X PUT -o /dev/null -w '%{http_code}')
+        case $code in 200 | 409) return ;; esac
+        if [ "$code" != 503 ] || [ "$(now_ms)" -ge $limit ]; then
+            die "the S3 server answered $code to the creation of bucket $S3_BUCKET"
+        fi
+        sleep 0.5
+    done
 }
 
 services_up() {
@@ -55,6 +62,6 @@ services_up() {
     wait_for 30 "the registry ($STATE/s/logs/registry)" registry_ready
     image_push "$(busybox_archive a)"
     image_push "$(busybox_archive b)"
-    wait_for 30 "the S3 server ($STATE/s/logs/minio)" s3_ready
+    wait_for 90 "the S3 server ($STATE/s/logs/minio)" s3_ready
     bucket_up
 }
