@@ -1,10 +1,12 @@
 //! The few kinds a data move touches, and calls on them that say which claim they are about.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::DataError;
+use super::wait::Wait;
 use crate::cluster::{Cluster, ClusterError, Delete, ListOptions, MANAGER, Patch, Place};
 use crate::object::Object;
 use crate::surface::ApiResource;
@@ -106,6 +108,30 @@ impl Api {
                     .map_err(self.failed(format!("create a {}", kind.kind)))
             }
             Err(error) => Err(self.failed(format!("create a {}", kind.kind))(error)),
+        }
+    }
+
+    /// Makes a namespace, or finds it; one that is on its way out is waited for, but no longer than `limit`.
+    pub(super) async fn live_namespace(
+        &self,
+        body: Value,
+        limit: Duration,
+    ) -> Result<(), DataError> {
+        let mut wait = Wait::begin();
+        loop {
+            let found = self.ensure(&NAMESPACE, body.clone()).await?;
+            if !found.is_going() {
+                return Ok(());
+            }
+            if wait.elapsed() > limit {
+                let name = found.name();
+                return Err(self.unusable(format!(
+                    "Namespace {name} has been terminating for {} s; `kubectl get namespace {name} -o yaml` says what \
+                     holds it",
+                    limit.as_secs()
+                )));
+            }
+            wait.pause().await;
         }
     }
 

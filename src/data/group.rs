@@ -17,7 +17,7 @@ use super::DataError;
 use super::api::{Api, CLAIM, SNAPSHOT, SNAPSHOT_CONTENT};
 use super::movers::{ClusterMovers, uid};
 use super::names::{self, FREEZE};
-use super::snapshot::{best_class, settled};
+use super::snapshot::{best_class, goes_too, settled};
 use super::wait::Wait;
 use crate::capture::Together;
 use crate::object::Object;
@@ -161,11 +161,11 @@ impl Group<'_> {
             return self.chosen(served, class.name(), name, labels).await;
         }
         let labels = [(FREEZE.to_owned(), self.run.to_owned())].into();
-        let made = match self.label(Value::from(self.run)).await {
+        let made = match self.label(Some(self.run)).await {
             Ok(()) => self.chosen(served, class.name(), name, &labels).await,
             refused => refused,
         };
-        made.and(self.label(Value::Null).await)
+        made.and(self.label(None).await)
     }
 
     async fn chosen(
@@ -196,14 +196,9 @@ impl Group<'_> {
     }
 
     /// Puts Ferry's label on the claims, or takes it off.
-    async fn label(&self, value: Value) -> Result<(), DataError> {
+    async fn label(&self, run: Option<&str>) -> Result<(), DataError> {
         for claim in &self.together.claims {
-            let patch = json!({"metadata": {"labels": {FREEZE: value}}});
-            let labelled = self
-                .api
-                .merge(&CLAIM, Some(self.claim.0), claim, patch)
-                .await;
-            labelled?;
+            label(self.api, (Some(self.claim.0), claim), run).await?;
         }
         Ok(())
     }
@@ -327,23 +322,13 @@ fn is_member(snapshot: &Object, group: &str) -> bool {
 
 /// Deletes a group that Ferry froze, and its members with it, whatever its class says.
 pub(super) async fn remove(api: &Api, served: &Served, group: &Object) -> Result<(), DataError> {
-    let gone = json!({"spec": {"deletionPolicy": "Delete"}});
-    let kept = |content: &Object| content.text("/spec/deletionPolicy") == Some("Retain");
-    if let Some(content) = group.text("/status/boundVolumeGroupSnapshotContentName") {
-        let kind = served.contents();
-        if api
-            .get(&kind, None, content)
-            .await?
-            .as_ref()
-            .is_some_and(kept)
-        {
-            api.merge(&kind, None, content, gone.clone()).await?;
-            for member in api.list(&SNAPSHOT, group.namespace(), None).await? {
-                let content = member.text("/status/boundVolumeSnapshotContentName");
-                if let (true, Some(content)) = (is_member(&member, group.name()), content) {
-                    api.merge(&SNAPSHOT_CONTENT, None, content, gone.clone())
-                        .await?;
-                }
+    if let Some(content) = group.text("/status/boundVolumeGroupSnapshotContentName")
+        && goes_too(api, &served.contents(), content).await?
+    {
+        for member in api.list(&SNAPSHOT, group.namespace(), None).await? {
+            let content = member.text("/status/boundVolumeSnapshotContentName");
+            if let (true, Some(content)) = (is_member(&member, group.name()), content) {
+                goes_too(api, &SNAPSHOT_CONTENT, content).await?;
             }
         }
     }
@@ -353,11 +338,17 @@ pub(super) async fn remove(api: &Api, served: &Served, group: &Object) -> Result
 
 /// Takes Ferry's label off a claim of the application.
 pub(super) async fn unlabel(api: &Api, claim: &Object) -> Result<(), DataError> {
-    let patch = json!({"metadata": {"labels": {FREEZE: Value::Null}}});
-    let changed = api
-        .merge(&CLAIM, claim.namespace(), claim.name(), patch)
-        .await;
-    changed.map(drop)
+    label(api, (claim.namespace(), claim.name()), None).await
+}
+
+/// Writes the run on a claim of the application as Ferry's label, or takes that off.
+async fn label(
+    api: &Api,
+    (namespace, claim): (Option<&str>, &str),
+    run: Option<&str>,
+) -> Result<(), DataError> {
+    let patch = json!({"metadata": {"labels": {FREEZE: run}}});
+    api.merge(&CLAIM, namespace, claim, patch).await.map(drop)
 }
 
 #[cfg(test)]

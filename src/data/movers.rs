@@ -11,12 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{self, Access, State};
 use super::admission::no_namespace;
-use super::api::{Api, NAMESPACE};
+use super::api::Api;
 use super::party::Party;
 use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
 use super::stand_by::Standing;
-use super::wait::Wait;
 use super::{DataError, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
 use crate::causes::in_one_line;
@@ -172,24 +171,13 @@ impl ClusterMovers {
 
     /// Ferry's namespace for the run, made if need be.
     pub(super) async fn ensure_namespace(&self, api: &Api) -> Result<(), DataError> {
-        let mut wait = Wait::begin();
-        loop {
-            let body = namespace_body(&self.settings.run);
-            match api.ensure(&NAMESPACE, body).await {
-                // An earlier attempt of the run has cleaned up, which takes a moment to be done.
-                Ok(found) if found.is_going() && wait.elapsed() < GOING => wait.pause().await,
-                Ok(found) if found.is_going() => {
-                    let (name, seconds) = (found.name(), GOING.as_secs());
-                    return Err(api.unusable(format!(
-                        "Namespace {name} has been terminating for {seconds} s; `kubectl get namespace {name} -o yaml` \
-                         says what holds it"
-                    )));
-                }
-                Err(ref error @ DataError::Cluster { ref source, .. }) if error.is_forbidden() => {
-                    return Err(no_namespace(&api.cluster, in_one_line(source.as_ref())));
-                }
-                made => return made.map(drop),
+        // An earlier attempt of the run may have cleaned up, which takes a moment to be done.
+        let made = api.live_namespace(namespace_body(&self.settings.run), GOING);
+        match made.await {
+            Err(ref error @ DataError::Cluster { ref source, .. }) if error.is_forbidden() => {
+                Err(no_namespace(&api.cluster, in_one_line(source.as_ref())))
             }
+            made => made,
         }
     }
 
@@ -283,8 +271,16 @@ pub(super) fn named(
     way: Direction,
 ) -> (&ObjectId, &'static str, Option<&User>) {
     match way {
-        Direction::Load => (&volume.target, "load", volume.writes_as.as_ref()),
-        _ => (&volume.source, "save", volume.reads_as.as_ref()),
+        Direction::Load => (&volume.target, word(way), volume.writes_as.as_ref()),
+        _ => (&volume.source, word(way), volume.reads_as.as_ref()),
+    }
+}
+
+/// What names of what is made for one way have in them.
+pub(super) fn word(way: Direction) -> &'static str {
+    match way {
+        Direction::Load => "load",
+        _ => "save",
     }
 }
 

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::api::{Api, POD};
-use super::movers::{ClusterMovers, Site, named};
+use super::movers::{ClusterMovers, Site, named, word};
 use super::stand_by::Standing;
 use super::work::{Work, limited};
 use super::{DataError, names};
@@ -92,14 +92,10 @@ pub(super) struct Round {
 impl ClusterMovers {
     pub(super) fn party<'a>(&self, volumes: &[&'a VolumeMove], way: Direction) -> Party<'a> {
         let first = volumes.first().map(|volume| names::claim(volume.party()));
-        let word = match way {
-            Direction::Load => "load",
-            _ => "save",
-        };
         Party {
             volumes: volumes.to_vec(),
             way,
-            name: names::object(&self.settings.run, word, &first.unwrap_or_default()),
+            name: names::object(&self.settings.run, word(way), &first.unwrap_or_default()),
         }
     }
 
@@ -254,12 +250,7 @@ impl ClusterMovers {
     ) -> Result<Done, DataError> {
         let (done, progress) = done.map_err(|error| limited(error, &seat.site))?;
         let took = started.elapsed();
-        let word = if way == Direction::Load {
-            "load"
-        } else {
-            "save"
-        };
-        let name = names::object(&self.settings.run, word, &seat.api.claim);
+        let name = names::object(&self.settings.run, word(way), &seat.api.claim);
         let mut all = self.took.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(name, took);
         drop(all);

@@ -283,14 +283,25 @@ pub(super) async fn settled(
 /// Deletes a VolumeSnapshot that Ferry took, and the storage's snapshot with it, whatever its class says.
 pub(super) async fn remove_first(api: &Api, snapshot: &Object) -> Result<(), DataError> {
     if let Some(content) = snapshot.text("/status/boundVolumeSnapshotContentName") {
-        let kept = api.get(&SNAPSHOT_CONTENT, None, content).await?;
-        if kept.is_some_and(|content| content.text("/spec/deletionPolicy") == Some("Retain")) {
-            let patch = json!({"spec": {"deletionPolicy": "Delete"}});
-            api.merge(&SNAPSHOT_CONTENT, None, content, patch).await?;
-        }
+        goes_too(api, &SNAPSHOT_CONTENT, content).await?;
     }
     api.delete(&SNAPSHOT, snapshot.namespace(), snapshot.name())
         .await
+}
+
+/// Has the storage's own snapshot deleted with a content that would keep it; whether it would have.
+pub(super) async fn goes_too(
+    api: &Api,
+    kind: &ApiResource,
+    content: &str,
+) -> Result<bool, DataError> {
+    let found = api.get(kind, None, content).await?;
+    let kept = found.is_some_and(|content| content.text("/spec/deletionPolicy") == Some("Retain"));
+    if kept {
+        let patch = json!({"spec": {"deletionPolicy": "Delete"}});
+        api.merge(kind, None, content, patch).await?;
+    }
+    Ok(kept)
 }
 
 /// The class for a volume's driver on a live cluster; `None` when there is none.

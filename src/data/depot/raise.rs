@@ -210,14 +210,7 @@ impl Site {
 
     /// The namespace; one that is on its way out is waited for.
     pub(super) async fn live_namespace(&self, bodies: Bodies<'_>) -> Result<(), DataError> {
-        let found = self.api.get(&NAMESPACE, None, &self.namespace).await?;
-        if found.is_some_and(|found| found.is_going()) {
-            self.gone(&NAMESPACE, &self.namespace).await?;
-        }
-        self.api
-            .ensure(&NAMESPACE, bodies.namespace())
-            .await
-            .map(drop)
+        self.api.live_namespace(bodies.namespace(), GONE).await
     }
 
     /// The claim, grown if that was asked for.
