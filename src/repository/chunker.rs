@@ -15,11 +15,12 @@ pub(super) struct Sizes {
     pub(super) max: usize,
 }
 
-/// For files up to [`HUGE`].
+/// For files up to [`HUGE`]. A change costs two to three blobs whatever it touches, so that smaller ones make increments
+/// smaller: a page of a database here and there, 20 changes of 1 MiB. Each costs an entry in index and tree.
 pub(super) const NORMAL: Sizes = Sizes {
-    min: 512 << 10,
-    average: 1 << 20,
-    max: 4 << 20,
+    min: 256 << 10,
+    average: 512 << 10,
+    max: 2 << 20,
 };
 /// For larger ones: each blob costs 67 bytes of tree, and a 1 TiB file must not need more than 20 MB of them.
 pub(super) const LARGE: Sizes = Sizes {
@@ -154,8 +155,10 @@ pub(super) mod tests {
         let data = stream(24 << 20);
         let chunker = Chunker::new("3da3358b4dc173", NORMAL);
         let golden = [
-            1655843, 1063251, 741575, 1417991, 742301, 1079695, 785689, 2845446, 569817, 2111422,
-            1241933, 524412, 1361809, 1408769, 1693833, 1054131, 1685631, 1479164, 1703112,
+            1410275, 575173, 733646, 741575, 560255, 583172, 274564, 742301, 1079695, 532585,
+            774529, 857367, 1466654, 569817, 450109, 567887, 650129, 641254, 844152, 316558,
+            407678, 543513, 671453, 358995, 570122, 626495, 837490, 856343, 579892, 474239, 399616,
+            798200, 807522, 576972, 582485, 311561, 797089, 594462,
         ];
         assert_eq!(cuts(&chunker, &data), golden);
         let chunker = Chunker::new("3da3358b4dc173", LARGE);

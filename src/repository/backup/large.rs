@@ -22,7 +22,7 @@ use super::super::writer::Packer;
 use super::worker::{TRIES, reply_to, same_content};
 use super::{Dir, ProblemKind, Shared};
 
-/// Size of a read buffer: twice the largest chunk of ordinary files.
+/// Size of a read buffer: four times the largest chunk of ordinary files.
 pub(super) const BUFFER: usize = 8 << 20;
 /// A buffer for huge files, whose chunks may be as large as the ordinary buffer.
 const HUGE_BUFFER: usize = 16 << 20;
