@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
@@ -267,11 +268,12 @@ async fn save(
 ) -> Result<Vec<(ObjectId, SavedVolume)>, DataError> {
     let saved = movers.save(&party).await;
     let saved: Vec<_> = saved.into_iter().collect::<Result<_, _>>()?;
-    for volume in &party {
-        if let Err(error) = movers.tidy(volume, Direction::Save).await {
-            // The end tries again.
-            tracing::debug!(%error, "a mover's traces are left for later");
-        }
+    let tidied = party
+        .iter()
+        .map(|volume| movers.tidy(volume, Direction::Save));
+    for error in join_all(tidied).await.into_iter().filter_map(Result::err) {
+        // The end tries again.
+        tracing::debug!(%error, "a mover's traces are left for later");
     }
     let claims = party.iter().map(|volume| volume.source.clone());
     Ok(claims.zip(saved).collect())
@@ -429,6 +431,9 @@ fn show(capture: &Capture, dropped: bool) -> String {
         .collect();
     let volume = |volume: &capture::Volume| -> Vec<Cell> {
         let (data, consistency) = match &volume.saved {
+            Some(saved) if saved.held.is_some() => {
+                ("carried by the storage".into(), "not in the store")
+            }
             Some(saved) => (
                 format!(
                     "{} entries, {}",
