@@ -193,11 +193,28 @@ pub struct Volume {
     pub saved: Option<SavedVolume>,
 }
 
-/// A volume's data in the store.
+/// A snapshot of the storage's own, from which a cluster that is on the same storage can make its volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The CSI driver that knows it.
+    pub driver: String,
+    /// The driver's name for it.
+    pub handle: String,
+    /// Filesystem or Block, where the API says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Bytes a claim made of it must have.
+    pub size: u64,
+}
+
+/// A volume's data in the store, or with the storage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedVolume {
-    /// Id of the restic snapshot, as hex.
+    /// Id of the restic snapshot, as hex; of what the storage holds, the handle.
     pub snapshot: String,
+    /// Set where the storage holds the data, and not the store. It does so for as long as the run lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// What moment it shows.
     pub consistency: Consistency,
     /// What must arrive.

@@ -42,6 +42,7 @@ mod pod;
 pub(crate) mod relay;
 mod save;
 mod settings;
+mod shared;
 mod snapshot;
 mod stand_by;
 mod wait;
@@ -55,6 +56,15 @@ pub use movers::ClusterMovers;
 pub use names::MOVER as MOVER_LABEL;
 pub use settings::{MoverSettings, MoverStore};
 pub use snapshot::snapshot_class;
+
+/// A volume's data on B.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What was found there.
+    pub proof: Proof,
+    /// What was saved in place of what the storage held, when B's storage did not take that over.
+    pub instead: Option<SavedVolume>,
+}
 
 /// Carries the data of volumes. Every method may be called again after it failed or was killed.
 pub trait Movers: Sync {
@@ -80,13 +90,13 @@ pub trait Movers: Sync {
         party: &[&VolumeMove],
     ) -> impl Future<Output = Vec<Result<SavedVolume, DataError>>> + Send;
 
-    /// Carries the data from the store into claims on B that travel together, reads it back, and returns what was
-    /// found in each; it equals `saved.proof`, else that claim's load fails, and no other's. What was accepted to be
-    /// lost is told and does not count.
+    /// Carries the data from the store into claims on B that travel together, or has the storage do it, reads it back, and
+    /// returns what was found in each; it equals what was saved, else that claim's load fails, and no other's. What was
+    /// accepted to be lost is told and does not count.
     fn load(
         &self,
         party: &[(&VolumeMove, &SavedVolume)],
-    ) -> impl Future<Output = Vec<Result<Proof, DataError>>> + Send;
+    ) -> impl Future<Output = Vec<Result<Loaded, DataError>>> + Send;
 
     /// How long a mover worked at a volume in this process: without making its claim and starting its pod, which
     /// a cutover does while A still works.

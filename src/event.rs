@@ -58,6 +58,8 @@ pub enum Direction {
     Save,
     /// From the store into a claim.
     Load,
+    /// Reading a claim for its fingerprint: the storage carries the data.
+    Read,
     /// Comparing a claim with the store.
     Verify,
     /// Looking through the store itself: a check, figures, a prune. What it counts are directories of snapshots.

@@ -60,6 +60,8 @@ pub struct Choices {
     pub unprivileged: Unprivileged,
     /// Which claims are frozen at one moment.
     pub grouping: Grouping,
+    /// Whether the user says that both clusters are on one storage.
+    pub shared_storage: bool,
 }
 
 /// A plan and what it was made from.
@@ -153,6 +155,7 @@ pub async fn prepare(
         switch_hosts: choices.switch_hosts,
         unprivileged: choices.unprivileged,
         grouping: choices.grouping,
+        shared_storage: choices.shared_storage,
     });
     events.finished(
         Stage::Plan,
@@ -257,7 +260,11 @@ fn rights_on_target(
         let claims = claims.map(|volume| transformed.on_b(&volume.claim));
         let namespaces = claims.filter_map(|claim| claim.namespace.as_deref());
         on_b.extend(match choices.unprivileged.target {
-            false => rights::to_move(Freezes::default()),
+            // B's volumes are made of snapshots then.
+            false => rights::to_move(Freezes {
+                claims: choices.shared_storage,
+                groups: false,
+            }),
             true => rights::to_move_beside(namespaces, Freezes::default()),
         });
     }

@@ -26,6 +26,7 @@ pub mod file;
 mod hold;
 mod items;
 mod order;
+mod shared;
 pub mod stamp;
 mod sync;
 mod together;
@@ -138,6 +139,9 @@ pub struct VolumeMove {
     /// What the store holds already; `None` when the same plan saves it first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedVolume>,
+    /// Whether the storage of both clusters is one, and B's volume is to be made of A's snapshot (Y-2).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares: bool,
     /// Placement the mover on B must share with the workload, so that a late-binding volume lands
     /// where the workload can run (W-5): a partial pod spec with nodeSelector, tolerations, affinity.
     #[serde(default, skip_serializing_if = "Value::is_null")]

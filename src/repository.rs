@@ -113,6 +113,7 @@ pub use restore::{ExpectedLoss, Loss, LossClass, RestoreOptions, RestoreResult};
 pub use snapshot::{Snapshot, SnapshotInfo};
 #[cfg(target_os = "linux")]
 pub use verify::{Difference, DifferenceClass, TreeDigest, Verification, VerifyOptions};
+pub use verify::{fingerprint_device, fingerprint_directory};
 pub use writer::WriteOptions;
 
 /// An open repository. Clones share one index and one connection; of several that write, one does at a time.

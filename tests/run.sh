@@ -44,6 +44,7 @@ if [ $# -eq 0 ]; then
 	lap "csi-sanity: $(sed 's/\x1b\[[0-9;]*m//g' "$FERRY_CACHE/sanity.log" | grep -o '[0-9]* Passed.*' | tail -1)"
 fi
 tests/testbed/testbed up
+tests/testbed/testbed share
 eval "$(tests/testbed/testbed env)"
 # One image for every test: each would build its own otherwise.
 # By digest: a node that has an older image under the tag would not ask for it again.

@@ -15,6 +15,7 @@ pub(super) fn check(input: &CheckInput<'_>, findings: &mut Vec<Finding>) {
     let volumes: BTreeMap<&ObjectId, &Volume> =
         volumes.map(|volume| (&volume.claim, volume)).collect();
     kept(input, &volumes, findings);
+    unstored(input, &volumes, findings);
     for (captured, object) in input.pairs() {
         if !object.is("", "PersistentVolumeClaim") {
             continue;
@@ -88,6 +89,35 @@ fn kept(
             undo(claims.iter().map(|(_, run)| *run).collect()),
         )),
     );
+}
+
+/// Data that the storage carried once, at the time of the capture, and that is nowhere now but where it arrived.
+fn unstored(
+    input: &CheckInput<'_>,
+    volumes: &BTreeMap<&ObjectId, &Volume>,
+    findings: &mut Vec<Finding>,
+) {
+    for (captured, object) in input.pairs() {
+        let volume = volumes.get(&captured.object.id());
+        let saved = volume.and_then(|volume| volume.saved.as_ref());
+        let Some(saved) = saved.filter(|saved| saved.held.is_some()) else {
+            continue;
+        };
+        let live = input.target.live.get(&object.id());
+        let mark = live.and_then(|live| live.annotation(DATA_ANNOTATION));
+        if mark != Some(&saved.proof.digest) {
+            findings.push(
+                Finding::new(
+                    Verdict::Abort,
+                    "Y-2",
+                    "the claim's data is not in the store",
+                )
+                .on(object.id())
+                .because("the storage carried it when the capture was taken, with --shared-storage")
+                .remedy("capture or migrate again"),
+            );
+        }
+    }
 }
 
 /// How the runs that made the claims are taken back; one without a label is not named.

@@ -456,6 +456,7 @@ mod tests {
             consistency: Consistency::Live,
             together: None,
             saved: None,
+            shares: false,
             placement: serde_json::Value::Null,
             with: Vec::new(),
             synced: false,

@@ -18,6 +18,8 @@ use crate::plan::Purpose;
 ///
 /// Example: `ferry migrate --from onprem --to cloud -n shop -r recipe.yaml --store s3://bucket/ferry`
 ///
+/// On one storage, without copying: `ferry migrate --from prod --to staging -n shop -r recipe.yaml --shared-storage`
+///
 /// Without a store: `ferry migrate --from onprem --to cloud -n shop -r recipe.yaml --direct`
 #[derive(Debug, Args)]
 #[command(mut_arg("store", |store| store.required(false).default_value_if("direct", "true", NO_STORE)))]
@@ -28,6 +30,10 @@ pub(super) struct MigrateArgs {
     journey: JourneyArgs,
     #[command(flatten)]
     direct: DirectArgs,
+    /// Both clusters are on one storage: where it can, it makes B's volumes of A's snapshots by itself, and only
+    /// fingerprints are read to prove it. What it refuses travels through the store
+    #[arg(long)]
+    shared_storage: bool,
 }
 
 impl MigrateArgs {
@@ -36,9 +42,11 @@ impl MigrateArgs {
             ends,
             journey,
             direct,
+            shared_storage,
         } = self;
         let choices = Choices {
             purpose: Purpose::Move,
+            shared_storage,
             ..Choices::default()
         };
         match direct.direct {

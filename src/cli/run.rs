@@ -162,10 +162,15 @@ async fn finish(
             saved: Some(saved), ..
         } = &record.entry
         {
+            let source = record.step.and_then(|step| plan.steps.get(step as usize));
+            let source = source.and_then(|step| match &step.action {
+                Action::Save(volume) | Action::Load(volume) => Some(&volume.source),
+                _ => None,
+            });
             let volume = capture
                 .volumes
                 .iter_mut()
-                .find(|volume| Some(&volume.claim) == record.object.as_ref());
+                .find(|volume| Some(&volume.claim) == source);
             if let Some(volume) = volume {
                 volume.saved = Some(saved.clone());
             }

@@ -20,6 +20,7 @@ use super::api::{Api, CLAIM, NODE, POD, STORAGE_CLASS, VOLUME};
 use super::names::{self, HOLDS, RECLAIM, ROLE, STAGE, TWIN};
 use super::snapshot::bytes;
 use super::wait::Wait;
+use crate::capture::Held;
 use crate::object::Object;
 
 /// How long a claim that binds at once is waited for before its pod is made.
@@ -70,9 +71,7 @@ impl Access<'_> {
             "accessModes": ["ReadWriteOnce"],
             "volumeMode": origin.text("/spec/volumeMode").unwrap_or("Filesystem"),
             "resources": {"requests": {"storage": capacity.max(size).to_string()}},
-            "dataSource": {
-                "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot,
-            },
+            "dataSource": source(snapshot),
         });
         if let Some(class) = volume.text("/spec/storageClassName") {
             spec["storageClassName"] = class.into();
@@ -111,8 +110,13 @@ impl Access<'_> {
         self.claim(claim).await
     }
 
-    /// A claim like `target`, to be provisioned for the mover and given to `target` afterwards.
-    pub(super) async fn stage(&self, target: &Object) -> Result<Object, DataError> {
+    /// A claim like `target`, to be provisioned for the mover and given to `target` afterwards: empty, or with what a
+    /// snapshot holds.
+    pub(super) async fn stage(
+        &self,
+        target: &Object,
+        origin: Option<(&str, &Held)>,
+    ) -> Result<Object, DataError> {
         let mut spec = json!({});
         for field in [
             "accessModes",
@@ -124,6 +128,12 @@ impl Access<'_> {
             if let Some(value) = target.pointer(&format!("/spec/{field}")) {
                 spec[field] = value.clone();
             }
+        }
+        if let Some((snapshot, held)) = origin {
+            let asked = target.pointer("/spec/resources/requests/storage");
+            let size = asked.and_then(bytes).unwrap_or(0).max(held.size);
+            spec["resources"]["requests"]["storage"] = size.to_string().into();
+            spec["dataSource"] = source(snapshot);
         }
         self.claim(spec).await
     }
@@ -313,6 +323,11 @@ impl Access<'_> {
         }
         Ok(())
     }
+}
+
+/// A VolumeSnapshot as what a claim of its namespace is made of.
+fn source(snapshot: &str) -> Value {
+    json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot})
 }
 
 /// Lets the volume that was provisioned for one of Ferry's own claims go with that claim, also where

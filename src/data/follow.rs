@@ -20,6 +20,8 @@ const SCHEDULE: Duration = Duration::from_secs(10 * 60);
 const PULL: Duration = Duration::from_secs(5);
 /// How long a volume may refuse to be mounted: detaching it elsewhere takes up to six minutes.
 const MOUNT: Duration = Duration::from_secs(10 * 60);
+/// How long the storage may refuse to make a volume of another cluster's snapshot, until that is believed.
+const REFUSED: Duration = Duration::from_secs(45);
 /// How long a pod may wait for whatever it is: two reasons that take turns never become old.
 const START: Duration = Duration::from_secs(30 * 60);
 /// How often a user who waits is told for what.
@@ -34,6 +36,8 @@ pub(super) struct Follower<'a> {
     pub(super) container: String,
     /// The claim it mounts, for what the cluster says about that.
     pub(super) mounts: &'a str,
+    /// Whether the claim is made of what the storage perhaps does not have.
+    pub(super) doubtful: bool,
     pub(super) direction: Direction,
     pub(super) events: &'a Events,
 }
@@ -129,12 +133,18 @@ impl Follower<'_> {
             }
             _ => {}
         }
+        let claim = async || {
+            let kind = "PersistentVolumeClaim";
+            self.api.complaint(kind, self.namespace, self.mounts).await
+        };
+        if self.doubtful
+            && let Some(claim) = claim().await
+        {
+            return (format!("its claim: {claim}"), REFUSED);
+        }
         if let Some(scheduled) = status("PodScheduled").filter(|found| found["status"] == "False") {
             let message = scheduled["message"].as_str().unwrap_or("no node was found");
-            let claim = self
-                .api
-                .complaint("PersistentVolumeClaim", self.namespace, self.mounts)
-                .await;
+            let claim = claim().await;
             let claim = claim
                 .map(|claim| format!("; its claim: {claim}"))
                 .unwrap_or_default();

@@ -138,8 +138,11 @@ impl Group<'_> {
             let claim = self.api.get(&CLAIM, Some(self.claim.0), name).await?;
             let Some(claim) = claim else { continue };
             let path = format!("{}/{name}", self.claim.0);
-            let job = self.movers.job("save", &[&path, uid(&claim)]);
-            if self.movers.earlier(self.api, &job).await?.is_some() {
+            let job = |word| self.movers.job(word, &[&path, uid(&claim)]);
+            let (saved, held) = (job("save"), job("hold"));
+            if self.movers.earlier(self.api, &saved).await?.is_some()
+                || self.movers.earlier(self.api, &held).await?.is_some()
+            {
                 return Err(self.failed(format!(
                     "{name} was saved as of a moment whose snapshots somebody has deleted since; take the run back \
                      and begin anew"

@@ -15,13 +15,13 @@ use crate::object::Object;
 use crate::plan::VolumeMove;
 
 /// One load.
-struct Way<'a> {
+pub(super) struct Way<'a> {
     at: usize,
-    api: Api,
-    site: Site,
+    pub(super) api: Api,
+    pub(super) site: Site,
     /// Of what is made for it.
     name: String,
-    volume: &'a VolumeMove,
+    pub(super) volume: &'a VolumeMove,
     saved: &'a SavedVolume,
     /// The claim on B, if it gets its volume when that is full.
     waits: Option<Object>,
@@ -104,6 +104,9 @@ impl ClusterMovers {
         let state = access::state(api, namespace, claim).await?;
         let access = self.access(api, &way.site, &way.name);
         let ready = match state {
+            State::Bound { .. } if saved.held.is_some() => {
+                return Err(api.unusable("it has a volume already"));
+            }
             State::Bound { claim } => {
                 access::unused(api, namespace, &claim).await?;
                 if !stands(&api.claim) {
@@ -120,7 +123,12 @@ impl ClusterMovers {
                         lost: Vec::new(),
                     }),
                     None => {
-                        let stage = access.stage(&claim).await?;
+                        let origin = match &saved.held {
+                            Some(held) => Some((self.take_over(&way, held).await?, held)),
+                            None => None,
+                        };
+                        let origin = origin.as_ref().map(|(name, held)| (name.as_str(), *held));
+                        let stage = access.stage(&claim, origin).await?;
                         self.seat_to_load(&way, &stage, &way.name).await?
                     }
                 };

@@ -16,7 +16,7 @@ use super::party::Party;
 use super::settings::{MoverSettings, MoverStore};
 use super::snapshot::{Freezer, class_on};
 use super::stand_by::Standing;
-use super::{DataError, Movers, clean, names};
+use super::{DataError, Loaded, Movers, clean, names};
 use crate::capture::{Consistency, Proof, SavedVolume, User};
 use crate::causes::in_one_line;
 use crate::cluster::Cluster;
@@ -142,6 +142,62 @@ impl ClusterMovers {
         }
     }
 
+    /// Loads what travels together, unless the user asks to stop.
+    pub(super) async fn load_party(
+        &self,
+        loads: &[(&VolumeMove, &SavedVolume)],
+    ) -> Vec<Result<Proof, DataError>> {
+        let volumes: Vec<&VolumeMove> = loads.iter().map(|(volume, _)| *volume).collect();
+        let party = self.party(&volumes, Direction::Load);
+        let work = async {
+            let _slots = self.slots.acquire_many(self.share(volumes.len())).await;
+            let saved: Vec<&SavedVolume> = loads.iter().map(|(_, saved)| *saved).collect();
+            self.load_all(&party, &saved).await
+        };
+        let loaded = self.unless_cancelled(&party, work).await;
+        loaded.unwrap_or_else(|| party.stopped())
+    }
+
+    /// Removes what a mover of the claim worked with, on the cluster where it did. What A froze stays.
+    pub(super) async fn clear(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
+        let (claim, word, user) = named(volume, way);
+        let api = self.side(self.cluster(way), claim)?;
+        let (run, site) = (&self.settings.run, self.site(claim, user));
+        let name = names::object(run, word, &api.claim);
+        let party = self.party(&[volume], way);
+        self.remove(&api, &site.namespace, &party.name).await?;
+        let access = self.access(&api, &site, &name);
+        let frozen = way != Direction::Load && volume.consistency.is_frozen();
+        if site.user.is_none() || frozen {
+            access.release_claim().await?;
+        }
+        if site.user.is_none() {
+            access.release_twin().await?;
+            if frozen {
+                self.freezer(&api, volume)
+                    .take_back(&site.namespace)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the snapshot of a claim on A, or leaves it to the user who asked to keep it.
+    async fn let_go(&self, volume: &VolumeMove) -> Result<(), DataError> {
+        let api = self.side(self.source.as_ref(), &volume.source)?;
+        let freezer = self.freezer(&api, volume);
+        if !self.settings.keep_snapshots {
+            return freezer.thaw().await;
+        }
+        if let Some((kind, name)) = freezer.keep().await? {
+            let (namespace, claim) = place(&volume.source);
+            self.events.notice(format!(
+                "{namespace}/{claim}: {kind} {namespace}/{name} stays, as asked; it is yours to delete"
+            ));
+        }
+        Ok(())
+    }
+
     /// How many of the volumes on their way a party is.
     fn share(&self, volumes: usize) -> u32 {
         u32::try_from(volumes.min(self.parallel)).unwrap_or(u32::MAX)
@@ -240,7 +296,7 @@ impl ClusterMovers {
 
     async fn freeze(&self, api: &Api, volume: &VolumeMove) -> Result<(), DataError> {
         let claim = source(api, volume).await?;
-        let job = self.job("save", &[&api.claim, uid(&claim)]);
+        let job = self.saving(volume, &claim);
         if self.earlier(api, &job).await?.is_some() {
             return Ok(());
         }
@@ -345,16 +401,9 @@ impl Movers for ClusterMovers {
         saved.unwrap_or_else(|| party.stopped())
     }
 
-    async fn load(&self, loads: &[(&VolumeMove, &SavedVolume)]) -> Vec<Result<Proof, DataError>> {
-        let volumes: Vec<&VolumeMove> = loads.iter().map(|(volume, _)| *volume).collect();
-        let party = self.party(&volumes, Direction::Load);
-        let work = async {
-            let _slots = self.slots.acquire_many(self.share(volumes.len())).await;
-            let saved: Vec<&SavedVolume> = loads.iter().map(|(_, saved)| *saved).collect();
-            self.load_all(&party, &saved).await
-        };
-        let loaded = self.unless_cancelled(&party, work).await;
-        loaded.unwrap_or_else(|| party.stopped())
+    async fn load(&self, loads: &[(&VolumeMove, &SavedVolume)]) -> Vec<Result<Loaded, DataError>> {
+        let proofs = self.load_party(loads).await;
+        self.or_by_store(loads, proofs).await
     }
 
     fn took(&self, volume: &VolumeMove, way: Direction) -> Option<Duration> {
@@ -365,35 +414,16 @@ impl Movers for ClusterMovers {
     }
 
     async fn tidy(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
-        let (claim, word, user) = named(volume, way);
-        let api = self.side(self.cluster(way), claim)?;
-        let (run, site) = (&self.settings.run, self.site(claim, user));
-        let name = names::object(run, word, &api.claim);
-        let party = self.party(&[volume], way);
-        self.remove(&api, &site.namespace, &party.name).await?;
-        let access = self.access(&api, &site, &name);
-        let frozen = way != Direction::Load && volume.consistency.is_frozen();
-        if site.user.is_none() || frozen {
-            access.release_claim().await?;
+        self.clear(volume, way).await?;
+        if volume.shares && way == Direction::Load {
+            self.hand_back(volume).await?;
         }
-        let freezer = self.freezer(&api, volume);
-        if site.user.is_none() {
-            access.release_twin().await?;
-            if frozen {
-                freezer.take_back(&site.namespace).await?;
-            }
+        // What B's volume is made of must last until it is.
+        let last = volume.shares == (way == Direction::Load);
+        match last && volume.consistency.is_frozen() {
+            true => self.let_go(volume).await,
+            false => Ok(()),
         }
-        if frozen && self.settings.keep_snapshots {
-            if let Some((kind, name)) = freezer.keep().await? {
-                let (namespace, claim) = place(claim);
-                self.events.notice(format!(
-                    "{namespace}/{claim}: {kind} {namespace}/{name} stays, as asked; it is yours to delete"
-                ));
-            }
-        } else if frozen {
-            freezer.thaw().await?;
-        }
-        Ok(())
     }
 
     async fn clean(&self) -> Result<(), DataError> {

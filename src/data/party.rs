@@ -75,6 +75,25 @@ pub(super) struct Seat {
     pub(super) task: Task,
 }
 
+impl Seat {
+    /// Whether the storage carries the data, so that the claim is only read.
+    pub(super) fn is_held(&self) -> bool {
+        match &self.task {
+            Task::Save { held, .. } => held.is_some(),
+            Task::Load { saved, .. } => saved.held.is_some(),
+            Task::StandBy { .. } => false,
+        }
+    }
+
+    /// What is told of a mover that goes one way.
+    pub(super) fn told(&self, way: Direction) -> Direction {
+        match self.is_held() {
+            true => Direction::Read,
+            false => way,
+        }
+    }
+}
+
 /// A claim whose turn has come.
 pub(super) enum Ready {
     /// An earlier attempt has done it.
@@ -256,7 +275,7 @@ impl ClusterMovers {
         drop(all);
         self.events.send(Event::VolumeFinished {
             claim: seat.api.claim.clone(),
-            direction: way,
+            direction: seat.told(way),
             progress,
             seconds: took.as_secs_f64(),
         });

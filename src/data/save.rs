@@ -5,13 +5,33 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::movers::{ClusterMovers, Site, place, source, uid};
+use super::movers::{ClusterMovers, Site, place, source};
 use super::party::{Party, Ready, Seat};
 use super::{DataError, access, names};
-use crate::capture::{Consistency, SavedVolume};
+use crate::capture::{Consistency, Held, SavedVolume};
 use crate::mover::{Done, Task};
 use crate::object::Object;
 use crate::plan::VolumeMove;
+
+/// What a mover reads.
+struct Readable {
+    /// The claim.
+    mounts: String,
+    /// The labels of the node the mover must be on.
+    node: Option<Value>,
+    /// The snapshot that the claim was made of, where it was handed over.
+    held: Option<Held>,
+}
+
+impl Readable {
+    fn under(name: impl Into<String>) -> Self {
+        Self {
+            mounts: name.into(),
+            node: None,
+            held: None,
+        }
+    }
+}
 
 impl ClusterMovers {
     /// Saves what travels together, and says of each claim what came of it.
@@ -59,18 +79,17 @@ impl ClusterMovers {
     ) -> Result<Ready, DataError> {
         let api = self.side(self.source.as_ref(), &volume.source)?;
         let claim = source(&api, volume).await?;
-        let job = self.job("save", &[&api.claim, uid(&claim)]);
+        let job = self.saving(volume, &claim);
         if let Some(done) = self.earlier(&api, &job).await? {
             return Ok(Ready::Done(done));
         }
         let site = self.site(&volume.source, volume.reads_as.as_ref());
         let name = names::object(&self.settings.run, "save", &api.claim);
-        let (mounts, node) = match stands(&api.claim) {
-            true => (name, None),
+        let Readable { mounts, node, held } = match stands(&api.claim) {
+            true => Readable::under(name),
             false => {
                 let access = self.access(&api, &site, &name);
-                let (mounts, node) = self.readable(&access, &site, volume, &claim).await?;
-                (mounts.name().to_owned(), node)
+                self.readable(&access, &site, volume, &claim).await?
             }
         };
         let task = Task::Save {
@@ -83,6 +102,7 @@ impl ClusterMovers {
             ],
             consistency: volume.consistency,
             accept_torn: self.settings.accept_torn,
+            held: held.filter(|_| volume.shares),
         };
         Ok(Ready::Seat(Box::new(Seat {
             at,
@@ -97,31 +117,37 @@ impl ClusterMovers {
         })))
     }
 
-    /// The claim that a mover reads, in its own namespace, and the labels of the node it must be on.
+    /// What a mover reads, in its own namespace.
     async fn readable(
         &self,
         access: &access::Access<'_>,
         site: &Site,
         volume: &VolumeMove,
         claim: &Object,
-    ) -> Result<(Object, Option<Value>), DataError> {
+    ) -> Result<Readable, DataError> {
         let api = access.api;
         match volume.consistency {
             Consistency::Snapshot | Consistency::Together => {
                 let bound = access::behind(api, claim).await?;
                 let class = self.class(api, claim, &bound).await?;
                 let freezer = self.freezer(api, volume);
-                let (snapshot, size) = match site.user {
+                let (snapshot, size, held) = match site.user {
                     // It lies where the mover works: nothing has to be handed over.
-                    Some(_) => freezer.take(&class).await?,
+                    Some(_) => {
+                        let (snapshot, size) = freezer.take(&class).await?;
+                        (snapshot, size, None)
+                    }
                     None => {
                         let frozen = freezer.freeze(&class).await?;
                         let snapshot = freezer.hand_over(&frozen, &site.namespace).await?;
-                        (snapshot, frozen.size)
+                        (snapshot, frozen.held.size, Some(frozen.held))
                     }
                 };
                 let restored = access.restored(claim, &bound, size, &snapshot).await?;
-                Ok((restored, None))
+                Ok(Readable {
+                    held,
+                    ..Readable::under(restored.name())
+                })
             }
             Consistency::Live | Consistency::Quiet => {
                 let node = access::node_of(api, place(&volume.source).0, claim).await?;
@@ -132,7 +158,10 @@ impl ClusterMovers {
                         access.twin(claim, &bound).await?
                     }
                 };
-                Ok((mounts, node))
+                Ok(Readable {
+                    node,
+                    ..Readable::under(mounts.name())
+                })
             }
         }
     }

@@ -22,7 +22,7 @@ use super::group::Group;
 use super::movers::ClusterMovers;
 use super::names;
 use super::wait::Wait;
-use crate::capture::Together;
+use crate::capture::{Held, Together};
 use crate::object::Object;
 use crate::object::quantity::Quantity;
 use crate::surface::ApiResource;
@@ -68,14 +68,9 @@ pub(super) fn best_class<'a>(
 /// A frozen claim.
 #[derive(Clone, Debug)]
 pub(super) struct Frozen {
-    /// The storage's own name of the snapshot.
-    handle: String,
-    driver: String,
-    class: Option<String>,
-    /// Filesystem or Block, where the API says.
-    mode: Option<String>,
-    /// Bytes a claim made of it must have.
-    pub(super) size: u64,
+    pub(super) held: Held,
+    /// The class to know it by; a cluster may have none for the driver.
+    pub(super) class: Option<String>,
 }
 
 /// Names and cluster of one claim's snapshot.
@@ -143,18 +138,19 @@ impl Freezer<'_> {
         let content = content.ok_or_else(|| self.failed("its content is gone"))?;
         let text = |pointer: &str| content.text(pointer).map(str::to_owned);
         let number = |object: &Object| object.pointer("/status/restoreSize").and_then(bytes);
-        Ok(Frozen {
+        let held = Held {
             handle: text("/status/snapshotHandle")
                 .ok_or_else(|| self.failed("the driver gave no handle"))?,
             driver: text("/spec/driver").unwrap_or_default(),
-            // The member of a group names none.
-            class: text("/spec/volumeSnapshotClassName").or_else(|| Some(class.name().into())),
             mode: text("/spec/sourceVolumeMode"),
             size: number(&snapshot).or_else(|| number(&content)).unwrap_or(0),
-        })
+        };
+        // The member of a group names none.
+        let class = text("/spec/volumeSnapshotClassName").or_else(|| Some(class.name().into()));
+        Ok(Frozen { held, class })
     }
 
-    /// Makes the frozen data known in Ferry's namespace and returns the VolumeSnapshot's name there.
+    /// Makes the frozen data known in Ferry's namespace, of A or of a cluster on the same storage, and returns the VolumeSnapshot's name there.
     pub(super) async fn hand_over(
         &self,
         frozen: &Frozen,
@@ -170,8 +166,8 @@ impl Freezer<'_> {
             "metadata": meta,
             "spec": {
                 "deletionPolicy": "Retain",
-                "driver": frozen.driver,
-                "source": {"snapshotHandle": frozen.handle},
+                "driver": frozen.held.driver,
+                "source": {"snapshotHandle": frozen.held.handle},
                 "volumeSnapshotRef": {"namespace": namespace, "name": name},
             },
         });
@@ -181,7 +177,7 @@ impl Freezer<'_> {
             "spec": {"source": {"volumeSnapshotContentName": name}},
         });
         snapshot["metadata"]["namespace"] = namespace.into();
-        if let Some(mode) = &frozen.mode {
+        if let Some(mode) = &frozen.held.mode {
             content["spec"]["sourceVolumeMode"] = mode.as_str().into();
         }
         if let Some(class) = &frozen.class {

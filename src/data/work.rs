@@ -145,7 +145,8 @@ impl ClusterMovers {
             pod: work.name,
             container: container(number),
             mounts: &seat.mounts,
-            direction: work.direction,
+            doubtful: seat.is_held() && work.direction == Direction::Load,
+            direction: seat.told(work.direction),
             events: &self.events,
         }
     }

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::trouble::Trouble;
-use crate::capture::{Consistency, Proof, SavedVolume, VolumeMode};
+use crate::capture::{Consistency, Held, Proof, SavedVolume, VolumeMode};
 use crate::exit::Exit;
 use crate::repository::{
     BackupOptions, BackupResult, Difference, ExpectedLoss, INCOMPLETE, Loss, LossClass, Problem,
     Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, TreeDigest, VerifyOptions,
+    fingerprint_device, fingerprint_directory,
 };
 
 /// The node of a snapshot that stands for the volume's root.
@@ -92,11 +93,51 @@ pub(crate) fn save(
     );
     let volume = SavedVolume {
         snapshot: id,
+        held: None,
         consistency: source.consistency,
         proof,
         added: result.bytes_added,
     };
     Ok(Saved { volume, result })
+}
+
+/// Reads a volume that was made of what the storage itself holds: nothing goes to the store.
+pub(super) fn hold(
+    source: &Source<'_>,
+    held: Held,
+    progress: &Progress,
+) -> Result<SavedVolume, Trouble> {
+    Ok(SavedVolume {
+        snapshot: held.handle.clone(),
+        held: Some(held),
+        consistency: source.consistency,
+        proof: fingerprint(source.path, source.mode, None, progress)?,
+        added: 0,
+    })
+}
+
+/// What is in a volume that the storage made of what it holds.
+pub(super) fn found(
+    path: &Path,
+    saved: &SavedVolume,
+    mode: VolumeMode,
+    progress: &Progress,
+) -> Result<Proof, Trouble> {
+    // B's device may be larger than A's.
+    fingerprint(path, mode, Some(saved.proof.bytes), progress)
+}
+
+fn fingerprint(
+    path: &Path,
+    mode: VolumeMode,
+    length: Option<u64>,
+    progress: &Progress,
+) -> Result<Proof, Trouble> {
+    let found = match mode {
+        VolumeMode::Filesystem => fingerprint_directory(path, progress)?,
+        VolumeMode::Block => fingerprint_device(path, length, progress)?,
+    };
+    Ok(proof(mode, found, found.totals.bytes))
 }
 
 /// Removes what earlier attempts at the same left behind: other snapshots with the very same tags.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::capture::{Consistency, SavedVolume, VolumeMode};
+use crate::capture::{Consistency, Held, SavedVolume, VolumeMode};
 use crate::data::depot::Pass;
 use crate::data::relay::Token;
 use crate::repository::LossClass;
@@ -55,8 +55,13 @@ pub(crate) enum Task {
         /// Whether files that change while they are read are saved as they were found.
         #[serde(default)]
         accept_torn: bool,
+        /// The storage's own snapshot that the volume was made of, where it is only read for its fingerprint: the
+        /// storage holds its data, and the store need not.
+        #[serde(default)]
+        held: Option<Held>,
     },
-    /// Write a snapshot into the volume, then read the volume back and compare.
+    /// Write a snapshot into the volume, then read the volume back and compare. What the storage holds is not written:
+    /// the volume was made of it.
     Load {
         /// What was saved.
         saved: SavedVolume,
@@ -132,6 +137,7 @@ mod tests {
                 tags: vec!["capture=c".into()],
                 consistency: Consistency::Live,
                 accept_torn: false,
+                held: None,
             },
             mode: VolumeMode::Filesystem,
             path: "/volume".into(),

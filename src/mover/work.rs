@@ -111,6 +111,7 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
             tags,
             consistency,
             accept_torn,
+            held,
         } => {
             let source = engine::Source {
                 path,
@@ -120,10 +121,19 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
                 tags,
                 accept_torn: *accept_torn,
             };
-            let saved = engine::save(&repository, &source, progress)?;
-            engine::forget_earlier(&repository, tags, &saved)?;
-            Done::Saved(saved.volume)
+            match held {
+                Some(held) => Done::Saved(engine::hold(&source, held.clone(), progress)?),
+                None => {
+                    let saved = engine::save(&repository, &source, progress)?;
+                    engine::forget_earlier(&repository, tags, &saved)?;
+                    Done::Saved(saved.volume)
+                }
+            }
         }
+        Task::Load { saved, .. } if saved.held.is_some() => Done::Loaded {
+            proof: engine::found(path, saved, job.mode, progress)?,
+            lost: Vec::new(),
+        },
         Task::Load {
             saved,
             delete_extra,

@@ -70,11 +70,13 @@ pub struct PlanInput<'a> {
     pub unprivileged: Unprivileged,
     /// Which claims are frozen at one moment.
     pub grouping: Grouping,
+    /// Whether the user says that both clusters are on one storage.
+    pub shared_storage: bool,
 }
 
 /// Decides every write and every data move.
 pub fn build(input: &PlanInput) -> Plan {
-    let builder = Builder::new(input);
+    let mut builder = Builder::new(input);
     let mut findings = input.findings.to_vec();
     findings.extend(builder.warm_findings());
     let mut hooks = Hooks::collect(&builder);
@@ -82,6 +84,7 @@ pub fn build(input: &PlanInput) -> Plan {
     findings.extend(builder.host_findings());
     findings.extend(builder.moves.values().filter_map(unprivileged::finding));
     findings.extend(builder.group_findings());
+    findings.append(&mut builder.storage_findings);
     findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.cmp(b)));
     let (before, drift) = (builder.before(), builder.drift());
     let plan = Plan {
@@ -124,6 +127,8 @@ struct Builder<'a> {
     ties: Vec<Tie>,
     /// By the claim on B.
     moves: BTreeMap<Number, VolumeMove>,
+    /// What keeps the storage from carrying some of them by itself.
+    storage_findings: Vec<Finding>,
     /// Whatever must be on B before data can arrive: never held, never waiting for data.
     beneath_data: Vec<bool>,
 }
@@ -138,7 +143,7 @@ impl<'a> Builder<'a> {
             Some(classify(object, input.target, blocked[number as usize]))
         };
         let verdicts: Vec<Option<Verdict>> = items.numbers().map(verdict).collect();
-        let moves = moves(input, &items, &verdicts);
+        let (moves, storage_findings) = moves(input, &items, &verdicts);
         let needs = ties.iter().map(|tie| (tie.from, tie.to));
         let beneath_data = reached(items.len(), moves.keys().copied(), needs);
         Self {
@@ -147,6 +152,7 @@ impl<'a> Builder<'a> {
             verdicts,
             ties,
             moves,
+            storage_findings,
             beneath_data,
         }
     }
@@ -459,7 +465,7 @@ fn moves(
     input: &PlanInput<'_>,
     items: &Items<'_>,
     verdicts: &[Option<Verdict>],
-) -> BTreeMap<Number, VolumeMove> {
+) -> (BTreeMap<Number, VolumeMove>, Vec<Finding>) {
     let moves = Moves {
         capture: input.capture,
         users: users_of_claims(input.graph),
@@ -468,6 +474,7 @@ fn moves(
         purpose: input.purpose,
         unprivileged: input.unprivileged,
         grouping: input.grouping,
+        shared_storage: input.shared_storage,
         surface: input.surface,
         knowledge: input.knowledge,
         mounted: input.capture.mounted_together(),
@@ -477,11 +484,17 @@ fn moves(
         verdict.is_some_and(|verdict| matches!(verdict.class, Class::Create | Class::Same))
     };
     let volumes = input.capture.volumes.iter();
-    volumes
+    let mut findings = Vec::new();
+    let moved = volumes
         .filter_map(|volume| Some((items.by_source(&volume.claim)?, volume)))
         .filter(|(claim, _)| made_now(*claim))
-        .map(|(claim, volume)| (claim, moves.of(volume, items.id(claim))))
-        .collect()
+        .map(|(claim, volume)| {
+            let (moved, finding) = moves.of(volume, items.id(claim));
+            findings.extend(finding);
+            (claim, moved)
+        })
+        .collect();
+    (moved, findings)
 }
 
 /// Who refers to each claim, in order of name.

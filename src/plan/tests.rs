@@ -17,6 +17,7 @@ use crate::transform::Transformed;
 mod hooks;
 mod hosts;
 mod party;
+mod shared;
 mod warm;
 
 struct Fixture {
@@ -28,6 +29,7 @@ struct Fixture {
     findings: Vec<Finding>,
     purpose: Purpose,
     grouping: Grouping,
+    shared_storage: bool,
 }
 
 fn id(kind: &str, name: &str) -> ObjectId {
@@ -160,6 +162,7 @@ fn shop() -> Fixture {
         findings: Vec::new(),
         purpose: Purpose::Move,
         grouping: Grouping::default(),
+        shared_storage: false,
     }
 }
 
@@ -178,6 +181,7 @@ impl Fixture {
             switch_hosts: self.purpose == Purpose::Cutover,
             unprivileged: Unprivileged::default(),
             grouping: self.grouping,
+            shared_storage: self.shared_storage,
         })
     }
 
@@ -398,6 +402,7 @@ fn a_blocked_object_blocks_what_cannot_be_made_without_it_and_nothing_else() {
 fn saved_data_is_loaded_without_asking_a() {
     let mut fixture = shop();
     fixture.capture.volumes[0].saved = Some(SavedVolume {
+        held: None,
         snapshot: "00".into(),
         consistency: Consistency::Snapshot,
         proof: Proof {

@@ -6,8 +6,10 @@ use foldhash::HashMap;
 use serde_json::{Map, Value};
 
 use super::items::Items;
+use super::shared::{self, Taker};
 use super::{Grouping, Purpose, Unprivileged, VolumeMove, stamp};
 use crate::capture::{Capture, Consistency, Together, User, Volume, VolumeMode};
+use crate::finding::Finding;
 use crate::knowledge::Knowledge;
 use crate::object::{Object, ObjectId};
 use crate::repository::LossClass;
@@ -24,6 +26,7 @@ pub(super) struct Moves<'a> {
     pub(super) purpose: Purpose,
     pub(super) unprivileged: Unprivileged,
     pub(super) grouping: Grouping,
+    pub(super) shared_storage: bool,
     /// What B offers.
     pub(super) surface: &'a Surface,
     pub(super) knowledge: &'a Knowledge,
@@ -35,8 +38,8 @@ pub(super) struct Moves<'a> {
 const PARTY: usize = 4;
 
 impl Moves<'_> {
-    /// The move of one captured volume into its claim on B.
-    pub(super) fn of(&self, volume: &Volume, target: &ObjectId) -> VolumeMove {
+    /// The move of one captured volume into its claim on B, and what the user has to know of it.
+    pub(super) fn of(&self, volume: &Volume, target: &ObjectId) -> (VolumeMove, Option<Finding>) {
         let reads_as = match volume.saved {
             Some(_) => None,
             None => self.unprivileged.reader(volume, &self.capture.surface),
@@ -46,13 +49,14 @@ impl Moves<'_> {
             (Purpose::Cutover, None) if volume.saved.is_none() => (Consistency::Quiet, None),
             _ => consistency(volume, &self.capture.surface, self.grouping),
         };
-        VolumeMove {
+        let mut planned = VolumeMove {
             source: volume.claim.clone(),
             mode: volume.mode,
             capacity: volume.capacity,
             consistency,
             together,
             saved: volume.saved.clone(),
+            shares: false,
             placement: self.placement(volume, target),
             with: self.with(volume),
             synced: self.synced(target),
@@ -60,7 +64,26 @@ impl Moves<'_> {
             reads_as,
             writes_as: self.writer(volume, target),
             target: target.clone(),
+        };
+        if !self.shared_storage || volume.saved.is_some() {
+            return (planned, None);
         }
+        let taker = Taker {
+            surface: self.surface,
+            class: self.class(volume, target),
+            live: self.live.get(target),
+        };
+        let obstacle = shared::obstacle(volume, &planned, &taker);
+        planned.shares = obstacle.is_none();
+        let finding = obstacle.map(|why| shared::finding(&planned, &why));
+        (planned, finding)
+    }
+
+    /// The class of the claim on B.
+    fn class(&self, volume: &Volume, target: &ObjectId) -> Option<&Object> {
+        let planned = || self.items.object(self.items.by_source(&volume.claim)?);
+        let claim = self.live.get(target).or_else(planned)?;
+        storage_class(claim, self.surface)
     }
 
     /// The claims on B that must be where this one is.
@@ -82,12 +105,7 @@ impl Moves<'_> {
 
     /// What the class of the claim on B is known to lose.
     fn losses(&self, volume: &Volume, target: &ObjectId) -> Vec<LossClass> {
-        let planned = || self.items.object(self.items.by_source(&volume.claim)?);
-        let class = self
-            .live
-            .get(target)
-            .or_else(planned)
-            .and_then(|claim| storage_class(claim, self.surface));
+        let class = self.class(volume, target);
         let driver = class.and_then(|class| class.text("/provisioner"));
         match (class, driver, volume.mode) {
             (Some(class), Some(driver), VolumeMode::Filesystem) => {
@@ -143,6 +161,7 @@ impl VolumeMove {
                 consistency,
                 together,
                 saved: None,
+                shares: false,
                 placement: Value::Null,
                 with: with.copied().cloned().collect(),
                 synced: false,

@@ -145,6 +145,7 @@ pub(super) fn verb(direction: Direction) -> &'static str {
     match direction {
         Direction::Save => "saving",
         Direction::Load => "loading",
+        Direction::Read => "reading",
         Direction::Verify => "verifying",
         Direction::Examine => "examining",
     }
@@ -154,6 +155,7 @@ fn done(direction: Direction) -> &'static str {
     match direction {
         Direction::Save => "saved",
         Direction::Load => "loaded",
+        Direction::Read => "read",
         Direction::Verify => "verified",
         Direction::Examine => "examined",
     }

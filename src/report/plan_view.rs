@@ -78,16 +78,28 @@ fn note(action: &Action) -> String {
             let hosts: Vec<String> = hosts.iter().map(|host| parked(host)).collect();
             format!("on A: {}", hosts.join(", "))
         }
-        Action::Snapshot(volume) | Action::Save(volume) => {
-            format!("{} claim on A, {}", bytes(volume.capacity), moment(volume))
+        Action::Snapshot(volume) => claim_on_a(volume),
+        Action::Save(volume) if volume.shares => {
+            let claim = claim_on_a(volume);
+            format!("{claim}; read for its fingerprint, the storage holds the data")
         }
+        Action::Save(volume) => claim_on_a(volume),
         Action::Load(volume) => format!(
-            "data of {}/{}{}",
+            "data of {}/{}{}{}",
             volume.source.namespace.as_deref().unwrap_or(""),
             volume.source.name,
-            on_one_node(&volume.with)
+            on_one_node(&volume.with),
+            if volume.shares {
+                "; the storage makes it of A's snapshot"
+            } else {
+                ""
+            }
         ),
     }
+}
+
+fn claim_on_a(volume: &VolumeMove) -> String {
+    format!("{} claim on A, {}", bytes(volume.capacity), moment(volume))
 }
 
 /// What moment the data of a claim on A shows.

@@ -184,7 +184,8 @@ impl Repository {
     }
 }
 
-fn open(path: &Path, write: bool) -> Result<(File, u64)> {
+/// Opens a device and finds its size in bytes.
+pub(super) fn open(path: &Path, write: bool) -> Result<(File, u64)> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |operation, source| {
         let path = path.display().to_string();

@@ -7,6 +7,7 @@
 
 mod content;
 mod entry;
+mod fingerprint;
 mod walk;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ use super::node::{Node, NodeKind};
 use super::progress::{Progress, receive};
 use super::restore::{LossClass, open_target};
 use super::snapshot::Snapshot;
+pub use fingerprint::{fingerprint_device, fingerprint_directory};
 use walk::Item;
 
 /// Promises between the walker and the digest.
@@ -53,12 +55,17 @@ impl VerifyOptions {
 
     fn worker_count(&self) -> usize {
         match self.workers {
-            0 => std::thread::available_parallelism()
-                .map_or(2, usize::from)
-                .clamp(2, 16),
+            0 => readers(),
             count => count,
         }
     }
+}
+
+/// Threads that read and hash where nobody says how many.
+fn readers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 16)
 }
 
 /// How an entry differs.
@@ -194,11 +201,34 @@ impl Summer {
 struct Shared<'a> {
     repository: &'a Repository,
     options: &'a VerifyOptions,
-    progress: &'a Progress,
     differences: Mutex<Vec<Difference>>,
+    reading: Reading<'a>,
+}
+
+/// What threads that read files share.
+struct Reading<'a> {
+    progress: &'a Progress,
     crew: Crew,
     /// Threads that may be started to help with one large file, so that it is not left to one.
     helpers: AtomicUsize,
+}
+
+impl<'a> Reading<'a> {
+    fn new(workers: usize, progress: &'a Progress) -> Self {
+        Reading {
+            progress,
+            crew: Crew::default(),
+            helpers: AtomicUsize::new(workers - 1),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.crew.check(self.progress)
+    }
+
+    fn settle(&self, result: Result<()>) {
+        self.crew.settle(result);
+    }
 }
 
 impl Shared<'_> {
@@ -212,14 +242,6 @@ impl Shared<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(difference);
-    }
-
-    fn check(&self) -> Result<()> {
-        self.crew.check(self.progress)
-    }
-
-    fn settle(&self, result: Result<()>) {
-        self.crew.settle(result);
     }
 }
 
@@ -243,10 +265,8 @@ impl Repository {
         let shared = Shared {
             repository: self,
             options,
-            progress,
             differences: Mutex::default(),
-            crew: Crew::default(),
-            helpers: AtomicUsize::new(options.worker_count() - 1),
+            reading: Reading::new(options.worker_count(), progress),
         };
         let sums = std::thread::scope(|scope| {
             let shared = &shared;
@@ -255,17 +275,20 @@ impl Repository {
             let (batch_in, batches) = bounded(2 * workers);
             for _ in 0..workers {
                 let batches = batches.clone();
-                scope.spawn(move || shared.settle(entry::run(shared, &batches)));
+                scope.spawn(move || shared.reading.settle(entry::run(shared, &batches)));
             }
             drop(batches);
-            scope.spawn(move || shared.settle(walk::run(shared, root, fd, &item_in, &batch_in)));
+            scope.spawn(move || {
+                let walked = walk::run(shared, root, fd, &item_in, &batch_in);
+                shared.reading.settle(walked);
+            });
             let sums = sum(shared, &items);
             if sums.is_err() {
-                shared.crew.stop();
+                shared.reading.crew.stop();
             }
             sums
         });
-        if let Some(failure) = shared.crew.take_failure() {
+        if let Some(failure) = shared.reading.crew.take_failure() {
             return Err(failure);
         }
         let (expected, found) = sums?;
@@ -322,7 +345,7 @@ fn nameless(mut root: Node) -> Node {
 /// Redeems the walker's promises in order into the two digests.
 fn sum(shared: &Shared<'_>, items: &Receiver<Item>) -> Result<(TreeDigest, TreeDigest)> {
     let (mut expected, mut found) = (Summer::new(), Summer::new());
-    while let Some(item) = receive(items, || shared.check())? {
+    while let Some(item) = receive(items, || shared.reading.check())? {
         match item {
             Item::Directory {
                 expected: node,
@@ -340,7 +363,8 @@ fn sum(shared: &Shared<'_>, items: &Receiver<Item>) -> Result<(TreeDigest, TreeD
                 }
             }
             Item::Entries(promise) => {
-                let pairs = receive(&promise, || shared.check())?.ok_or(Error::Cancelled)?;
+                let pairs =
+                    receive(&promise, || shared.reading.check())?.ok_or(Error::Cancelled)?;
                 for pair in pairs {
                     expected.entry(&pair.expected);
                     if let Some(node) = &pair.found {

@@ -8,7 +8,7 @@ use super::StepError;
 use super::engine::{Ended, Engine, Executed, VOLUMES};
 use crate::capture::{Proof, SavedVolume};
 use crate::cluster::{MANAGER, Patch, Place};
-use crate::data::{DataError, Movers};
+use crate::data::{DataError, Loaded, Movers};
 use crate::event::Direction;
 use crate::journal::{Entry, Record};
 use crate::object::{Object, ObjectId};
@@ -143,7 +143,7 @@ impl<M: Movers> Engine<'_, M> {
                 continue;
             };
             match self.to_load(step, volume).await {
-                Ok(ToLoad::Arrived(proof)) => drop(proven.insert(at, Ok(proof))),
+                Ok(ToLoad::Arrived(proof)) => drop(proven.insert(at, Ok((proof, None)))),
                 Ok(ToLoad::Saved(saved)) => drop(open.insert(at, (&**volume, saved))),
                 Err(error) => drop(proven.insert(at, Err(error))),
             }
@@ -156,15 +156,20 @@ impl<M: Movers> Engine<'_, M> {
             true => Vec::new(),
             false => self.context.movers.load(&loads).await,
         };
-        for ((at, (volume, saved)), proof) in open.iter().zip(done) {
-            let proof = match proof {
-                Ok(proof) => self.prove(volume, saved, &proof).await.map(|()| proof),
+        for ((at, (volume, saved)), loaded) in open.iter().zip(done) {
+            let proof = match loaded {
+                Ok(Loaded { proof, instead }) => {
+                    let saved = instead.as_ref().unwrap_or(saved);
+                    let proven = self.prove(volume, saved, &proof).await;
+                    proven.map(|()| (proof, instead))
+                }
                 Err(error) => Err(error.into()),
             };
             proven.insert(*at, proof);
         }
-        let executed = |proof| Executed {
+        let executed = |(proof, saved)| Executed {
             proof: Some(proof),
+            saved,
             ..Executed::default()
         };
         proven

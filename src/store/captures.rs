@@ -198,7 +198,8 @@ fn summarise(capture: &Capture, snapshot: Id) -> CaptureSummary {
     let saved: Vec<u64> = capture
         .volumes
         .iter()
-        .filter_map(|volume| Some(volume.saved.as_ref()?.proof.bytes))
+        .filter_map(|volume| volume.saved.as_ref().filter(|saved| saved.held.is_none()))
+        .map(|saved| saved.proof.bytes)
         .collect();
     CaptureSummary {
         id: capture.id.clone(),

@@ -27,7 +27,9 @@ impl Store {
             return Err(StoreError::Taken { name });
         }
         for volume in &mut capture.volumes {
-            let Some(saved) = &mut volume.saved else {
+            // What the storage carried is in no store; a plan of the capture says so.
+            let stored = volume.saved.as_mut().filter(|saved| saved.held.is_none());
+            let Some(saved) = stored else {
                 continue;
             };
             let (from, target) = (self.repository.clone(), to.repository.clone());

@@ -32,7 +32,7 @@ impl Store {
             let fault = match self.load_capture(name).await {
                 Ok(capture) => {
                     let saved = capture.volumes.iter().filter_map(|volume| {
-                        let saved = volume.saved.as_ref()?;
+                        let saved = volume.saved.as_ref().filter(|saved| saved.held.is_none())?;
                         (!snapshots.contains(&saved.snapshot)).then_some(&volume.claim)
                     });
                     let lost: Vec<String> = saved.map(ToString::to_string).collect();

@@ -75,6 +75,7 @@ fn capture(id: &str) -> Capture {
             user: None,
             together: None,
             saved: Some(SavedVolume {
+                held: None,
                 snapshot: "ab".into(),
                 consistency: Consistency::Snapshot,
                 proof: Proof {

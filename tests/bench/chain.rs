@@ -95,6 +95,7 @@ pub(crate) fn plan(
         purpose: plan::Purpose::Move,
         unprivileged: Unprivileged::default(),
         grouping: plan::Grouping::default(),
+        shared_storage: false,
         switch_hosts: false,
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ferry::capture::{Capture, Captured, Owner, Proof, SavedVolume, Volume, VolumeMode};
 use ferry::cluster::{Cluster, ConnectOptions, probe, survey};
-use ferry::data::{DataError, Movers};
+use ferry::data::{DataError, Loaded, Movers};
 use ferry::event::{Direction, Events};
 use ferry::graph::{self, Edge, GraphInput, Strength};
 use ferry::journal::RunFiles;
@@ -85,6 +85,7 @@ impl Movers for Noting {
         self.note_all("save", party);
         let saved = |volume: &&VolumeMove| {
             Ok(SavedVolume {
+                held: None,
                 snapshot: "00".into(),
                 consistency: volume.consistency,
                 proof: proof(),
@@ -94,7 +95,7 @@ impl Movers for Noting {
         party.iter().map(saved).collect()
     }
 
-    async fn load(&self, party: &[(&VolumeMove, &SavedVolume)]) -> Vec<Result<Proof, DataError>> {
+    async fn load(&self, party: &[(&VolumeMove, &SavedVolume)]) -> Vec<Result<Loaded, DataError>> {
         let volumes: Vec<&VolumeMove> = party.iter().map(|(volume, _)| *volume).collect();
         self.note_all("load", &volumes);
         let fails = self.fail_load.load(Ordering::Relaxed);
@@ -103,7 +104,10 @@ impl Movers for Noting {
                 claim: volume.target.name.to_string(),
                 reason: "told to fail".into(),
             }),
-            false => Ok(saved.proof.clone()),
+            false => Ok(Loaded {
+                proof: saved.proof.clone(),
+                instead: None,
+            }),
         };
         party.iter().map(load).collect()
     }
@@ -277,6 +281,7 @@ impl Bench {
             unprivileged: Unprivileged::default(),
             switch_hosts: false,
             grouping: plan::Grouping::default(),
+            shared_storage: false,
         })
     }
 

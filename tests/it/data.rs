@@ -118,6 +118,7 @@ impl Pair {
             consistency,
             together: None,
             saved: None,
+            shares: false,
             placement: Value::Null,
             with: Vec::new(),
             synced: false,
@@ -277,7 +278,8 @@ async fn load(
     volume: &VolumeMove,
     saved: &SavedVolume,
 ) -> Result<Proof, DataError> {
-    movers.load(&[(volume, saved)]).await.pop().unwrap()
+    let loaded = movers.load(&[(volume, saved)]).await.pop().unwrap();
+    loaded.map(|loaded| loaded.proof)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -529,6 +531,7 @@ async fn what_stops_a_mover_is_said_in_seconds_and_leaves_nothing() {
 
 pub fn empty() -> SavedVolume {
     SavedVolume {
+        held: None,
         snapshot: "0".repeat(64),
         consistency: Consistency::Snapshot,
         proof: Proof {

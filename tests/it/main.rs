@@ -37,6 +37,7 @@ mod repository;
 mod restic_interop;
 mod restore;
 mod s3;
+mod shared;
 mod store;
 mod store_command;
 mod support;

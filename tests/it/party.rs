@@ -169,7 +169,7 @@ async fn what_a_pod_mounts_together_has_one_mover_and_fails_and_resumes_alone() 
         .load(&[(data, &saved[0]), (log, &nothing)])
         .await
         .into_iter();
-    assert_eq!(results.next().unwrap().unwrap(), saved[0].proof);
+    assert_eq!(results.next().unwrap().unwrap().proof, saved[0].proof);
     let error = results.next().unwrap().unwrap_err();
     assert!(
         error
@@ -201,7 +201,7 @@ async fn what_a_pod_mounts_together_has_one_mover_and_fails_and_resumes_alone() 
     let resumed = movers();
     for (volume, saved) in [(log, &saved[1]), (free, &alone)] {
         let loaded = resumed.load(&[(volume, saved)]).await.pop().unwrap();
-        assert_eq!(loaded.unwrap(), saved.proof);
+        assert_eq!(loaded.unwrap().proof, saved.proof);
     }
 
     let standing = movers();
@@ -216,7 +216,7 @@ async fn what_a_pod_mounts_together_has_one_mover_and_fails_and_resumes_alone() 
         "one stands by for both"
     );
     for (loaded, saved) in standing.load(&both).await.into_iter().zip(&saved) {
-        assert_eq!(loaded.unwrap(), saved.proof);
+        assert_eq!(loaded.unwrap().proof, saved.proof);
     }
     assert!(standing.took(log, Direction::Load).is_some());
 

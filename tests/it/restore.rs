@@ -294,6 +294,7 @@ async fn saved_data_is_only_loaded() {
     let mut bench = Bench::new("saved").await;
     bench.claim("data");
     bench.volumes[0].saved = Some(SavedVolume {
+        held: None,
         snapshot: "00".into(),
         consistency: Consistency::Live,
         proof: proof(),

@@ -203,6 +203,7 @@ impl Site {
             pod,
             container: CONTAINER.into(),
             mounts: NAME,
+            doubtful: false,
             direction: Direction::Save,
             events,
         }

@@ -14,7 +14,7 @@ use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::progress::Progress;
 use super::super::sha;
-use super::Shared;
+use super::Reading;
 
 /// Pieces from which on the threads that have nothing else to do help with a file.
 const LARGE: usize = 64;
@@ -42,12 +42,12 @@ impl Content {
     /// The ids of `pieces`, or why they cannot be read.
     pub(super) fn ids(
         &mut self,
-        shared: &Shared<'_>,
+        reading: &Reading<'_>,
         file: &File,
         pieces: &[Piece],
     ) -> Result<io::Result<Vec<Id>>> {
         let helpers = match pieces.len() >= LARGE {
-            true => shared.helpers.swap(0, Ordering::AcqRel),
+            true => reading.helpers.swap(0, Ordering::AcqRel),
             false => 0,
         };
         let (next, ids) = (
@@ -60,7 +60,7 @@ impl Content {
                 let Some(rest) = pieces.get(start..).filter(|rest| !rest.is_empty()) else {
                     return Ok(Ok(()));
                 };
-                match content.run(shared, file, &rest[..RUN.min(rest.len())])? {
+                match content.run(reading, file, &rest[..RUN.min(rest.len())])? {
                     Ok(run) => {
                         let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
                         ids[start..start + run.len()].copy_from_slice(&run);
@@ -82,7 +82,7 @@ impl Content {
             }
             done
         });
-        shared.helpers.fetch_add(helpers, Ordering::AcqRel);
+        reading.helpers.fetch_add(helpers, Ordering::AcqRel);
         let ids = ids.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(done?.map(|()| ids))
     }
@@ -90,19 +90,19 @@ impl Content {
     /// The ids of some pieces, two at a time.
     fn run(
         &mut self,
-        shared: &Shared<'_>,
+        reading: &Reading<'_>,
         file: &File,
         pieces: &[Piece],
     ) -> Result<io::Result<Vec<Id>>> {
         let mut ids = Vec::with_capacity(pieces.len());
         for two in pieces.chunks(2) {
-            shared.check()?;
+            reading.check()?;
             match self.two(file, two) {
                 Ok(found) => ids.extend(found.into_iter().take(two.len())),
                 Err(error) => return Ok(Err(error)),
             }
             let length: usize = two.iter().map(|piece| piece.length).sum();
-            Progress::add(&shared.progress.bytes_done, length as u64);
+            Progress::add(&reading.progress.bytes_done, length as u64);
         }
         Ok(Ok(ids))
     }

@@ -38,12 +38,12 @@ pub(super) fn run(shared: &Shared<'_>, batches: &Receiver<Batch>) -> Result<()> 
     for Batch { dir, nodes, reply } in batches {
         let mut pairs = Vec::with_capacity(nodes.len());
         for expected in nodes {
-            shared.check()?;
+            shared.reading.check()?;
             let found = match &dir {
                 Some(dir) => worker.compare(dir, &expected)?,
                 None => None,
             };
-            Progress::add(&shared.progress.files_done, 1);
+            Progress::add(&shared.reading.progress.files_done, 1);
             pairs.push(Pair { expected, found });
         }
         reply.send(pairs).map_err(|_| Error::Cancelled)?;
@@ -133,12 +133,13 @@ impl Worker<'_> {
         }
         Ok(self
             .content
-            .ids(self.shared, &file, &pieces)?
+            .ids(&self.shared.reading, &file, &pieces)?
             .map(|ids| found.content = ids))
     }
 }
 
-fn other(dir: &Dir, found: &mut Node) -> io::Result<()> {
+/// Reads what is known of an entry that is neither a file nor a directory.
+pub(super) fn other(dir: &Dir, found: &mut Node) -> io::Result<()> {
     if found.kind == NodeKind::Symlink {
         found.link_target =
             rustix::fs::readlinkat(&dir.fd, found.name.as_slice(), Vec::new())?.into_bytes();

@@ -41,6 +41,22 @@ pub(super) struct Dir {
 }
 
 impl Dir {
+    /// The target itself.
+    pub(super) fn root(fd: OwnedFd) -> Arc<Self> {
+        let name = Vec::new();
+        Arc::new(Dir {
+            fd,
+            name,
+            above: None,
+        })
+    }
+
+    /// A directory in another.
+    pub(super) fn below(above: &Arc<Self>, fd: OwnedFd, name: Vec<u8>) -> Arc<Self> {
+        let above = Some(Arc::clone(above));
+        Arc::new(Dir { fd, name, above })
+    }
+
     /// Path of `name` in this directory, below the target.
     pub(super) fn path(&self, name: &[u8]) -> String {
         let mut parts = vec![name];
@@ -89,12 +105,7 @@ pub(super) fn run(
         links: BTreeMap::new(),
     };
     let root = nameless(root);
-    let dir = Arc::new(Dir {
-        fd,
-        name: Vec::new(),
-        above: None,
-    });
-    walker.enter(root, Some(dir))?;
+    walker.enter(root, Some(Dir::root(fd)))?;
     while walker.step()? {}
     walker.send(Item::End)
 }
@@ -123,7 +134,7 @@ impl Walker<'_> {
                 }
             }
         }
-        Progress::add(&self.shared.progress.files_done, 1);
+        Progress::add(&self.shared.reading.progress.files_done, 1);
         self.send(Item::Directory {
             expected: Box::new(node),
             there: dir.is_some(),
@@ -161,7 +172,7 @@ impl Walker<'_> {
 
     /// One node further; false at the end.
     fn step(&mut self) -> Result<bool> {
-        self.shared.check()?;
+        self.shared.reading.check()?;
         let Some(mut frame) = self.stack.pop() else {
             return Ok(false);
         };
@@ -197,7 +208,7 @@ impl Walker<'_> {
             self.stack.push(frame);
             self.enter(node, dir)?;
         } else {
-            Progress::add(&self.shared.progress.bytes_total, node.size);
+            Progress::add(&self.shared.reading.progress.bytes_total, node.size);
             self.link(&frame, &node);
             frame.batch.push(node);
             self.stack.push(frame);
@@ -249,14 +260,7 @@ impl Walker<'_> {
     fn open(&self, frame: &Frame, node: &Node) -> Option<Arc<Dir>> {
         let above = frame.dir.as_ref()?;
         match local::open_at(above.fd.as_fd(), &node.name, OFlags::DIRECTORY) {
-            Ok(fd) => {
-                let above = Some(Arc::clone(above));
-                Some(Arc::new(Dir {
-                    fd,
-                    name: node.name.clone(),
-                    above,
-                }))
-            }
+            Ok(fd) => Some(Dir::below(above, fd, node.name.clone())),
             Err(error) => {
                 let class = match error.kind() {
                     std::io::ErrorKind::NotFound => DifferenceClass::Missing,

@@ -269,6 +269,7 @@ fn planned(objects: Vec<Object>, surface: &Surface) -> Plan {
         unprivileged: Unprivileged::default(),
         switch_hosts: false,
         grouping: plan::Grouping::default(),
+        shared_storage: false,
     })
 }
 
@@ -355,6 +356,7 @@ fn what_is_blocked_blocks_its_descendants_along_h_and_nothing_else_in_every_case
                 unprivileged: Unprivileged::default(),
                 switch_hosts: false,
                 grouping: plan::Grouping::default(),
+                shared_storage: false,
             });
             let mut expected = BTreeSet::from([target]);
             while let Some((from, _)) = hard

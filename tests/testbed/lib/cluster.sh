@@ -65,6 +65,7 @@ cluster_kill() {
 services_kill() {
     box_kill s
     discard "$STATE/s"
+    discard "$STATE/shared.img"
 }
 
 # discard DIRECTORY: gone at once for whoever looks, deleted in its own time.

@@ -15,6 +15,8 @@ CACHE=${FERRY_TESTBED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ferry-test
 POOL_SIZE=${FERRY_TESTBED_POOL:-16G}
 
 DRIVER=cow.csi.ferry.test
+# A second driver, whose storage both clusters are on.
+SHARED_DRIVER=shared.csi.ferry.test
 S3_PORT=9000
 S3_BUCKET=ferry
 REGISTRY_PORT=5000

@@ -11,7 +11,7 @@ manifest() {
     shift
     for name; do
         sed -e "s/@SERVICE_IP@/$(service_ip "$cluster" 10)/" -e "s/@NODE_IP@/$(node_ip "$cluster")/" \
-            -e "s/@DRIVER@/$DRIVER/" -e "s/@CLASS@/$(class_prefix "$cluster")/" "$TESTBED_HOME/manifests/$name.yaml"
+            -e "s/@DRIVER@/$DRIVER/" -e "s/@SHARED@/$SHARED_DRIVER/" -e "s/@CLASS@/$(class_prefix "$cluster")/" "$TESTBED_HOME/manifests/$name.yaml"
         echo ---
     done
 }

@@ -6,13 +6,14 @@ sanity() {
     need_packages
     build_units "cowcsi image sanity"
     lock
-    local box=t status=0
+    local box=t status=0 socket
     cluster_kill $box
     box_start $box
     pool_up $box
-    daemon_start $box cowcsi "$(tool cowcsi)" --name "$DRIVER" --node sanity --pool "$STATE/$box/pool" --kubelet /var/lib/kubelet
-    wait_for 10 "the driver's socket ($STATE/$box/logs/cowcsi)" box_enter $box test -S "$CSI_SOCKET"
-    box_enter $box "$(tool csi-sanity)" --csi.endpoint "unix://$CSI_SOCKET" --ginkgo.no-color \
+    driver $box cowcsi "$DRIVER" sanity "$STATE/$box/pool"
+    socket=$(csi_socket "$DRIVER")
+    wait_for 10 "the driver's socket ($STATE/$box/logs/cowcsi)" box_enter $box test -S "$socket"
+    box_enter $box "$(tool csi-sanity)" --csi.endpoint "unix://$socket" --ginkgo.no-color \
         --csi.mountdir /run/sanity-target --csi.stagingdir /run/sanity-staging || status=$?
     cluster_kill $box
     [ -n "$(box_pid a)$(box_pid b)$(box_pid s)" ] || remove_traces

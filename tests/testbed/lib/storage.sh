@@ -1,8 +1,10 @@
 # Storage of a cluster: the in-tree hostpath class, and the CSI driver of
-# go/cowcsi with the upstream sidecars and the snapshot controller.
+# go/cowcsi with the upstream sidecars and the snapshot controller. "share" adds
+# that driver once more under another name, on a pool that both clusters mount.
 # shellcheck shell=bash
 
-CSI_SOCKET=/var/lib/kubelet/plugins/$DRIVER/csi.sock
+# csi_socket DRIVER: where the driver answers, inside its cluster.
+csi_socket() { echo "/var/lib/kubelet/plugins/$1/csi.sock"; }
 
 # The pool is mounted inside the cluster's namespaces only, through a loop
 # device that goes away with the mount.
@@ -32,40 +34,88 @@ loops_release() {
         done' loops "$STATE/$1" || true
 }
 
-start_cowcsi() {
-    daemon_start "$1" cowcsi "$(tool cowcsi)" --name "$DRIVER" --node "$(node_name "$1")" \
-        --pool "$STATE/$1/pool" --kubelet /var/lib/kubelet
+# driver BOX NAME DRIVER NODE POOL
+driver() {
+    daemon_start "$1" "$2" "$(tool cowcsi)" --name "$3" --node "$4" --pool "$5" --kubelet /var/lib/kubelet
 }
+# sidecar CLUSTER NAME USER COMMAND...: as the user that the API server knows it by.
 sidecar() {
-    local cluster=$1 name=$2
-    shift 2
-    daemon_start "$cluster" "$name" "$@" --kubeconfig "$(pki_dir "$cluster")/$name.kubeconfig" \
+    local cluster=$1 name=$2 user=$3
+    shift 3
+    daemon_start "$cluster" "$name" "$@" --kubeconfig "$(pki_dir "$cluster")/$user.kubeconfig" \
         --kube-api-qps 200 --kube-api-burst 400
 }
 # Capacity objects live in a namespace; outside a pod it has to be named.
-start_csi-provisioner() {
-    sidecar "$1" csi-provisioner env NAMESPACE=default "$(tool csi-provisioner)" --csi-address "$CSI_SOCKET" \
+provisioner() { # CLUSTER NAME DRIVER
+    sidecar "$1" "$2" csi-provisioner env NAMESPACE=default "$(tool csi-provisioner)" --csi-address "$(csi_socket "$3")" \
         --default-fstype ext4 --extra-create-metadata --worker-threads 20 \
         --enable-capacity --capacity-ownerref-level=-1 --capacity-poll-interval 10s
 }
-start_csi-snapshotter() {
-    sidecar "$1" csi-snapshotter "$(tool csi-snapshotter)" --csi-address "$CSI_SOCKET" --extra-create-metadata \
+snapshotter() { # CLUSTER NAME DRIVER
+    sidecar "$1" "$2" csi-snapshotter "$(tool csi-snapshotter)" --csi-address "$(csi_socket "$3")" --extra-create-metadata \
         --feature-gates CSIVolumeGroupSnapshot=true
 }
-start_csi-resizer() { sidecar "$1" csi-resizer "$(tool csi-resizer)" --csi-address "$CSI_SOCKET"; }
+start_cowcsi() { driver "$1" cowcsi "$DRIVER" "$(node_name "$1")" "$STATE/$1/pool"; }
+start_csi-provisioner() { provisioner "$1" csi-provisioner "$DRIVER"; }
+start_csi-snapshotter() { snapshotter "$1" csi-snapshotter "$DRIVER"; }
+start_csi-resizer() { sidecar "$1" csi-resizer csi-resizer "$(tool csi-resizer)" --csi-address "$(csi_socket "$DRIVER")"; }
 start_snapshot-controller() {
-    sidecar "$1" snapshot-controller "$(tool snapshot-controller)" --feature-gates CSIVolumeGroupSnapshot=true
+    sidecar "$1" snapshot-controller snapshot-controller "$(tool snapshot-controller)" --feature-gates CSIVolumeGroupSnapshot=true
 }
 
 storage_up() {
     wait_for 20 "the socket of the CSI driver of $1 ($STATE/$1/logs/cowcsi)" \
-        box_enter "$1" test -S "$CSI_SOCKET"
+        box_enter "$1" test -S "$(csi_socket "$DRIVER")"
     start_snapshot-controller "$1"
     start_csi-provisioner "$1"
     start_csi-snapshotter "$1"
     start_csi-resizer "$1"
 }
 
+# storage_ready CLUSTER [DRIVER]
 storage_ready() {
-    k "$1" get csinode "$(node_name "$1")" --request-timeout 2s -o 'jsonpath={.spec.drivers[*].name}' | grep -qw "$DRIVER"
+    k "$1" get csinode "$(node_name "$1")" --request-timeout 2s -o 'jsonpath={.spec.drivers[*].name}' | grep -qw "${2:-$DRIVER}"
 }
+
+# share: a driver more for each cluster, whose pool is one file system, mounted in both.
+share() {
+    local cluster
+    need_root
+    lock
+    resolve_units
+    for cluster in a b; do
+        [ -n "$(box_pid $cluster)" ] || die "cluster $cluster does not run: \"testbed up\" first"
+    done
+    # One device for both, made by whoever comes first: two of one file would be two file systems.
+    for cluster in a b; do shared_pool_up $cluster; done
+    step "shared storage" parallel share_up a b
+}
+
+shared_pool_up() {
+    box_enter "$1" bash -euc '
+        mkdir -p "$1/shared"
+        mountpoint -q "$1/shared" && exit 0
+        if [ ! -f "$2" ]; then
+            truncate -s "$3" "$2.new"
+            mkfs.btrfs -q "$2.new" >/dev/null
+            mv "$2.new" "$2"
+        fi
+        device=$(losetup --noheadings --output NAME --associated "$2" | head -1)
+        [ -n "$device" ] || device=$(losetup --find --show "$2")
+        mount -o noatime "$device" "$1/shared"
+        losetup --detach "$device"' pool "$STATE/$1" "$STATE/shared.img" "$POOL_SIZE"
+}
+
+share_up() {
+    start_shared-cowcsi "$1"
+    wait_for 20 "the socket of the shared driver of $1 ($STATE/$1/logs/shared-cowcsi)" \
+        box_enter "$1" test -S "$(csi_socket "$SHARED_DRIVER")"
+    start_shared-provisioner "$1"
+    start_shared-snapshotter "$1"
+    manifest "$1" shared | apply "$1" -f -
+    wait_for 30 "the shared driver of $1 ($STATE/$1/logs/shared-cowcsi)" storage_ready "$1" "$SHARED_DRIVER"
+}
+
+start_shared-cowcsi() { driver "$1" shared-cowcsi "$SHARED_DRIVER" "$(node_name "$1")" "$STATE/$1/shared"; }
+start_shared-provisioner() { provisioner "$1" shared-provisioner "$SHARED_DRIVER"; }
+start_shared-snapshotter() { snapshotter "$1" shared-snapshotter "$SHARED_DRIVER"; }

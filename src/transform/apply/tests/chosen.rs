@@ -321,6 +321,7 @@ fn volume(claim: &Object, capacity: u64, used: u64) -> Volume {
         user: None,
         together: None,
         saved: Some(SavedVolume {
+            held: None,
             snapshot: String::new(),
             consistency: Consistency::Live,
             proof: Proof {
