@@ -104,9 +104,7 @@ impl ClusterMovers {
         let state = access::state(api, namespace, claim).await?;
         let access = self.access(api, &way.site, &way.name);
         let ready = match state {
-            State::Bound { .. } if saved.held.is_some() => {
-                return Err(api.unusable("it has a volume already"));
-            }
+            // Also one that an earlier attempt has given what the storage carried: it is read again.
             State::Bound { claim } => {
                 access::unused(api, namespace, &claim).await?;
                 if !stands(&api.claim) {
