@@ -32,6 +32,7 @@ pub use sanitise::sanitise;
 pub use selection::{ObjectGlob, ObjectGlobError, Selection};
 pub use take::take;
 pub use user::User;
+pub(crate) use volumes::is_within_reach;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -123,6 +124,8 @@ pub enum Consistency {
     Snapshot,
     /// One instant, the same for all claims of one driver in the namespace that have this: a CSI group snapshot.
     Together,
+    /// One instant: a clone of the volume that its driver made.
+    Clone,
     /// A live file system read over some time: not a point in time.
     Live,
     /// The volume itself, read while nothing ran that could write to it: a cutover saw to that before and after (W-9).
@@ -130,8 +133,13 @@ pub enum Consistency {
 }
 
 impl Consistency {
-    /// Whether one instant is shown, by a snapshot.
+    /// Whether one instant is shown, by what is made of the claim before it is read.
     pub fn is_frozen(self) -> bool {
+        self.is_snapshot() || self == Self::Clone
+    }
+
+    /// Whether that is a snapshot, its own or of a group.
+    pub fn is_snapshot(self) -> bool {
         matches!(self, Self::Snapshot | Self::Together)
     }
 }

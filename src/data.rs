@@ -27,6 +27,7 @@ mod access;
 mod admission;
 mod api;
 mod clean;
+mod clones;
 pub(crate) mod depot;
 mod error;
 mod follow;

@@ -221,11 +221,17 @@ async fn refused(
 fn rights_on_source(capture: &Capture, transformed: &Transformed, choices: Choices) -> Vec<Right> {
     let mut on_a = Vec::new();
     if !capture.volumes.is_empty() {
-        let saving = VolumeMove::saving(capture, choices.unprivileged, choices.grouping);
+        let saving = VolumeMove::saving(
+            capture,
+            choices.unprivileged,
+            choices.grouping,
+            Knowledge::builtin(),
+        );
         let ways: Vec<Consistency> = saving.iter().map(|volume| volume.consistency).collect();
         let freezes = Freezes {
-            claims: ways.iter().any(|way| way.is_frozen()),
+            claims: ways.iter().any(|way| way.is_snapshot()),
             groups: ways.contains(&Consistency::Together),
+            clones: ways.contains(&Consistency::Clone),
         };
         let namespaces = capture.volumes.iter();
         let namespaces = namespaces.filter_map(|volume| volume.claim.namespace.as_deref());
@@ -263,7 +269,7 @@ fn rights_on_target(
             // B's volumes are made of snapshots then.
             false => rights::to_move(Freezes {
                 claims: choices.shared_storage,
-                groups: false,
+                ..Freezes::default()
             }),
             true => rights::to_move_beside(namespaces, Freezes::default()),
         });

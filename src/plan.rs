@@ -22,6 +22,7 @@ use crate::transform::Change;
 mod body;
 mod build;
 mod classify;
+mod clones;
 pub mod file;
 mod hold;
 mod items;
@@ -39,6 +40,7 @@ mod tests;
 pub use body::Body;
 pub use build::{PlanInput, build, exposed, hooked, hosts_of, quiesced};
 pub(crate) use classify::{content, digest, same};
+pub use clones::CLONE_ANNOTATION;
 pub use together::{Grouping, findings as group_findings, with_others};
 pub use unprivileged::Unprivileged;
 
@@ -210,7 +212,7 @@ pub enum Action {
     },
     /// Run a command in the pods of a workload.
     Hook(Box<Hook>),
-    /// Snapshot a claim on A, so that all data shows one time.
+    /// Snapshot a claim on A, or clone it, so that all data shows one time.
     Snapshot(Box<VolumeMove>),
     /// Carry a claim's data from A (its snapshot, or live) into the store.
     Save(Box<VolumeMove>),
@@ -317,6 +319,7 @@ impl Action {
             Self::GiveUp { .. } => "give-up",
             Self::Quiet { .. } => "quiet",
             Self::Hook(_) => "hook",
+            Self::Snapshot(volume) if volume.consistency == Consistency::Clone => "clone",
             Self::Snapshot(_) => "snapshot",
             Self::Save(_) => "save",
             Self::Load(_) => "load",

@@ -60,7 +60,7 @@ impl Measure {
         }
         let begun = records
             .iter()
-            .filter(|record| matches!(record.action.as_str(), "snapshot" | "save"))
+            .filter(|record| matches!(record.action.as_str(), "snapshot" | "clone" | "save"))
             .map(|record| record.time)
             .min()?;
         let (mut ended, mut changed, mut size) = (None, 0, 0);

@@ -189,17 +189,29 @@ pub(super) fn mounts(listed: &[Object]) -> Vec<Mount> {
 
 /// The node a volume is pinned to, when its affinity leaves just one.
 fn only_node(volume: &Object, surface: &Surface) -> Option<String> {
-    let terms = volume
+    affinity(volume)?;
+    let mut nodes = surface
+        .of_kind("", "Node")
+        .filter(|node| is_within_reach(volume, node));
+    let node = nodes.next()?.name().to_owned();
+    nodes.next().is_none().then_some(node)
+}
+
+/// Of which terms a node has to fit one; `None` when the volume can be reached from everywhere.
+fn affinity(volume: &Object) -> Option<&Vec<Value>> {
+    volume
         .pointer("/spec/nodeAffinity/required/nodeSelectorTerms")?
-        .as_array()?;
-    let mut nodes = surface.of_kind("", "Node").filter(|node| {
+        .as_array()
+}
+
+/// Whether a volume can be reached from a node.
+pub(crate) fn is_within_reach(volume: &Object, node: &Object) -> bool {
+    affinity(volume).is_none_or(|terms| {
         terms.iter().any(|term| {
             let tests = term["matchExpressions"].as_array();
             tests.is_some_and(|tests| tests.iter().all(|test| agrees(node, test)))
         })
-    });
-    let node = nodes.next()?.name().to_owned();
-    nodes.next().is_none().then_some(node)
+    })
 }
 
 /// Whether a node passes one expression. Provisioners write `In`; of others the node is presumed to.

@@ -186,8 +186,7 @@ fn fits(input: &CheckInput<'_>, claim: &Claim<'_>, class: &Object) -> Option<Fin
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    let mut rows = input.knowledge.provisioners.iter();
-    let Some(row) = rows.find(|row| row.is_for(driver)) else {
+    let Some(row) = input.knowledge.provisioner(driver) else {
         let shared = wanted.iter().find(|mode| mode.ends_with("Many"))?;
         return Some(
             on(

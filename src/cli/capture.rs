@@ -169,7 +169,7 @@ impl CaptureArgs {
                 capture.volumes.clear();
             } else {
                 let (unprivileged, grouping) = (privileges.choice(), freeze.choice());
-                let moves = VolumeMove::saving(&capture, unprivileged, grouping);
+                let moves = VolumeMove::saving(&capture, unprivileged, grouping, knowledge);
                 let volumes = moves.iter().zip(&capture.volumes);
                 let groups = plan::group_findings(volumes, grouping);
                 capture.findings.extend(groups);
@@ -443,6 +443,7 @@ fn show(capture: &Capture, dropped: bool) -> String {
                 match saved.consistency {
                     Consistency::Snapshot => "point in time",
                     Consistency::Together => "one point in time, together",
+                    Consistency::Clone => "point in time, by a clone",
                     Consistency::Quiet => "while nothing ran",
                     Consistency::Live => "live copy",
                 },

@@ -127,6 +127,15 @@ const FREEZE: &[(&str, &[&str])] = &[
     ("volumesnapshots", &["create", "delete", "get", "list"]),
 ];
 
+/// What cloning a claim needs in addition.
+const CLONE: &[(&str, &str, &[&str])] = &[
+    ("", "nodes", &["list"]),
+    ("", "persistentvolumeclaims", &["list"]),
+    ("", "pods", &["list"]),
+    (STORAGE, "storageclasses", &["get"]),
+];
+const STORAGE: &str = "storage.k8s.io";
+
 /// What freezing several claims at one moment needs in addition to that.
 const GROUP: &[(&str, &str, &[&str])] = &[
     ("", "persistentvolumeclaims", &["list"]),
@@ -147,6 +156,8 @@ pub struct Freezes {
     pub claims: bool,
     /// Of some claims, at one moment.
     pub groups: bool,
+    /// Clones are made.
+    pub clones: bool,
 }
 
 /// The rights movers need on a cluster to read or write volumes, sorted.
@@ -156,11 +167,13 @@ pub fn to_move(freezes: Freezes) -> Vec<Right> {
         .filter(|_| freezes.claims)
         .map(|(resource, verbs)| ("snapshot.storage.k8s.io", *resource, *verbs));
     let group = GROUP.iter().copied().filter(|_| freezes.groups);
+    let clone = CLONE.iter().copied().filter(|_| freezes.clones);
     let rights: BTreeSet<Right> = MOVER
         .iter()
         .copied()
         .chain(freeze)
         .chain(group)
+        .chain(clone)
         .flat_map(|(group, resource, verbs)| {
             verbs
                 .iter()
@@ -180,7 +193,7 @@ const BESIDE: &[(&str, &[&str])] = &[
 ];
 
 /// The rights movers without privileges need in the application's namespaces, sorted. A snapshot needs a look at
-/// what is behind the claim too.
+/// what is behind the claim too, and so does a clone.
 pub fn to_move_beside<'a>(
     namespaces: impl IntoIterator<Item = &'a str>,
     freezes: Freezes,
@@ -201,6 +214,8 @@ pub fn to_move_beside<'a>(
         if freezes.claims {
             let verbs = ["create", "delete", "get", "list"];
             rights.extend(verbs.map(|verb| within(verb, SNAPSHOTS, "volumesnapshots")));
+        }
+        if freezes.claims || freezes.clones {
             let verbs = ["create", "patch"];
             rights.extend(verbs.map(|verb| within(verb, "", "persistentvolumeclaims")));
         }
@@ -215,10 +230,14 @@ pub fn to_move_beside<'a>(
             None,
         ));
     }
-    if freezes.claims {
+    if freezes.claims || freezes.clones {
         rights.extend([
             Right::new("get", "", "persistentvolumes", None),
-            Right::new("get", "storage.k8s.io", "storageclasses", None),
+            Right::new("get", STORAGE, "storageclasses", None),
+        ]);
+    }
+    if freezes.claims {
+        rights.extend([
             Right::new("get", SNAPSHOTS, "volumesnapshotcontents", None),
             Right::new("list", SNAPSHOTS, "volumesnapshotclasses", None),
         ]);
@@ -480,6 +499,37 @@ mod tests {
                 "list replicasets.apps in namespace shop",
                 "list jobs.batch in namespace shop",
                 "patch deployments.apps in namespace shop",
+            ]
+        );
+    }
+
+    #[test]
+    fn c_61_clones_need_nodes_and_no_snapshots_and_without_privileges_only_a_look_at_volumes() {
+        let clones = Freezes {
+            clones: true,
+            ..Freezes::default()
+        };
+        let more = |all: Vec<Right>, less: Vec<Right>| -> Vec<String> {
+            let more = all.into_iter().filter(|right| !less.contains(right));
+            more.map(|right| right.to_string()).collect()
+        };
+        assert_eq!(
+            more(to_move(clones), to_move(Freezes::default())),
+            [
+                "get storageclasses.storage.k8s.io",
+                "list nodes",
+                "list persistentvolumeclaims",
+                "list pods",
+            ]
+        );
+        let beside = |freezes| to_move_beside(["shop"], freezes);
+        assert_eq!(
+            more(beside(clones), beside(Freezes::default())),
+            [
+                "create persistentvolumeclaims in namespace shop",
+                "get persistentvolumes",
+                "get storageclasses.storage.k8s.io",
+                "patch persistentvolumeclaims in namespace shop",
             ]
         );
     }

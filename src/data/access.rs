@@ -5,7 +5,7 @@
 //!
 //! - **restored**: a new volume made of a snapshot (A).
 //! - **twin**: a second PersistentVolume over the same storage, with policy Retain, so that removing it
-//!   removes nothing. For a claim that is bound: read live on A, written on B.
+//!   removes nothing. For a claim that is bound: read live on A, or as a clone, written on B.
 //! - **stage**: for a claim on B that waits for its first consumer. A volume is provisioned in Ferry's
 //!   namespace by the mover, which carries the workload's placement (W-5), and once its data is proven
 //!   it is bound to the claim instead. Until then the application's claim is not touched at all, and a
@@ -24,9 +24,9 @@ use crate::capture::Held;
 use crate::object::Object;
 
 /// How long a claim that binds at once is waited for before its pod is made.
-const BIND: Duration = Duration::from_secs(30);
+pub(super) const BIND: Duration = Duration::from_secs(30);
 /// How long a claim may take to bind, until its controller is made to look again.
-const NUDGE: Duration = Duration::from_millis(900);
+pub(super) const NUDGE: Duration = Duration::from_millis(900);
 /// What a provisioner leaves on a volume it made.
 const PROVISIONED: &str = "pv.kubernetes.io/provisioned-by";
 /// How long binding, unbinding and deletion may take once nothing stands in the way.
@@ -46,7 +46,7 @@ pub(super) struct Access<'a> {
 }
 
 impl Access<'_> {
-    fn metadata(&self) -> Value {
+    pub(super) fn metadata(&self) -> Value {
         json!({
             "name": self.name,
             "labels": {names::RUN: self.run, names::MOVER: self.run},
@@ -174,7 +174,7 @@ impl Access<'_> {
     /// Makes the volumes' controller look at the claim again. Its two workers, one for volumes and one
     /// for claims, disturb each other on a claim whose volume is there already; the claim then waits for
     /// the controller's resync, up to 15 s, unless it changes.
-    async fn nudge(&self, nudges: u32) -> Result<(), DataError> {
+    pub(super) async fn nudge(&self, nudges: u32) -> Result<(), DataError> {
         let patch = json!({"metadata": {"annotations": {names::LOOKS: nudges.to_string()}}});
         self.api
             .merge(&CLAIM, Some(self.namespace), self.name, patch)
@@ -425,7 +425,7 @@ pub(super) async fn behind(api: &Api, claim: &Object) -> Result<Object, DataErro
     volume.ok_or_else(|| api.unusable("its volume does not exist"))
 }
 
-async fn waits_for_consumer(api: &Api, claim: &Object) -> Result<bool, DataError> {
+pub(super) async fn waits_for_consumer(api: &Api, claim: &Object) -> Result<bool, DataError> {
     // Bound by its controller any moment now.
     if claim.text("/spec/volumeName").is_some() {
         return Ok(false);
@@ -477,6 +477,17 @@ pub(super) async fn unused(api: &Api, namespace: &str, claim: &Object) -> Result
     }
 }
 
+/// The node of a pod that uses a claim.
+pub(super) async fn used_on(
+    api: &Api,
+    namespace: &str,
+    claim: &Object,
+) -> Result<Option<String>, DataError> {
+    let pods = users(api, namespace, claim.name()).await?;
+    let mut nodes = pods.iter().filter_map(|pod| pod.text("/spec/nodeName"));
+    Ok(nodes.next().map(str::to_owned))
+}
+
 /// Labels of the node where a live claim is mounted, for a volume that one node at a time can reach.
 pub(super) async fn node_of(
     api: &Api,
@@ -494,19 +505,16 @@ pub(super) async fn node_of(
     if shared {
         return Ok(None);
     }
-    let pods = users(api, namespace, claim.name()).await?;
-    let Some(node) = pods.iter().find_map(|pod| pod.text("/spec/nodeName")) else {
+    let Some(node) = used_on(api, namespace, claim).await? else {
         return Ok(None);
     };
     const HOSTNAME: &str = "kubernetes.io/hostname";
-    let label = match api.get(&NODE, None, node).await {
+    let label = match api.get(&NODE, None, &node).await {
         Ok(found) => found.and_then(|node| node.label(HOSTNAME).map(str::to_owned)),
         // Users without rights on nodes: the label is the name nearly everywhere.
         Err(_) => None,
     };
-    Ok(Some(
-        json!({HOSTNAME: label.unwrap_or_else(|| node.to_owned())}),
-    ))
+    Ok(Some(json!({HOSTNAME: label.unwrap_or(node)})))
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::access::{Access, present};
 use super::api::{Api, CLAIM, NAMESPACE, POD};
+use super::clones;
 use super::movers::{ClusterMovers, named, namespace_body, place};
 use super::pod::MoverPod;
 use super::{DataError, names};
@@ -12,7 +14,7 @@ use crate::capture::{Consistency, User, VolumeMode};
 use crate::cluster::{ApplyOptions, Cluster, ClusterError, MANAGER};
 use crate::event::Direction;
 use crate::object::{Object, ObjectId};
-use crate::plan::VolumeMove;
+use crate::plan::{CLONE_ANNOTATION, VolumeMove};
 
 /// What to do about a cluster that refuses the namespace.
 pub const WITHOUT_NAMESPACE: &str = "let an administrator allow namespaces ferry-* at Pod Security level privileged, \
@@ -36,7 +38,7 @@ pub async fn refuses_namespace(cluster: &Cluster) -> Result<Option<String>, Clus
 
 impl ClusterMovers {
     /// Asks each cluster for what movers need: a namespace of Ferry's, or, without privileges, a pod in each of the
-    /// application's; and A for Ferry's label on claims that are frozen together by it.
+    /// application's; and A for clones of claims, and for Ferry's label on those that are frozen together by it.
     ///
     /// # Errors
     /// [`DataError::Refused`] with the cluster's words.
@@ -44,10 +46,13 @@ impl ClusterMovers {
         &self,
         moves: impl IntoIterator<Item = &'a VolumeMove>,
     ) -> Result<(), DataError> {
-        let mut privileged = BTreeSet::new();
+        let (mut privileged, mut cloned) = (BTreeSet::new(), BTreeSet::new());
         let mut asked = BTreeMap::new();
         for volume in moves {
             self.takes_label(volume).await?;
+            if cloned.insert(&volume.source) {
+                self.takes_clone(volume).await?;
+            }
             for way in [Direction::Save, Direction::Load] {
                 match named(volume, way) {
                     (_, _, None) => {
@@ -95,6 +100,40 @@ impl ClusterMovers {
                 what: format!("the label {} on claim {}", names::FREEZE, api.claim),
                 answer,
                 next: "change what it objects to, or leave out --group-snapshots label".into(),
+            })
+        })
+    }
+
+    /// Whether A takes a clone's claim beside the claim: it counts there against the quota.
+    async fn takes_clone(&self, volume: &VolumeMove) -> Result<(), DataError> {
+        let (Consistency::Clone, None, Some(cluster)) =
+            (volume.consistency, &volume.saved, &self.source)
+        else {
+            return Ok(());
+        };
+        let api = Api::new(cluster, names::claim(&volume.source));
+        let (namespace, name) = place(&volume.source);
+        let claim = present(&api, namespace, name).await?;
+        let clone = names::object(ASKING, "save", &api.claim);
+        let access = Access {
+            api: &api,
+            run: ASKING,
+            namespace,
+            name: &clone,
+        };
+        let body = api.object(clones::body(&access, &claim, None))?;
+        let answer = cluster.would_create(&CLAIM, &body, MANAGER).await;
+        let answer = refusal(answer).map_err(api.failed("ask for a clone"))?;
+        answer.map_or(Ok(()), |answer| {
+            let class = claim.text("/spec/storageClassName").unwrap_or_default();
+            Err(DataError::Refused {
+                cluster: cluster.name().into(),
+                what: format!("a temporary claim in namespace {namespace}, a clone of claim {name}"),
+                answer,
+                next: format!(
+                    "make room for it, or annotate StorageClass {class} with {CLONE_ANNOTATION}=false, which takes a \
+                     snapshot, or reads the claim live where that cannot be"
+                ),
             })
         })
     }

@@ -1,7 +1,7 @@
 //! Removing what a run made for its movers, whoever made it: this process, or one that was killed.
 //!
-//! Everything carries the run's label. The order matters: pods before the claims they mount, claims
-//! before the snapshots they are made of, contents before the snapshot they share.
+//! Everything carries the run's label. The order matters: pods before the claims they mount, twins before the clones
+//! whose storage they are, claims before the snapshots they are made of, contents before the snapshot they share.
 //!
 //! Ferry's namespace goes last, and empty: its end is asked for and not awaited, because a namespace's controller first
 //! lets five seconds pass, which is more than all the rest takes.
@@ -33,35 +33,24 @@ pub(super) async fn clean(
     namespaces: &[String],
 ) -> Result<(), DataError> {
     let api = Api::new(cluster, format!("(run {run})"));
-    let own = names::namespace(run);
-    let mut sweep = Sweep {
-        api: &api,
-        run,
-        refused: Vec::new(),
-    };
-    sweep.all(&POD, Some(&own)).await;
-    sweep.all(&SECRET, Some(&own)).await;
-    for claim in sweep.find(&CLAIM, Some(&own)).await {
-        let freed = goes_with_claim(&api, &claim).await;
-        sweep.note(freed);
-    }
-    sweep.all(&CLAIM, Some(&own)).await;
-    sweep.gone(&CLAIM, Some(&own)).await;
-    sweep.volumes().await;
-    sweep.all(&SNAPSHOT, Some(&own)).await;
-    sweep.all(&SNAPSHOT_CONTENT, None).await;
-    sweep.snapshots(namespaces).await;
-    sweep.groups(namespaces).await;
-    sweep.gone(&SNAPSHOT, Some(&own)).await;
-    sweep.gone(&SNAPSHOT_CONTENT, None).await;
-    if sweep
-        .find(&NAMESPACE, None)
-        .await
-        .iter()
-        .any(|found| found.name() == own)
-    {
-        sweep.note(api.delete(&NAMESPACE, None, &own).await);
-    }
+    let mut sweep = Sweep::new(&api, run);
+    sweep.own_movers().await;
+    sweep.clones(namespaces).await;
+    sweep.own_rest(namespaces).await;
+    sweep.ended()
+}
+
+/// The same of a run of which it is not known whether its movers had privileges.
+pub(super) async fn everything(
+    cluster: &Cluster,
+    run: &str,
+    namespaces: &[String],
+) -> Result<(), DataError> {
+    let api = Api::new(cluster, format!("(run {run})"));
+    let mut sweep = Sweep::new(&api, run);
+    sweep.own_movers().await;
+    sweep.movers_beside(namespaces).await;
+    sweep.own_rest(namespaces).await;
     sweep.ended()
 }
 
@@ -73,27 +62,9 @@ pub(super) async fn beside(
     namespaces: &[String],
 ) -> Result<(), DataError> {
     let api = Api::new(cluster, format!("(run {run})"));
-    let mut sweep = Sweep {
-        api: &api,
-        run,
-        refused: Vec::new(),
-    };
+    let mut sweep = Sweep::new(&api, run);
+    sweep.movers_beside(namespaces).await;
     for namespace in namespaces {
-        for kind in [&POD, &SECRET] {
-            for object in sweep.movers(kind, namespace).await {
-                let deleted = api.delete(kind, Some(namespace), object.name()).await;
-                sweep.note(deleted);
-            }
-        }
-        for claim in sweep.movers(&CLAIM, namespace).await {
-            let freed = goes_with_claim(&api, &claim).await;
-            sweep.note(freed);
-            let deleted = api.delete(&CLAIM, Some(namespace), claim.name()).await;
-            sweep.note(deleted);
-        }
-    }
-    for namespace in namespaces {
-        sweep.movers_gone(&[&POD, &CLAIM], namespace).await;
         for snapshot in sweep.find(&SNAPSHOT, Some(namespace)).await {
             // A snapshot of the application's that this run restored is not one that it took.
             if snapshot.annotation(names::CLAIM).is_some() {
@@ -113,7 +84,85 @@ struct Sweep<'a> {
     refused: Vec<String>,
 }
 
-impl Sweep<'_> {
+impl<'a> Sweep<'a> {
+    fn new(api: &'a Api, run: &'a str) -> Self {
+        Self {
+            api,
+            run,
+            refused: Vec::new(),
+        }
+    }
+
+    /// Removes Ferry's own pods, what they hold, and the volumes they mount.
+    async fn own_movers(&mut self) {
+        let own = names::namespace(self.run);
+        self.all(&POD, Some(&own)).await;
+        self.all(&SECRET, Some(&own)).await;
+        for claim in self.find(&CLAIM, Some(&own)).await {
+            self.remove_claim(&claim).await;
+        }
+        self.gone(&CLAIM, Some(&own)).await;
+        self.volumes().await;
+    }
+
+    /// Removes what those were made of, and Ferry's namespace.
+    async fn own_rest(&mut self, namespaces: &[String]) {
+        let own = names::namespace(self.run);
+        self.all(&SNAPSHOT, Some(&own)).await;
+        self.all(&SNAPSHOT_CONTENT, None).await;
+        self.snapshots(namespaces).await;
+        self.groups(namespaces).await;
+        self.gone(&SNAPSHOT, Some(&own)).await;
+        self.gone(&SNAPSHOT_CONTENT, None).await;
+        let found = self.find(&NAMESPACE, None).await;
+        if found.iter().any(|found| found.name() == own) {
+            let deleted = self.api.delete(&NAMESPACE, None, &own).await;
+            self.note(deleted);
+        }
+    }
+
+    /// Removes all that movers work with in the application's namespaces.
+    async fn movers_beside(&mut self, namespaces: &[String]) {
+        for namespace in namespaces {
+            for kind in [&POD, &SECRET] {
+                for object in self.movers(kind, namespace).await {
+                    let deleted = self.api.delete(kind, Some(namespace), object.name()).await;
+                    self.note(deleted);
+                }
+            }
+            for claim in self.movers(&CLAIM, namespace).await {
+                self.remove_claim(&claim).await;
+            }
+        }
+        for namespace in namespaces {
+            self.movers_gone(&[&POD, &CLAIM], namespace).await;
+        }
+    }
+
+    /// Removes clones that were read in Ferry's namespace.
+    async fn clones(&mut self, namespaces: &[String]) {
+        let found = match self.labelled(&CLAIM, names::MOVER, namespaces).await {
+            // Who may not look made none.
+            Err(error) if error.is_forbidden() => return,
+            found => self.note(found).unwrap_or_default(),
+        };
+        for claim in &found {
+            self.remove_claim(claim).await;
+        }
+        self.each_gone(&CLAIM, &found).await;
+    }
+
+    /// Removes a claim of Ferry's, and the volume that was made for it.
+    async fn remove_claim(&mut self, claim: &Object) {
+        let freed = goes_with_claim(self.api, claim).await;
+        self.note(freed);
+        let deleted = self
+            .api
+            .delete(&CLAIM, claim.namespace(), claim.name())
+            .await;
+        self.note(deleted);
+    }
+
     fn note<T>(&mut self, result: Result<T, DataError>) -> Option<T> {
         result
             .map_err(|error| self.refused.push(causes::in_one_line(&error)))
@@ -248,7 +297,7 @@ impl Sweep<'_> {
             let removed = group::remove(self.api, &served, one).await;
             self.note(removed);
         }
-        self.groups_gone(&kind, &found).await;
+        self.each_gone(&kind, &found).await;
         let claims = self.labelled(&CLAIM, FREEZE, namespaces).await;
         for claim in self.note(claims).unwrap_or_default() {
             let unlabelled = group::unlabel(self.api, &claim).await;
@@ -256,10 +305,10 @@ impl Sweep<'_> {
         }
     }
 
-    async fn groups_gone(&mut self, kind: &ApiResource, groups: &[Object]) {
+    async fn each_gone(&mut self, kind: &ApiResource, deleted: &[Object]) {
         let mut wait = Wait::begin();
-        for group in groups {
-            let (namespace, name) = (group.namespace(), group.name());
+        for one in deleted {
+            let (namespace, name) = (one.namespace(), one.name());
             while let Ok(Some(_)) = self.api.get(kind, namespace, name).await {
                 if wait.elapsed() > GONE {
                     let kind = &kind.kind;

@@ -56,6 +56,14 @@ pub enum DataError {
         /// Why, in the driver's own words where it has some.
         reason: String,
     },
+    /// The CSI driver could not clone a volume.
+    #[error("no clone of claim {claim}: {reason}")]
+    Clone {
+        /// `namespace/claim`.
+        claim: String,
+        /// Why, in the driver's own words where it has some, and what to do.
+        reason: String,
+    },
     /// The mover pod never began to work.
     #[error("the mover of claim {claim} does not start: {reason}")]
     Start {
@@ -161,6 +169,7 @@ impl DataError {
             Self::Mover { exit, .. } => *exit,
             Self::Claim { .. }
             | Self::Snapshot { .. }
+            | Self::Clone { .. }
             | Self::Start { .. }
             | Self::Differs { .. }
             | Self::Cancelled { .. }

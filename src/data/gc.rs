@@ -74,8 +74,7 @@ impl Leftover {
                 let places = places.filter_map(|id| id.namespace.as_deref());
                 let beside: BTreeSet<&str> = places.filter(|place| *place != own).collect();
                 let beside: Vec<String> = beside.into_iter().map(Into::into).collect();
-                clean::beside(cluster, run, &beside).await?;
-                clean::clean(cluster, run, &beside).await
+                clean::everything(cluster, run, &beside).await
             }
             Owner::Attempt(name) | Owner::Depot(name) => {
                 let removed = Depot::remove(cluster, name).await;

@@ -167,16 +167,26 @@ impl ClusterMovers {
         let party = self.party(&[volume], way);
         self.remove(&api, &site.namespace, &party.name).await?;
         let access = self.access(&api, &site, &name);
-        let frozen = way != Direction::Load && volume.consistency.is_frozen();
-        if site.user.is_none() || frozen {
+        let read = way != Direction::Load;
+        if site.user.is_none() || (read && volume.consistency.is_frozen()) {
             access.release_claim().await?;
         }
         if site.user.is_none() {
             access.release_twin().await?;
-            if frozen {
+            if read && volume.consistency.is_snapshot() {
                 self.freezer(&api, volume)
                     .take_back(&site.namespace)
                     .await?;
+            }
+            if read && volume.consistency == Consistency::Clone {
+                // What the twin stood on, beside the claim itself.
+                let (namespace, _) = place(claim);
+                Access {
+                    namespace,
+                    ..access
+                }
+                .release_claim()
+                .await?;
             }
         }
         Ok(())
@@ -307,6 +317,7 @@ impl ClusterMovers {
                 let freezer = self.freezer(api, volume);
                 freezer.take(&class).await.map(drop)
             }
+            Consistency::Clone => self.cloned(api, volume, &claim).await.map(drop),
             // Only a cutover reads so, and it takes no snapshots.
             Consistency::Quiet => Ok(()),
             Consistency::Live => {
@@ -420,7 +431,7 @@ impl Movers for ClusterMovers {
         }
         // What B's volume is made of must last until it is.
         let last = volume.shares == (way == Direction::Load);
-        match last && volume.consistency.is_frozen() {
+        match last && volume.consistency.is_snapshot() {
             true => self.let_go(volume).await,
             false => Ok(()),
         }

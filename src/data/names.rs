@@ -30,6 +30,9 @@ pub(super) const LOOKS: &str = "ferry.dev/looks";
 /// Annotation of a claim or a VolumeSnapshotClass: the class to take snapshots with.
 pub(super) const SNAPSHOT_CLASS: &str = "ferry.dev/snapshot-class";
 
+/// Annotation on a claim that waits for its first consumer: the node to make its volume for, as the scheduler says it.
+pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// Annotation on a snapshot that was left to the user: the run that took it.
 const KEPT: &str = "ferry.dev/kept-by";
 

@@ -149,6 +149,17 @@ impl ClusterMovers {
                     ..Readable::under(restored.name())
                 })
             }
+            Consistency::Clone => {
+                let clone = self.cloned(api, volume, claim).await?;
+                let mounts = match site.user {
+                    Some(_) => clone,
+                    None => {
+                        let bound = access::behind(api, &clone).await?;
+                        access.twin(&clone, &bound).await?
+                    }
+                };
+                Ok(Readable::under(mounts.name()))
+            }
             Consistency::Live | Consistency::Quiet => {
                 let node = access::node_of(api, place(&volume.source).0, claim).await?;
                 let mounts = match site.user {

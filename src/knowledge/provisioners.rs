@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Knowledge;
 use crate::object::Object;
 use crate::repository::LossClass;
 use crate::transform::select::Glob;
@@ -24,13 +25,23 @@ pub struct Provisioner {
     /// Parameters of a class with which they lose none of it.
     #[serde(default)]
     pub loses_nothing_with: BTreeMap<String, String>,
+    /// Whether a volume can be made of another that is in use, as that is at one moment.
+    #[serde(default)]
+    pub clones: bool,
     /// Why we believe so.
     pub why: String,
 }
 
+impl Knowledge {
+    /// What a driver can do; `None` when no row names it.
+    pub fn provisioner(&self, driver: &str) -> Option<&Provisioner> {
+        self.provisioners.iter().find(|row| row.is_for(driver))
+    }
+}
+
 impl Provisioner {
     /// Whether the row is about a driver.
-    pub fn is_for(&self, driver: &str) -> bool {
+    fn is_for(&self, driver: &str) -> bool {
         self.drivers
             .iter()
             .any(|glob| Glob::new(glob).is_some_and(|glob| glob.matches(driver)))

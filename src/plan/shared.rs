@@ -5,7 +5,7 @@
 //! snapshot. Whatever does not fit is carried through the store as ever.
 
 use super::VolumeMove;
-use crate::capture::Volume;
+use crate::capture::{Consistency, Volume};
 use crate::finding::{Finding, Verdict};
 use crate::object::{GroupKind, Object};
 use crate::surface::Surface;
@@ -27,7 +27,10 @@ pub(super) fn obstacle(volume: &Volume, planned: &VolumeMove, taker: &Taker<'_>)
     let Some(driver) = volume.driver.as_deref() else {
         return Some("its volume on A is not one of a CSI driver".into());
     };
-    if !planned.consistency.is_frozen() {
+    if planned.consistency == Consistency::Clone {
+        return Some("it is read from a clone, of which only A knows".into());
+    }
+    if !planned.consistency.is_snapshot() {
         return Some(format!("driver {driver} has no VolumeSnapshotClass on A"));
     }
     let contents = GroupKind::new("snapshot.storage.k8s.io", "VolumeSnapshotContent");

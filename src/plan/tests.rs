@@ -14,6 +14,7 @@ use crate::surface::Surface;
 use crate::target::{DryRun, NamespaceState, TargetState};
 use crate::transform::Transformed;
 
+mod clones;
 mod hooks;
 mod hosts;
 mod party;

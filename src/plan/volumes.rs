@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::HashMap;
 use serde_json::{Map, Value};
 
+use super::clones::Clones;
 use super::items::Items;
 use super::shared::{self, Taker};
 use super::{Grouping, Purpose, Unprivileged, VolumeMove, stamp};
@@ -47,7 +48,7 @@ impl Moves<'_> {
         let (consistency, together) = match (self.purpose, &reads_as) {
             // Nothing runs when it is read, and a snapshot would only cost time then.
             (Purpose::Cutover, None) if volume.saved.is_none() => (Consistency::Quiet, None),
-            _ => consistency(volume, &self.capture.surface, self.grouping),
+            _ => consistency(volume, &self.capture.surface, self.grouping, self.knowledge),
         };
         let mut planned = VolumeMove {
             source: volume.claim.clone(),
@@ -109,8 +110,7 @@ impl Moves<'_> {
         let driver = class.and_then(|class| class.text("/provisioner"));
         match (class, driver, volume.mode) {
             (Some(class), Some(driver), VolumeMode::Filesystem) => {
-                let mut rows = self.knowledge.provisioners.iter();
-                let row = rows.find(|row| row.is_for(driver));
+                let row = self.knowledge.provisioner(driver);
                 row.map_or_else(Vec::new, |row| row.losses_of(class).to_vec())
             }
             _ => Vec::new(),
@@ -148,11 +148,17 @@ impl Moves<'_> {
 
 impl VolumeMove {
     /// The moves of a capture's volumes into the store alone, without a cluster to go to.
-    pub fn saving(capture: &Capture, unprivileged: Unprivileged, grouping: Grouping) -> Vec<Self> {
+    pub fn saving(
+        capture: &Capture,
+        unprivileged: Unprivileged,
+        grouping: Grouping,
+        knowledge: &Knowledge,
+    ) -> Vec<Self> {
         let mounted = capture.mounted_together();
         let saving = |volume: &Volume| {
             let with = mounted.get(&volume.claim).into_iter().flatten();
-            let (consistency, together) = consistency(volume, &capture.surface, grouping);
+            let (consistency, together) =
+                consistency(volume, &capture.surface, grouping, knowledge);
             Self {
                 source: volume.claim.clone(),
                 target: volume.claim.clone(),
@@ -191,11 +197,12 @@ impl VolumeMove {
     }
 }
 
-/// A class of snapshots for the volume's driver means that one instant can be shown.
+/// What shows one instant, if anything does: a class of snapshots for the volume's driver, or a driver that clones.
 fn consistency(
     volume: &Volume,
     surface: &Surface,
     grouping: Grouping,
+    knowledge: &Knowledge,
 ) -> (Consistency, Option<Together>) {
     if let Some(saved) = &volume.saved {
         return (saved.consistency, None);
@@ -205,9 +212,12 @@ fn consistency(
             .of_kind("snapshot.storage.k8s.io", "VolumeSnapshotClass")
             .any(|class| class.text("/driver") == Some(driver))
     });
+    let clones = Clones::of(volume, surface, knowledge);
     match grouping.of(volume) {
         Some(together) if snapshots => (Consistency::Together, Some(together)),
+        _ if clones == Clones::First => (Consistency::Clone, None),
         _ if snapshots => (Consistency::Snapshot, None),
+        _ if clones == Clones::Else => (Consistency::Clone, None),
         _ => (Consistency::Live, None),
     }
 }

@@ -51,6 +51,9 @@ pub fn word(action: &Action) -> (Role, &'static str) {
         Action::Quiet { .. } => (Role::Name, "quiet"),
         Action::Hook(_) => (Role::Warn, "hook"),
         Action::GiveUp { .. } => (Role::Warn, "give-up"),
+        Action::Snapshot(volume) if volume.consistency == Consistency::Clone => {
+            (Role::Name, "clone")
+        }
         Action::Snapshot(_) => (Role::Name, "snapshot"),
         Action::Save(_) => (Role::Name, "save"),
         Action::Load(_) => (Role::Name, "load"),
@@ -110,6 +113,7 @@ fn moment(volume: &VolumeMove) -> String {
             Some(others) => format!("one point in time with {others}"),
             None => "one point in time with others".into(),
         },
+        Consistency::Clone => "point in time, by a clone".into(),
         Consistency::Quiet => "while nothing runs".into(),
         Consistency::Live => "live copy, not a point in time".into(),
     }

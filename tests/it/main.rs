@@ -16,6 +16,7 @@ mod bad_input;
 mod bench;
 mod capture;
 mod checks;
+mod clones;
 mod clouds;
 mod cutover;
 mod data;

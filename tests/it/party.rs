@@ -106,7 +106,8 @@ async fn moves(pair: &Pair) -> Vec<VolumeMove> {
     let on_b = |claim: &ObjectId| {
         ObjectId::namespaced("", "PersistentVolumeClaim", &pair.on_b.name, &claim.name)
     };
-    let mut moves = VolumeMove::saving(&capture, Unprivileged::default(), Grouping::Off);
+    let (privileges, knowledge) = (Unprivileged::default(), Knowledge::builtin());
+    let mut moves = VolumeMove::saving(&capture, privileges, Grouping::Off, knowledge);
     for volume in &mut moves {
         volume.target = on_b(&volume.source);
         volume.with = volume.with.iter().map(on_b).collect();

@@ -79,7 +79,12 @@ fn what_a_pod_mounts_together_is_loaded_together_when_all_of_it_is_saved_by_four
 
 #[test]
 fn a_capture_alone_knows_them_too() {
-    let saving = VolumeMove::saving(&wide().capture, Unprivileged::default(), Grouping::Off);
+    let saving = VolumeMove::saving(
+        &wide().capture,
+        Unprivileged::default(),
+        Grouping::Off,
+        Knowledge::builtin(),
+    );
     let together = saving
         .iter()
         .filter(|volume| volume.travels_with(&saving[0]));
