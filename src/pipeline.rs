@@ -268,7 +268,7 @@ fn rights_on_target(
         on_b.extend(match choices.unprivileged.target {
             // B's volumes are made of snapshots then.
             false => rights::to_move(Freezes {
-                claims: choices.shared_storage,
+                claims: choices.shared_storage && plan::takes_snapshots(surface),
                 ..Freezes::default()
             }),
             true => rights::to_move_beside(namespaces, Freezes::default()),

@@ -41,6 +41,7 @@ pub use body::Body;
 pub use build::{PlanInput, build, exposed, hooked, hosts_of, quiesced};
 pub(crate) use classify::{content, digest, same};
 pub use clones::CLONE_ANNOTATION;
+pub use shared::takes_snapshots;
 pub use together::{Grouping, findings as group_findings, with_others};
 pub use unprivileged::Unprivileged;
 

@@ -109,7 +109,7 @@ fn unstored(
             findings.push(
                 Finding::new(
                     Verdict::Abort,
-                    "Y-2",
+                    "W-7",
                     "the claim's data is not in the store",
                 )
                 .on(object.id())

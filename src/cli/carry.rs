@@ -15,7 +15,7 @@ use super::{Failure, context};
 use crate::event::Direction;
 use crate::exit::Exit;
 use crate::report::palette::{Role, paint};
-use crate::report::units::bytes;
+use crate::report::units::{bytes, plural};
 use crate::repository::Progress;
 use crate::store::{CaptureSummary, Store};
 
@@ -102,8 +102,15 @@ impl ExportArgs {
         };
         std::fs::rename(finished, &file).map_err(unwritable)?;
         context.report.data(&summary, || {
+            let absent = match summary.volumes - summary.saved {
+                0 => String::new(),
+                count => format!(
+                    "; the data of {} is not in the store",
+                    plural(count as usize, "volume")
+                ),
+            };
             format!(
-                "{} {} exported to {shown}, {} of data\n  the store's password opens it",
+                "{} {} exported to {shown}, {} of data{absent}\n  the store's password opens it",
                 paint(Role::Good, "✓"),
                 paint(Role::Name, &summary.id),
                 bytes(summary.bytes),

@@ -10,7 +10,7 @@ use super::context::{Context, MoverArgs};
 use super::hosts;
 use super::standing;
 use super::warm::{self, Expected, Warm};
-use crate::capture::{Capture, Proof};
+use crate::capture::{Capture, Proof, SavedVolume};
 use crate::cluster::Cluster;
 use crate::data::ClusterMovers;
 use crate::exit::Exit;
@@ -176,7 +176,11 @@ async fn finish(
             }
         }
     }
-    let whole = capture.volumes.iter().all(|volume| volume.saved.is_some());
+    // What the storage holds may yet have to be copied, until all has arrived.
+    let last = report.data_is_done();
+    let known = |saved: &SavedVolume| last || saved.held.is_none();
+    let mut volumes = capture.volumes.iter();
+    let whole = volumes.all(|volume| volume.saved.as_ref().is_some_and(known));
     let committed = async || -> Result<bool, StoreError> {
         let captures = parts.store.list_captures().await?;
         Ok(captures.iter().any(|known| known.id == capture.id))

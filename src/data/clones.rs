@@ -193,8 +193,8 @@ impl Cloner<'_> {
     }
 }
 
-/// Whether a complaint about a clone is a refusal, and not that it takes its time.
-fn is_refusal(said: &str) -> bool {
+/// Whether a complaint about a claim that is made of another, or of a snapshot, is a refusal, and not that it takes its time.
+pub(super) fn is_refusal(said: &str) -> bool {
     !BUSY
         .iter()
         .any(|code| said.contains(&format!("code = {code} ")))

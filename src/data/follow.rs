@@ -6,7 +6,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::DataError;
-use super::api::{Api, POD};
+use super::api::{Api, CLAIM, POD};
+use super::clones::is_refusal;
 use super::wait::Wait;
 use crate::event::{Direction, Event, Events, VolumeProgress};
 use crate::exit::Exit;
@@ -52,13 +53,24 @@ struct Waiting {
 impl Follower<'_> {
     /// Waits for the claim's container to run; fails when it will not.
     pub(super) async fn started(&self) -> Result<Object, DataError> {
-        let mut waiting: Option<Waiting> = None;
+        let (mut waiting, mut refused) = (None::<Waiting>, None);
         let mut wait = Wait::begin();
         loop {
             let pod = self.pod().await?;
             if pod.has_ended() || self.state(&pod, "running").is_some() || self.has_ended(&pod) {
                 return Ok(pod);
             }
+            refused = match self.refusal().await? {
+                Some(reason) => {
+                    let since = *refused.get_or_insert_with(Instant::now);
+                    if since.elapsed() > REFUSED {
+                        let claim = self.api.claim.clone();
+                        return Err(DataError::Snapshot { claim, reason });
+                    }
+                    Some(since)
+                }
+                None => None,
+            };
             let (reason, limit) = self.obstacle(&pod).await;
             let same = waiting.take_if(|waiting| waiting.reason == reason);
             let mut now = same.unwrap_or(Waiting {
@@ -82,6 +94,29 @@ impl Follower<'_> {
             }
             waiting = Some(now);
             wait.pause().await;
+        }
+    }
+
+    async fn complaint_of_claim(&self) -> Option<String> {
+        let kind = &CLAIM.kind;
+        self.api.complaint(kind, self.namespace, self.mounts).await
+    }
+
+    /// Why the storage does not make the claim's volume of a snapshot it perhaps does not have.
+    async fn refusal(&self) -> Result<Option<String>, DataError> {
+        if !self.doubtful {
+            return Ok(None);
+        }
+        let claim = self
+            .api
+            .get(&CLAIM, Some(self.namespace), self.mounts)
+            .await?;
+        match claim.is_some_and(|claim| claim.text("/status/phase") == Some("Bound")) {
+            true => Ok(None),
+            false => Ok(self
+                .complaint_of_claim()
+                .await
+                .filter(|said| is_refusal(said))),
         }
     }
 
@@ -133,18 +168,9 @@ impl Follower<'_> {
             }
             _ => {}
         }
-        let claim = async || {
-            let kind = "PersistentVolumeClaim";
-            self.api.complaint(kind, self.namespace, self.mounts).await
-        };
-        if self.doubtful
-            && let Some(claim) = claim().await
-        {
-            return (format!("its claim: {claim}"), REFUSED);
-        }
         if let Some(scheduled) = status("PodScheduled").filter(|found| found["status"] == "False") {
             let message = scheduled["message"].as_str().unwrap_or("no node was found");
-            let claim = claim().await;
+            let claim = self.complaint_of_claim().await;
             let claim = claim
                 .map(|claim| format!("; its claim: {claim}"))
                 .unwrap_or_default();

@@ -425,15 +425,21 @@ impl Movers for ClusterMovers {
     }
 
     async fn tidy(&self, volume: &VolumeMove, way: Direction) -> Result<(), DataError> {
-        self.clear(volume, way).await?;
-        if volume.shares && way == Direction::Load {
-            self.hand_back(volume).await?;
+        if volume.shares && way != Direction::Load {
+            // What B's volume is made of, or copied from, must last until it has arrived.
+            return Ok(());
         }
-        // What B's volume is made of must last until it is.
-        let last = volume.shares == (way == Direction::Load);
-        match last && volume.consistency.is_snapshot() {
-            true => self.let_go(volume).await,
-            false => Ok(()),
+        let mut cleared = self.clear(volume, way).await;
+        if volume.shares {
+            cleared = cleared.and(self.hand_back(volume).await);
+            cleared = cleared.and(self.clear(volume, Direction::Save).await);
+        }
+        let last = volume.shares || way != Direction::Load;
+        // One that the user keeps is kept, whatever is left of the rest.
+        let goes = cleared.is_ok() || self.settings.keep_snapshots;
+        match last && goes && volume.consistency.is_snapshot() {
+            true => cleared.and(self.let_go(volume).await),
+            false => cleared,
         }
     }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use super::api::Api;
 use super::load::Way;
-use super::movers::{ClusterMovers, place, uid};
+use super::movers::{ClusterMovers, place, source, uid};
 use super::snapshot::{Freezer, Frozen, class_on};
 use super::{DataError, Loaded, Movers, names};
 use crate::capture::{Held, Proof, SavedVolume};
@@ -61,20 +61,25 @@ impl ClusterMovers {
         self.taker(&api, volume).take_back(&site.namespace).await
     }
 
-    /// Carries through the store what B's storage did not take over.
+    /// Carries through the store what B's storage did not take over, and whatever could not be loaded because one pod
+    /// mounts it together with that.
     pub(super) async fn or_by_store(
         &self,
         loads: &[(&VolumeMove, &SavedVolume)],
         proofs: Vec<Result<Proof, DataError>>,
     ) -> Vec<Result<Loaded, DataError>> {
-        let (mut all, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        let (mut all, mut again) = (BTreeMap::new(), BTreeMap::new());
+        let mut left = Vec::new();
         for (at, ((volume, saved), proof)) in loads.iter().zip(proofs).enumerate() {
             match (proof, &saved.held) {
-                (Err(error), Some(_)) if !matches!(error, DataError::Cancelled { .. }) => {
+                (Err(error), Some(_)) if is_refusal(&error) => {
                     match self.give_back(volume, &error).await {
-                        Ok(copied) => drop(refused.insert(at, copied)),
+                        Ok(copied) => drop(again.insert(at, (copied, None))),
                         Err(error) => drop(all.insert(at, Err(error))),
                     }
+                }
+                (Err(error @ DataError::Snapshot { .. }), None) => {
+                    left.push((at, error));
                 }
                 (Ok(proof), held) => {
                     if let Some(held) = held {
@@ -86,7 +91,16 @@ impl ClusterMovers {
                 (Err(error), _) => drop(all.insert(at, Err(error))),
             }
         }
-        all.extend(self.by_store(&refused).await);
+        for (at, error) in left {
+            match again.is_empty() {
+                true => drop(all.insert(at, Err(error))),
+                false => {
+                    let (volume, saved) = loads[at];
+                    again.insert(at, (volume.clone(), Some(saved.clone())));
+                }
+            }
+        }
+        all.extend(self.by_store(again).await);
         all.into_values().collect()
     }
 
@@ -111,41 +125,74 @@ impl ClusterMovers {
         ));
         self.clear(volume, Direction::Load).await?;
         self.hand_back(volume).await?;
-        Ok(VolumeMove {
+        let copied = VolumeMove {
             shares: false,
             ..volume.clone()
-        })
+        };
+        match self.can_be_saved(&copied).await? {
+            true => Ok(copied),
+            false => Err(DataError::Snapshot {
+                claim: names::claim(&volume.source),
+                reason: "it was deleted by somebody, and the storage has not carried it to B; take the run back and \
+                         begin anew"
+                    .into(),
+            }),
+        }
     }
 
-    /// Copies volumes that travel together, each by its place among those of the load.
+    /// Whether the moment that was frozen is in the store, or can still be read.
+    async fn can_be_saved(&self, volume: &VolumeMove) -> Result<bool, DataError> {
+        let api = self.side(self.source.as_ref(), &volume.source)?;
+        let claim = source(&api, volume).await?;
+        let job = self.saving(volume, &claim);
+        let saved = self.earlier(&api, &job).await?.is_some();
+        Ok(saved || self.freezer(&api, volume).is_taken().await?)
+    }
+
+    /// Copies volumes that travel together, each by its place among those of the load: those that are saved already are
+    /// only loaded.
     async fn by_store(
         &self,
-        volumes: &BTreeMap<usize, VolumeMove>,
+        mut volumes: BTreeMap<usize, (VolumeMove, Option<SavedVolume>)>,
     ) -> BTreeMap<usize, Result<Loaded, DataError>> {
-        let (mut all, mut open) = (BTreeMap::new(), BTreeMap::new());
-        if volumes.is_empty() {
-            return all;
-        }
-        let party: Vec<&VolumeMove> = volumes.values().collect();
-        for ((at, volume), saved) in volumes.iter().zip(self.save(&party).await) {
-            let cleared = self.clear(volume, Direction::Save).await;
-            match saved.and_then(|saved| cleared.map(|()| saved)) {
-                Ok(saved) => drop(open.insert(*at, (volume, saved))),
-                Err(error) => drop(all.insert(*at, Err(error))),
+        let (mut all, mut instead) = (BTreeMap::new(), BTreeMap::new());
+        let open = volumes.iter().filter(|(_, (_, saved))| saved.is_none());
+        let (places, party): (Vec<usize>, Vec<VolumeMove>) =
+            open.map(|(at, (volume, _))| (*at, volume.clone())).unzip();
+        let party: Vec<&VolumeMove> = party.iter().collect();
+        if !party.is_empty() {
+            for (at, saved) in places.iter().zip(self.save(&party).await) {
+                match saved {
+                    Ok(saved) => drop(instead.insert(*at, saved)),
+                    Err(error) => {
+                        volumes.remove(at);
+                        all.insert(*at, Err(error));
+                    }
+                }
             }
         }
-        let loads: Vec<_> = open
-            .values()
-            .map(|(volume, saved)| (*volume, saved))
-            .collect();
+        let loads = volumes.iter();
+        let loads = loads.filter_map(|(at, (volume, saved))| {
+            Some((volume, saved.as_ref().or_else(|| instead.get(at))?))
+        });
+        let loads: Vec<_> = loads.collect();
         let proofs = match loads.is_empty() {
             true => Vec::new(),
             false => self.load_party(&loads).await,
         };
-        for ((at, (_, saved)), proof) in open.into_iter().zip(proofs) {
-            let instead = Some(saved);
-            all.insert(at, proof.map(|proof| Loaded { proof, instead }));
+        for (at, proof) in volumes.keys().zip(proofs) {
+            let instead = instead.remove(at);
+            all.insert(*at, proof.map(|proof| Loaded { proof, instead }));
         }
         all
     }
+}
+
+/// Whether B's storage does not have what A's holds, as it says or as its volume shows. Anything else that keeps a mover
+/// from its work is no reason to copy.
+fn is_refusal(error: &DataError) -> bool {
+    matches!(
+        error,
+        DataError::Snapshot { .. } | DataError::Differs { .. }
+    )
 }

@@ -108,6 +108,14 @@ impl Freezer<'_> {
         })
     }
 
+    /// Whether the claim's snapshot, or that of its group, can still be used: a new one would show another moment. A
+    /// group sees to that itself.
+    pub(super) async fn is_taken(&self) -> Result<bool, DataError> {
+        let (namespace, name) = (Some(self.claim.0), self.name());
+        let found = self.api.get(&SNAPSHOT, namespace, &name);
+        Ok(self.together.is_some() || found.await?.is_some())
+    }
+
     async fn taken(&self, class: &Object) -> Result<Object, DataError> {
         let (namespace, claim) = self.claim;
         if let Some(group) = self.group() {

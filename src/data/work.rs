@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::DataError;
@@ -94,9 +95,10 @@ impl ClusterMovers {
             user: first.site.user.as_ref(),
         };
         self.create(api, &pod, &jobs).await?;
-        for (number, seat) in work.seats.iter().enumerate() {
-            self.follower(work, seat, number).started().await?;
-        }
+        let started = work.seats.iter().enumerate();
+        let started = started
+            .map(|(number, seat)| async move { self.follower(work, seat, number).started().await });
+        try_join_all(started).await?;
         let links = (PORT..)
             .zip(&tokens)
             .filter(|_| relayed)

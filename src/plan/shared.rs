@@ -19,6 +19,12 @@ pub(super) struct Taker<'a> {
     pub(super) live: Option<&'a Object>,
 }
 
+/// Whether a cluster can be told of snapshots that others took.
+pub fn takes_snapshots(surface: &Surface) -> bool {
+    let contents = GroupKind::new("snapshot.storage.k8s.io", "VolumeSnapshotContent");
+    surface.resource(&contents, None).is_some()
+}
+
 /// Why the storage cannot carry a volume by itself; `None` when it is to be tried.
 pub(super) fn obstacle(volume: &Volume, planned: &VolumeMove, taker: &Taker<'_>) -> Option<String> {
     if planned.reads_as.is_some() || planned.writes_as.is_some() {
@@ -33,8 +39,7 @@ pub(super) fn obstacle(volume: &Volume, planned: &VolumeMove, taker: &Taker<'_>)
     if !planned.consistency.is_snapshot() {
         return Some(format!("driver {driver} has no VolumeSnapshotClass on A"));
     }
-    let contents = GroupKind::new("snapshot.storage.k8s.io", "VolumeSnapshotContent");
-    if taker.surface.resource(&contents, None).is_none() {
+    if !takes_snapshots(taker.surface) {
         return Some("B does not serve VolumeSnapshotContents".into());
     }
     let Some(class) = taker.class else {
@@ -60,7 +65,7 @@ pub(super) fn obstacle(volume: &Volume, planned: &VolumeMove, taker: &Taker<'_>)
 pub(super) fn finding(volume: &VolumeMove, obstacle: &str) -> Finding {
     Finding::new(
         Verdict::Info,
-        "Y-2",
+        "C-40",
         "its bytes travel through the store, although the storage is said to be shared",
     )
     .on(volume.target.clone())

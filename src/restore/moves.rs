@@ -16,8 +16,8 @@ use crate::plan::{Action, Purpose, Step, VolumeMove, stamp};
 
 /// A load whose turn has come.
 enum ToLoad {
-    /// An earlier process did it.
-    Arrived(Proof),
+    /// An earlier process did it, perhaps with what was saved in place of what the storage held.
+    Arrived(Proof, Option<SavedVolume>),
     Saved(SavedVolume),
 }
 
@@ -143,7 +143,9 @@ impl<M: Movers> Engine<'_, M> {
                 continue;
             };
             match self.to_load(step, volume).await {
-                Ok(ToLoad::Arrived(proof)) => drop(proven.insert(at, Ok((proof, None)))),
+                Ok(ToLoad::Arrived(proof, instead)) => {
+                    drop(proven.insert(at, Ok((proof, instead))))
+                }
                 Ok(ToLoad::Saved(saved)) => drop(open.insert(at, (&**volume, saved))),
                 Err(error) => drop(proven.insert(at, Err(error))),
             }
@@ -180,15 +182,17 @@ impl<M: Movers> Engine<'_, M> {
 
     /// What is to be loaded, unless it has arrived.
     async fn to_load(&self, step: &Step, volume: &VolumeMove) -> Result<ToLoad, StepError> {
-        let saved = volume
-            .saved
+        let instead = self.past.ended.get(&step.number);
+        let instead = instead.and_then(|ended| ended.saved.clone());
+        let saved = instead
             .clone()
+            .or_else(|| volume.saved.clone())
             .or_else(|| self.saved.lock().ok()?.get(&volume.source).cloned());
         let saved = saved.ok_or_else(|| StepError::NotSaved {
             claim: path(&volume.source),
         })?;
         if let Some(proof) = self.loaded_before(step, volume, &saved).await? {
-            return Ok(ToLoad::Arrived(proof));
+            return Ok(ToLoad::Arrived(proof, instead));
         }
         self.announce(step, volume).await?;
         Ok(ToLoad::Saved(saved))

@@ -108,7 +108,7 @@ fn volumes_on_one_storage_arrive_and_are_proven_without_a_byte_of_them_in_the_st
         .exits(0)
         .shows("carried by the storage");
     run(&mut trip.ferry(&["store", "check"])).exits(0);
-    // B's volume is its own: neither A's snapshot nor A's volume is behind it any more.
+    // B's volume is its own: A's snapshot is gone already, and what is written on B is not seen on A.
     sh("b", &trip.to.name, "echo more >/data/more; sync");
     assert_eq!(trip.data("a"), saved);
 
@@ -175,6 +175,32 @@ fn a_run_killed_while_the_storage_carries_is_resumed_from_the_same_snapshot() {
     let (name, state) = trip.newest_run();
     assert_eq!(state, "complete");
     trip.assert_clean(&name);
+}
+
+#[test]
+fn a_resumed_run_leaves_alone_what_was_copied_after_all_and_written_to_since() {
+    let files = ["cow-ext4", "fast-ext4"];
+    let trip = application("unshared-killed", files, ["cow-late", "fast-late"]);
+    let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
+    running.until("application of B being waited for", |line| {
+        line.contains("waiting") && line.contains("Deployment")
+    });
+    running.signal("-KILL");
+    running.end().exits(-1);
+    ready("b", &trip.to.name);
+    sh("b", &trip.to.name, "echo new >/data/new; sync");
+    let written = trip.data("b");
+    run(&mut trip.ferry(&["runs", "resume", "latest"])).exits(0);
+    ready("b", &trip.to.name);
+    assert_eq!(trip.data("b"), written);
+    let (name, state) = trip.newest_run();
+    assert_eq!(state, "complete");
+    trip.assert_clean(&name);
+    // The capture is the whole of what was copied.
+    run(&mut trip.ferry(&["captures", "show", "latest"]))
+        .exits(0)
+        .shows("one point in time");
+    run(&mut trip.ferry(&["store", "check"])).exits(0);
 }
 
 #[test]

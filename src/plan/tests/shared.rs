@@ -47,7 +47,7 @@ fn way(fixture: &Fixture) -> (bool, Vec<String>) {
         step.action.volume().unwrap().shares
     };
     assert_eq!(shares("save"), shares("load"));
-    let told = plan.findings.iter().filter(|one| one.rule == "Y-2");
+    let told = plan.findings.iter().filter(|one| one.rule == "C-40");
     let told = told.map(|one| one.evidence.clone().unwrap_or_default());
     (shares("load"), told.collect())
 }

@@ -199,7 +199,9 @@ impl<'a> Walker<'a> {
             if kind == NodeKind::Directory {
                 break Some((name, stat));
             }
-            nodes.push(local::node_of(&name, kind, &stat));
+            let node = local::node_of(&name, kind, &stat);
+            Progress::add(&self.reading.progress.bytes_total, node.size);
+            nodes.push(node);
             if nodes.len() == BATCH {
                 self.promise(&frame.dir, std::mem::take(&mut nodes))?;
             }
