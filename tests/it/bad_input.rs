@@ -215,7 +215,7 @@ fn a_storage_class_the_target_lacks_blocks_with_those_it_has() {
         .exits(3)
         .shows("C-40")
         .shows("the target cluster has no storage class faster")
-        .shows("seen it has fast, fast-ext4, fast-late, standard")
+        .shows("seen it has fast, fast-ext4, fast-late, fast-shared, fast-shared-ext4, standard")
         .shows("map the class in a recipe");
     trip.assert_nothing_written();
 }
