@@ -182,8 +182,8 @@ fn a_resumed_run_leaves_alone_what_was_copied_after_all_and_written_to_since() {
     let files = ["cow-ext4", "fast-ext4"];
     let trip = application("unshared-killed", files, ["cow-late", "fast-late"]);
     let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
-    running.until("application of B being waited for", |line| {
-        line.contains("waiting") && line.contains("Deployment")
+    running.until("application of B released", |line| {
+        line.contains("step-finished") && line.contains("release")
     });
     running.signal("-KILL");
     running.end().exits(-1);
