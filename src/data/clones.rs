@@ -18,14 +18,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::DataError;
 use super::access::{self, Access, BIND, NUDGE, waits_for_consumer};
 use super::api::{Api, CLAIM, NODE};
 use super::movers::{ClusterMovers, place};
 use super::names::SELECTED_NODE;
-use super::wait::Wait;
+use super::wait::{Doubt, Wait};
 use crate::capture::is_within_reach;
 use crate::event::{Event, Events};
 use crate::object::Object;
@@ -141,20 +140,14 @@ impl Cloner<'_> {
             name,
             ..
         } = self.access;
-        let (mut wait, mut told, mut doubted) = (Wait::begin(), TELL, None);
+        let (mut wait, mut told, mut doubt) = (Wait::begin(), TELL, Doubt::default());
         let mut nudges = 1;
         while clone.text("/status/phase") != Some("Bound") {
             let said = api.complaint(&CLAIM.kind, namespace, name).await;
-            doubted = match said.as_deref().filter(|said| is_refusal(said)) {
-                Some(said) => {
-                    let since = *doubted.get_or_insert_with(Instant::now);
-                    if since.elapsed() > DOUBT {
-                        return Err(self.failed(said));
-                    }
-                    Some(since)
-                }
-                None => None,
-            };
+            let refusal = said.as_deref().filter(|said| is_refusal(said));
+            if let Some(said) = doubt.believed(refusal, DOUBT) {
+                return Err(self.failed(said));
+            }
             let said = said.unwrap_or_else(|| "no provisioner has spoken".into());
             if wait.elapsed() > READY {
                 let minutes = READY.as_secs() / 60;

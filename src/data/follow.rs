@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::DataError;
 use super::api::{Api, CLAIM, POD};
 use super::clones::is_refusal;
-use super::wait::Wait;
+use super::wait::{Doubt, Wait};
 use crate::event::{Direction, Event, Events, VolumeProgress};
 use crate::exit::Exit;
 use crate::mover::{Done, Line, Outcome, read_line};
@@ -53,24 +53,17 @@ struct Waiting {
 impl Follower<'_> {
     /// Waits for the claim's container to run; fails when it will not.
     pub(super) async fn started(&self) -> Result<Object, DataError> {
-        let (mut waiting, mut refused) = (None::<Waiting>, None);
+        let (mut waiting, mut doubt) = (None::<Waiting>, Doubt::default());
         let mut wait = Wait::begin();
         loop {
             let pod = self.pod().await?;
             if pod.has_ended() || self.state(&pod, "running").is_some() || self.has_ended(&pod) {
                 return Ok(pod);
             }
-            refused = match self.refusal().await? {
-                Some(reason) => {
-                    let since = *refused.get_or_insert_with(Instant::now);
-                    if since.elapsed() > REFUSED {
-                        let claim = self.api.claim.clone();
-                        return Err(DataError::Snapshot { claim, reason });
-                    }
-                    Some(since)
-                }
-                None => None,
-            };
+            if let Some(reason) = doubt.believed(self.refusal().await?, REFUSED) {
+                let claim = self.api.claim.clone();
+                return Err(DataError::Snapshot { claim, reason });
+            }
             let (reason, limit) = self.obstacle(&pod).await;
             let same = waiting.take_if(|waiting| waiting.reason == reason);
             let mut now = same.unwrap_or(Waiting {

@@ -14,14 +14,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::DataError;
 use super::api::{Api, SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT};
 use super::group::Group;
 use super::movers::ClusterMovers;
 use super::names;
-use super::wait::Wait;
+use super::wait::{Doubt, Wait};
 use crate::capture::{Held, Together};
 use crate::object::Object;
 use crate::object::quantity::Quantity;
@@ -158,7 +157,8 @@ impl Freezer<'_> {
         Ok(Frozen { held, class })
     }
 
-    /// Makes the frozen data known in Ferry's namespace, of A or of a cluster on the same storage, and returns the VolumeSnapshot's name there.
+    /// Makes the frozen data known in Ferry's namespace, of A or of a cluster on the same storage, and returns the
+    /// VolumeSnapshot's name there.
     pub(super) async fn hand_over(
         &self,
         frozen: &Frozen,
@@ -257,21 +257,16 @@ pub(super) async fn settled(
     (kind, namespace, name): (&ApiResource, &str, &str),
     failed: impl Fn(String) -> DataError,
 ) -> Result<Object, DataError> {
-    let (mut wait, mut doubted) = (Wait::begin(), None);
+    let (mut wait, mut doubt) = (Wait::begin(), Doubt::default());
     loop {
         let snapshot = api.get(kind, Some(namespace), name).await?;
         let snapshot = snapshot.ok_or_else(|| failed("it was deleted by somebody else".into()))?;
         if snapshot.pointer("/status/readyToUse") == Some(&Value::Bool(true)) {
             return Ok(snapshot);
         }
-        match snapshot.text("/status/error/message") {
-            Some(error) => {
-                let since = *doubted.get_or_insert_with(Instant::now);
-                if since.elapsed() > DOUBT {
-                    return Err(failed(error.into()));
-                }
-            }
-            None => doubted = None,
+        let error = snapshot.text("/status/error/message");
+        if let Some(error) = doubt.believed(error, DOUBT) {
+            return Err(failed(error.into()));
         }
         if wait.elapsed() > READY {
             let last = api.complaint(&kind.kind, namespace, name).await;

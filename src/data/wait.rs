@@ -33,3 +33,21 @@ impl Wait {
         self.pause = (self.pause * 3 / 2).min(PAUSES.1);
     }
 }
+
+/// A complaint that has to stand for a while before it is believed: who complains tries again by itself.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    since: Option<Instant>,
+}
+
+impl Doubt {
+    /// The complaint, once there has been one at every look for longer than `limit`.
+    pub(super) fn believed<T>(&mut self, complaint: Option<T>, limit: Duration) -> Option<T> {
+        let Some(complaint) = complaint else {
+            self.since = None;
+            return None;
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        (since.elapsed() > limit).then_some(complaint)
+    }
+}

@@ -16,6 +16,7 @@ use std::vec;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::{OFlags, Stat};
 
+use super::super::backup::Totals;
 use super::super::error::{Error, Result};
 use super::super::id::{Hasher, Id};
 use super::super::local;
@@ -110,11 +111,11 @@ pub fn fingerprint_device(
     })?;
     let mut hasher = Hasher::new();
     ids.iter().for_each(|id| hasher.update(&id.0));
-    let mut sum = Summer::new();
-    sum.totals.bytes = length;
-    let totals = sum.totals;
     Ok(TreeDigest {
-        totals,
+        totals: Totals {
+            bytes: length,
+            ..Totals::default()
+        },
         digest: hasher.finish(),
     })
 }

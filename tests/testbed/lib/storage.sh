@@ -9,15 +9,19 @@ csi_socket() { echo "/var/lib/kubelet/plugins/$1/csi.sock"; }
 # The pool is mounted inside the cluster's namespaces only, through a loop
 # device that goes away with the mount.
 pool_up() {
+    pool_image "$STATE/$1/pool.img"
     box_enter "$1" bash -euc '
         mkdir -p "$1/pool"
         mountpoint -q "$1/pool" && exit 0
-        if [ ! -f "$1/pool.img" ]; then
-            truncate -s "$2" "$1/pool.img.new"
-            mkfs.btrfs -q "$1/pool.img.new" >/dev/null
-            mv "$1/pool.img.new" "$1/pool.img"
-        fi
-        mount -o loop,noatime "$1/pool.img" "$1/pool"' pool "$STATE/$1" "$POOL_SIZE"
+        mount -o loop,noatime "$1/pool.img" "$1/pool"' pool "$STATE/$1"
+}
+
+# pool_image FILE: an empty btrfs, unless it is there.
+pool_image() {
+    [ ! -f "$1" ] || return 0
+    truncate -s "$POOL_SIZE" "$1.new"
+    mkfs.btrfs -q "$1.new" >/dev/null
+    mv "$1.new" "$1"
 }
 
 # Loop devices that running pods hold would outlive the namespaces and keep the
@@ -92,18 +96,14 @@ share() {
 }
 
 shared_pool_up() {
+    pool_image "$STATE/shared.img"
     box_enter "$1" bash -euc '
         mkdir -p "$1/shared"
         mountpoint -q "$1/shared" && exit 0
-        if [ ! -f "$2" ]; then
-            truncate -s "$3" "$2.new"
-            mkfs.btrfs -q "$2.new" >/dev/null
-            mv "$2.new" "$2"
-        fi
         device=$(losetup --noheadings --output NAME --associated "$2" | head -1)
         [ -n "$device" ] || device=$(losetup --find --show "$2")
         mount -o noatime "$device" "$1/shared"
-        losetup --detach "$device"' pool "$STATE/$1" "$STATE/shared.img" "$POOL_SIZE"
+        losetup --detach "$device"' pool "$STATE/$1" "$STATE/shared.img"
 }
 
 share_up() {
