@@ -1,7 +1,9 @@
 //! Both clusters on one storage: it makes B's volumes of A's snapshots, and no byte goes through the store.
 
+use std::process::Command;
+
 use crate::migrate::{Running, moves};
-use crate::support::{kubectl, run};
+use crate::support::{kubectl, run, testbed};
 use crate::trip::Trip;
 
 /// A pod with two claims, of files and a raw device.
@@ -73,7 +75,7 @@ fn sh(context: &str, namespace: &str, script: &str) -> String {
 
 /// What is on the device.
 fn raw(context: &str, namespace: &str) -> String {
-    sh(context, namespace, "head -c 64M /dev/raw | sha256sum")
+    sh(context, namespace, "head -c 67108864 /dev/raw | sha256sum")
 }
 
 /// Bytes in the store.
@@ -152,6 +154,54 @@ fn what_the_storage_of_b_does_not_know_travels_through_the_store_after_all() {
         .exits(0)
         .shows("no changes");
     run(&mut trip.ferry(&["store", "check"])).exits(0);
+}
+
+#[test]
+fn a_volume_that_is_another_on_b_is_found_out_by_its_fingerprint_and_copied() {
+    let trip = shared("shared-other");
+    let (saved, device) = (trip.data("a"), raw("a", &trip.from));
+    let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
+    let claim = format!("{}/raw", trip.from);
+    running.until("A's device read", |line| {
+        line.contains("volume-finished") && line.contains(&claim)
+    });
+    // Between the two fingerprints, the storage loses some of what it holds.
+    running.signal("-STOP");
+    damage_snapshot(&trip.from, "raw");
+    running.signal("-CONT");
+    running
+        .end()
+        .exits(0)
+        .says("the storage did not carry")
+        .says("its bytes travel through the store instead");
+    ready("b", &trip.to.name);
+    assert_eq!(trip.data("b"), saved);
+    // The copy is made of what A's mover has read.
+    assert_eq!(raw("b", &trip.to.name), device);
+    assert!(stored(&trip) > 50_000_000, "{} bytes", stored(&trip));
+    run(&mut trip.ferry(&["store", "check"])).exits(0);
+    let (name, _) = trip.newest_run();
+    trip.assert_clean(&name);
+}
+
+/// Overwrites a piece of the snapshot that the storage keeps of a claim of A.
+fn damage_snapshot(namespace: &str, claim: &str) {
+    let name = ["-n", namespace, "get", "pvc", claim, "-o"];
+    let volume = kubectl("a", &[&name[..], &["jsonpath={.spec.volumeName}"]].concat());
+    let handle = [
+        "get",
+        "pv",
+        &volume,
+        "-o",
+        "jsonpath={.spec.csi.volumeHandle}",
+    ];
+    let handle = kubectl("a", &handle);
+    let script = "
+        cd $(findmnt -rno TARGET -t btrfs | grep '/shared$')
+        id=$(jq -r --arg of $0 'select(.Snapshot and .Source == $of).ID' meta/*.json)
+        dd if=/dev/urandom of=data/$id.img bs=64k seek=64 count=1 conv=notrunc,fsync";
+    let enter = ["enter", "a", "sh", "-ec", script, &handle];
+    run(Command::new(testbed("FERRY_TESTBED")).args(enter)).exits(0);
 }
 
 #[test]
