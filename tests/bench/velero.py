@@ -10,7 +10,10 @@ One namespace on A with a claim of 50,000 files of 4 KiB and one of 1 GiB, all r
 Counted is from the command to its end: Velero's backup until it says Completed, Ferry's capture with every byte in the
 store; Velero's restore on B until it says Completed, Ferry's plan and apply until every byte is read back and proven.
 What arrived is compared with what was there, outside of the time. Velero is installed as `velero install` does it, with
-its own defaults; its namespaces, and Ferry's store, are removed afterwards.
+its own defaults, and removed afterwards; the images of both are on the nodes before. What was stored stays in the bucket.
+
+"Floor" is what machine and server take of a backup at least: as many random bytes, from memory, sent by curl, four
+objects of 16 MiB at a time, and nothing else.
 """
 
 import json
@@ -30,6 +33,7 @@ ENDPOINT = os.environ["FERRY_TESTBED_S3_ENDPOINT"]
 BUCKET = os.environ["FERRY_TESTBED_S3_BUCKET"]
 VELERO = os.environ["FERRY_TESTBED_VELERO"]
 RUN = f"bench-velero-{os.getpid()}"
+SMALL, BIG, OBJECT = 50_000 * 4096, 1 << 30, 16 << 20
 
 APPLICATION = f"""
 apiVersion: v1
@@ -116,6 +120,14 @@ def velero(context, *args):
     return run(os.path.join(VELERO, "velero"), "--kubecontext", context, *args)
 
 
+def pull(context):
+    """Brings Ferry's image to the node, where Velero's is since its node agent runs."""
+    image = ["--image", os.environ["FERRY_MOVER_IMAGE"], "--restart=Never", "--command"]
+    kubectl(context, "-n", "default", "run", RUN, *image, "--", "/ferry", "--version")
+    kubectl(context, "-n", "default", "wait", f"pod/{RUN}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s")
+    kubectl(context, "-n", "default", "delete", "pod", RUN)
+
+
 def same_class():
     """Velero maps no classes without a ConfigMap for it, so B gets one of A's name."""
     found = json.loads(kubectl("b", "get", "storageclass", "fast", "-o", "json"))
@@ -167,6 +179,20 @@ def by_ferry(number, folder):
     return backup, timed(restore), digest("b", f"{RUN}-by-ferry")
 
 
+def floor():
+    """Seconds in which the server takes as many bytes."""
+    keys = f"{os.environ['AWS_ACCESS_KEY_ID']}:{os.environ['AWS_SECRET_ACCESS_KEY']}"
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        names = [str(number) for number in range((SMALL + BIG) // OBJECT)]
+        for name in names:
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(os.urandom(OBJECT))
+        send = ["curl", "-sf", "-o", "/dev/null", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", keys]
+        send += ["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
+        send += ["-T", f"{folder}/{{}}", f"{ENDPOINT}/{BUCKET}/{RUN}-floor/{{}}"]
+        return timed(lambda: run("xargs", "-P", "4", "-I{}", *send, text="\n".join(names)))
+
+
 def digest(context, namespace):
     kubectl(context, "-n", namespace, "rollout", "status", "deployment/app", "--timeout=180s")
     return kubectl(context, "-n", namespace, "exec", "deploy/app", "-c", "app", "--", "sh", "-c", DIGEST)
@@ -191,6 +217,7 @@ def main():
         kubectl("a", "apply", "-f", "-", text=APPLICATION)
         for context in ["a", "b"]:
             run(TESTBED, "velero", context, RUN)
+            pull(context)
         same_class()
         kubectl("a", "-n", RUN, "rollout", "status", "deployment/app", "--timeout=180s")
         kubectl("a", "-n", RUN, "exec", "deploy/app", "--", "sh", "-ec", FILL)
@@ -207,6 +234,7 @@ def main():
             medians = {who: statistics.median(times[at] for times in runs) for who, runs in measured.items()}
             print(f"{what:8} velero {medians['velero']:6.1f} s   ferry {medians['ferry']:6.1f} s   "
                   f"{medians['velero'] / medians['ferry']:.1f} times")
+        print(f"floor    {floor():.1f} s")
     finally:
         clean(folder)
 
