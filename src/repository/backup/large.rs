@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::buffer::spare_capacity;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::super::chunker::{Chunker, HUGE};
+use super::super::chunker::HUGE;
 use super::super::error::{Error, Result};
 use super::super::id::Id;
 use super::super::local;
@@ -30,6 +31,10 @@ const HUGE_BUFFER: usize = 16 << 20;
 const HOLE: u64 = 1 << 20;
 /// A hole is stored as blobs of zeros of this many bytes: one blob, however long the hole.
 const ZEROS: u64 = 4 << 20;
+/// A file is cut at every multiple of this many bytes, wherever its content would be: so several threads can read it.
+const SEGMENT: u64 = 256 << 20;
+/// Threads that read one file: one alone is slower than two that hash what it reads.
+const HANDS: usize = 2;
 /// Chunks of a device have this size, whatever they hold: a change never moves a cut.
 pub(in super::super) const BLOCK: usize = 1 << 20;
 
@@ -194,22 +199,21 @@ fn read_file(
     mut stat: Stat,
 ) -> Result<Option<Node>> {
     for attempt in 1..=TRIES {
-        let mut cutter = Cutter::new(shared, chunks, file);
-        let read = cutter.file(&mut node, &stat);
-        let after = match read {
-            Ok(()) => rustix::fs::fstat(file).map_err(io::Error::from),
+        let read = read_content(shared, chunks, file, &mut node, &stat);
+        let read = match read {
+            Ok(length) => rustix::fs::fstat(file)
+                .map(|after| (length, after))
+                .map_err(io::Error::from),
             Err(Failure::Local(error)) => Err(error),
             Err(Failure::Fatal(error)) => return Err(error),
         };
-        let after = match after {
-            Ok(after) => after,
+        let (length, after) = match read {
+            Ok(read) => read,
             Err(error) => {
                 shared.problem(dir.path(&node.name), ProblemKind::Unreadable, error);
                 return Ok(None);
             }
         };
-        let length = cutter.total;
-        node.content = cutter.finish()?;
         if same_content(&stat, &after) && length == node.size {
             return Ok(Some(node));
         }
@@ -236,6 +240,90 @@ fn read_file(
         stat = after;
     }
     Ok(Some(node))
+}
+
+/// Reads a file once, and gives its node holes and content. Returns how long it was.
+fn read_content(
+    shared: &Shared<'_>,
+    chunks: &Sender<Chunk>,
+    file: &File,
+    node: &mut Node,
+    stat: &Stat,
+) -> Result<u64, Failure> {
+    node.holes = match local::is_sparse(stat) {
+        true => local::holes_of(file, node.size)?,
+        false => Vec::new(),
+    };
+    let (segments, huge) = (segments(node.size, &node.holes), node.size > HUGE);
+    let (next, read) = (AtomicUsize::new(0), Mutex::new(vec![None; segments.len()]));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(spans) = segments.get(number) else {
+                return Ok(());
+            };
+            let mut cutter = Cutter::new(shared, chunks, file);
+            if let Err(failure) = cutter.segment(spans, huge) {
+                next.store(segments.len(), Ordering::Relaxed);
+                return Err(failure);
+            }
+            let segment = Some((cutter.total, cutter.finish()?));
+            read.lock().unwrap_or_else(PoisonError::into_inner)[number] = segment;
+        }
+    };
+    std::thread::scope(|scope| {
+        let helpers = 1..HANDS.min(segments.len());
+        let helpers: Vec<_> = helpers.map(|_| scope.spawn(work)).collect();
+        helpers.into_iter().fold(work(), |done, helper| {
+            let helped = helper.join();
+            done.and(helped.unwrap_or(Err(Failure::Fatal(Error::Cancelled))))
+        })
+    })?;
+    let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut length = 0;
+    node.content.clear();
+    for (bytes, ids) in read.into_iter().flatten() {
+        length += bytes;
+        node.content.extend(ids);
+    }
+    Ok(length)
+}
+
+/// A stretch of a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Span {
+    range: Range<u64>,
+    /// Not to be read.
+    hole: bool,
+}
+
+/// A file's stretches, in segments that can be read each by itself. The last goes one byte beyond the file's end, unless
+/// that is a hole, so that growth is noticed.
+fn segments(size: u64, holes: &[(u64, u64)]) -> Vec<Vec<Span>> {
+    let mut segments: Vec<Vec<Span>> = Vec::new();
+    let mut position = 0;
+    let mut go_on = |to: u64, hole: bool| {
+        while position < to {
+            let end = (position - position % SEGMENT + SEGMENT).min(to);
+            let range = position..end;
+            let span = Span { range, hole };
+            match segments.last_mut() {
+                Some(segment) if position % SEGMENT > 0 => segment.push(span),
+                _ => segments.push(vec![span]),
+            }
+            position = end;
+        }
+        position
+    };
+    for &(start, length) in holes.iter().filter(|(_, length)| *length >= HOLE) {
+        go_on(start, false);
+        go_on(start + length, true);
+    }
+    let ends_in_hole = go_on(0, false) == size && size > 0;
+    if !ends_in_hole {
+        go_on(size + 1, false);
+    }
+    segments
 }
 
 /// Reads an extent of a device in fixed blocks. `None` if it is all zeros.
@@ -345,27 +433,12 @@ impl<'a> Cutter<'a> {
             .ok_or(Error::Cancelled)
     }
 
-    fn file(&mut self, node: &mut Node, stat: &Stat) -> Result<(), Failure> {
-        node.holes = match local::is_sparse(stat) {
-            true => local::holes_of(self.file, node.size)?,
-            false => Vec::new(),
-        };
-        let huge = node.size > HUGE;
-        let chunker = if huge {
-            &self.shared.large
-        } else {
-            &self.shared.normal
-        };
-        let mut position = 0;
-        for &(start, length) in node.holes.iter().filter(|(_, length)| *length >= HOLE) {
-            self.data(position..start, chunker, huge, false)?;
-            self.zeros(length)?;
-            position = start + length;
-        }
-        // The last part is read to the end of the file, wherever that is by now.
-        let ends_in_hole = position == node.size && position > 0;
-        if !ends_in_hole {
-            self.data(position..node.size, chunker, huge, true)?;
+    fn segment(&mut self, spans: &[Span], huge: bool) -> Result<(), Failure> {
+        for Span { range, hole } in spans {
+            match hole {
+                true => self.zeros(range.end - range.start)?,
+                false => self.data(range.clone(), huge)?,
+            }
         }
         Ok(())
     }
@@ -380,20 +453,17 @@ impl<'a> Cutter<'a> {
         Ok(())
     }
 
-    /// Cuts a range by content. With `to_end`, one more byte is asked for, so that growth is noticed.
-    fn data(
-        &mut self,
-        range: Range<u64>,
-        chunker: &Chunker,
-        huge: bool,
-        to_end: bool,
-    ) -> Result<(), Failure> {
+    /// Cuts a range by content, as far as there is any.
+    fn data(&mut self, range: Range<u64>, huge: bool) -> Result<(), Failure> {
+        let chunker = match huge {
+            true => &self.shared.large,
+            false => &self.shared.normal,
+        };
         let max = chunker.sizes().max;
         let Range {
             start: mut position,
             end,
         } = range;
-        let end = end + u64::from(to_end);
         let mut carry: Option<(Arc<Pooled>, Range<usize>)> = None;
         loop {
             self.shared.check()?;
@@ -475,4 +545,42 @@ pub(in super::super) fn is_zero(data: &[u8]) -> bool {
     static ZERO: [u8; 4096] = [0; 4096];
     data.chunks(ZERO.len())
         .all(|part| *part == ZERO[..part.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(range: Range<u64>) -> Span {
+        Span { range, hole: false }
+    }
+
+    fn hole(range: Range<u64>) -> Span {
+        Span { range, hole: true }
+    }
+
+    #[test]
+    fn segments_are_all_of_a_file_and_one_byte_that_should_not_be_there() {
+        assert_eq!(segments(0, &[]), [[data(0..1)]]);
+        assert_eq!(segments(7, &[]), [[data(0..8)]]);
+        let past = SEGMENT..SEGMENT + 1;
+        let two = [[data(0..SEGMENT)], [data(past)]];
+        assert_eq!(segments(SEGMENT, &[]), two);
+    }
+
+    #[test]
+    fn long_holes_are_cut_out_and_short_ones_are_not() {
+        let (long, short) = ((HOLE, 2 * HOLE), (4 * HOLE, HOLE - 1));
+        let spans = [
+            data(0..HOLE),
+            hole(HOLE..3 * HOLE),
+            data(3 * HOLE..6 * HOLE + 1),
+        ];
+        assert_eq!(segments(6 * HOLE, &[long, short]), [spans]);
+        // One that goes on in the next segment, to the file's end.
+        let (start, size) = (SEGMENT - HOLE, SEGMENT + HOLE);
+        let first = vec![data(0..start), hole(start..SEGMENT)];
+        let all = [first, vec![hole(SEGMENT..size)]];
+        assert_eq!(segments(size, &[(start, 2 * HOLE)]), all);
+    }
 }
