@@ -79,6 +79,7 @@ mod writer;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
 
@@ -204,19 +205,21 @@ impl Repository {
     /// [`Error::Unsupported`] for format 1.
     pub fn open(store: Arc<dyn ObjectStore>, password: &str) -> Result<Self> {
         let backend = Backend::new(store, Handle::current());
-        let there = backend.wait(backend.exists(CONFIG))?;
-        // Asked even if there is none: a bucket that does not exist says so to a listing only.
-        let ids = backend.wait(backend.list_ids(Kind::Key))?;
-        if !there {
-            return Err(Error::NotARepository {
-                object: CONFIG.into(),
-            });
-        }
+        // The keys are asked for even if there is no config: a bucket that does not exist says so to a listing only.
+        let (config, ids) = backend
+            .wait(async { futures::join!(backend.get(CONFIG), backend.list_ids(Kind::Key)) });
+        let (config, ids) = match (config, ids) {
+            (Err(Error::NotFound { .. }), ids) => {
+                ids?;
+                return Err(not_a_repository());
+            }
+            (config, ids) => (config?, ids?),
+        };
         for (id, _) in &ids {
             let object = Kind::Key.path(id);
             let file = KeyFile::parse(&backend.wait(backend.get(&object))?, &object)?;
             if let Some(master) = file.open(password, &object)? {
-                let opened = Self::with_key(backend, master)?;
+                let opened = Self::with_key(backend, master, config)?;
                 opened.set_current_key(*id);
                 return Ok(opened);
             }
@@ -229,15 +232,17 @@ impl Repository {
     /// # Errors
     /// [`Error::NotARepository`]; [`Error::Tampered`] when the key is of another repository.
     pub fn open_with_master_key(store: Arc<dyn ObjectStore>, master: MasterKey) -> Result<Self> {
-        Self::with_key(Backend::new(store, Handle::current()), master)
+        let backend = Backend::new(store, Handle::current());
+        match backend.wait(backend.get(CONFIG)) {
+            Ok(config) => Self::with_key(backend, master, config),
+            Err(Error::NotFound { .. }) => Err(not_a_repository()),
+            Err(error) => Err(error),
+        }
     }
 
-    fn with_key(backend: Backend, master: MasterKey) -> Result<Self> {
-        let mut sealed: Vec<u8> = match backend.wait(backend.get(CONFIG)) {
-            Ok(sealed) => sealed.into(),
-            Err(Error::NotFound { object }) => return Err(Error::NotARepository { object }),
-            Err(error) => return Err(error),
-        };
+    /// `config` is as it lies in the store.
+    fn with_key(backend: Backend, master: MasterKey, config: Bytes) -> Result<Self> {
+        let mut sealed: Vec<u8> = config.into();
         let sealer = Sealer::new(&master);
         let plain = sealer.open(&mut sealed).map_err(|_| Error::Tampered {
             object: CONFIG.into(),
@@ -395,44 +400,47 @@ impl Repository {
     /// of them and reads anew. Packs of a failed run that are in no index file are forgotten too: adoption finds them
     /// again if they still exist. Only with the writer's guard: of a run under way nothing may be forgotten.
     fn refresh_index(&self, _writing: &MutexGuard<'_, ()>) -> Result<()> {
-        let backend = self.backend();
-        let listed: BTreeSet<Id> = backend
-            .wait(backend.list_ids(Kind::Index))?
-            .into_iter()
-            .map(|(id, _)| id)
-            .collect();
+        let listed = self.listed_indexes()?;
         let stale = !self.known_indexes().is_subset(&listed) || !self.unindexed().is_empty();
         if stale {
             tracing::debug!("the index changed under us and is read anew");
             self.forget_index();
         }
-        self.load_index()
+        self.read_indexes(&listed)
     }
 
     /// Reads the index files not read yet.
     fn load_index(&self) -> Result<()> {
+        self.read_indexes(&self.listed_indexes()?)
+    }
+
+    fn listed_indexes(&self) -> Result<BTreeSet<Id>> {
+        let listed = self.backend().wait(self.backend().list_ids(Kind::Index))?;
+        Ok(listed.into_iter().map(|(id, _)| id).collect())
+    }
+
+    fn read_indexes(&self, listed: &BTreeSet<Id>) -> Result<()> {
+        let new: Vec<Id> = {
+            let known = self.known_indexes();
+            listed.difference(&known).copied().collect()
+        };
+        let read = |id: Id, plain: Vec<u8>| {
+            let file: IndexFile = serde_json::from_slice(&plain)
+                .map_err(|error| Error::damaged(Kind::Index.path(&id), error))?;
+            for pack in file.packs {
+                self.index().add_pack(pack.id, &pack.blobs);
+            }
+            self.note_index(id);
+            Ok(())
+        };
         let backend = self.backend();
-        backend.wait(async {
-            let listed = backend.list_ids(Kind::Index).await?;
-            let new: Vec<Id> = {
-                let known = self.known_indexes();
-                listed
-                    .into_iter()
-                    .map(|(id, _)| id)
-                    .filter(|id| !known.contains(id))
-                    .collect()
-            };
-            let load = backend.load_all(self.sealer(), Kind::Index, &new, |id, plain| {
-                let file: IndexFile = serde_json::from_slice(&plain)
-                    .map_err(|error| Error::damaged(Kind::Index.path(&id), error))?;
-                for pack in file.packs {
-                    self.index().add_pack(pack.id, &pack.blobs);
-                }
-                self.note_index(id);
-                Ok(())
-            });
-            load.await
-        })
+        backend.wait(backend.load_all(self.sealer(), Kind::Index, &new, read))
+    }
+}
+
+fn not_a_repository() -> Error {
+    Error::NotARepository {
+        object: CONFIG.into(),
     }
 }
 

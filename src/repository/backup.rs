@@ -49,6 +49,9 @@ const READERS: usize = 2;
 pub const INCOMPLETE: &str = "incomplete";
 /// Tag of a snapshot in which files may be as they never were, by agreement.
 const TORN: &str = "torn";
+/// Chunks that wait for each worker: while a reader fills its next buffer, there is work, and two at a time are hashed
+/// faster than two after each other.
+const CHUNKS: usize = 8;
 /// Promises between walker and assembler: bounds what is walked but not yet written.
 const ITEMS: usize = 256;
 
@@ -296,7 +299,7 @@ impl Repository {
             snapshot.tags.push(TORN.into());
         }
         let snapshot = self.commit(snapshot)?;
-        if lock.alone()? {
+        if writer.has_indexes_to_merge() && lock.alone()? {
             writer.merge_indexes()?;
         }
         let bytes_added = writer.bytes();
@@ -333,7 +336,7 @@ pub(super) fn run_pipeline(
     let (item_in, items) = bounded(ITEMS);
     let (batch_in, batches) = bounded(2 * workers);
     let (large_in, large_jobs) = unbounded();
-    let (chunk_in, chunks) = bounded(2 * workers);
+    let (chunk_in, chunks) = bounded(CHUNKS * workers);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let (batches, chunks, large) = (batches.clone(), chunks.clone(), large_in.clone());

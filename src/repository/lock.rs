@@ -105,6 +105,7 @@ pub struct RepositoryLock {
     repository: Repository,
     state: Arc<State>,
     refresher: JoinHandle<()>,
+    released: bool,
 }
 
 struct State {
@@ -218,6 +219,7 @@ impl Repository {
             repository: self.clone(),
             state,
             refresher,
+            released: false,
         })
     }
 
@@ -346,15 +348,20 @@ impl RepositoryLock {
     }
 
     /// Removes the lock and waits until it is gone.
-    pub fn release(self) -> Result<()> {
+    pub fn release(mut self) -> Result<()> {
         self.refresher.abort();
         let backend = self.repository.backend();
-        backend.wait(backend.delete(&Kind::Lock.path(&self.id())))
+        backend.wait(backend.delete(&Kind::Lock.path(&self.id())))?;
+        self.released = true;
+        Ok(())
     }
 }
 
 impl Drop for RepositoryLock {
     fn drop(&mut self) {
+        if self.released {
+            return;
+        }
         self.refresher.abort();
         // Not waited for: a drop may happen on a thread that must not block. What is not deleted becomes stale.
         let (repository, id) = (self.repository.clone(), self.id());

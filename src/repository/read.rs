@@ -11,8 +11,9 @@ use super::id::Id;
 use super::index::Location;
 use super::pack::BlobKind;
 
-/// Trees of one region of the disk lie side by side in a pack, so a read takes what follows along.
-const READ_AHEAD: u64 = 512 << 10;
+/// Trees of one region of the disk lie side by side in a pack, below the one above them: a read takes along what lies
+/// before and behind, on a grid, so that no two windows of a pack overlap.
+const WINDOW: u64 = 1 << 20;
 /// Windows kept. Post-order and pre-order walks both come back to a handful of places.
 const WINDOWS: usize = 16;
 
@@ -53,7 +54,7 @@ impl Repository {
         let (offset, length) = (u64::from(location.offset), u64::from(location.length));
         let range = offset..offset + length;
         let object = Kind::Pack.path(&location.pack);
-        if location.kind == BlobKind::Data || length > READ_AHEAD {
+        if location.kind == BlobKind::Data || length > WINDOW {
             return Ok(self
                 .backend()
                 .wait(self.backend().get_range(&object, range))?
@@ -68,13 +69,13 @@ impl Repository {
         let window = match found.and_then(|position| windows.remove(position)) {
             Some(window) => window,
             None => {
-                let end = u64::from(location.pack_end)
-                    .min(offset + READ_AHEAD)
-                    .max(range.end);
-                let read = self.backend().get_range(&object, offset..end);
+                let start = offset - offset % WINDOW;
+                let end = range.end.next_multiple_of(WINDOW);
+                let end = end.min(location.pack_end.into()).max(range.end);
+                let read = self.backend().get_range(&object, start..end);
                 Window {
                     pack: location.pack,
-                    start: offset,
+                    start,
                     data: self.backend().wait(read)?,
                 }
             }

@@ -179,13 +179,15 @@ impl Writer {
         self.uploads.take_error()
     }
 
+    /// Whether this run left several small index files.
+    pub(super) fn has_indexes_to_merge(&self) -> bool {
+        lock(&self.uploads.small_indexes).len() > 1
+    }
+
     /// Joins the small index files of this run into large ones, then deletes them. Losing power between
     /// the two leaves both, which is redundant and correct.
     pub(super) fn merge_indexes(&self) -> Result<()> {
         let small = std::mem::take(&mut *lock(&self.uploads.small_indexes));
-        if small.len() < 2 {
-            return Ok(());
-        }
         let repository = &self.uploads.repository;
         let (backend, sealer) = (repository.backend(), repository.sealer());
         backend.wait(async {

@@ -56,6 +56,7 @@ struct Mortal {
     store: InMemory,
     writes_left: AtomicI64,
     bytes_written: AtomicU64,
+    requests: AtomicU64,
 }
 
 impl Mortal {
@@ -64,7 +65,12 @@ impl Mortal {
             store: InMemory::new(),
             writes_left: AtomicI64::new(i64::MAX),
             bytes_written: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
         })
+    }
+
+    fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::SeqCst);
     }
 
     fn live(&self) -> StoreResult<()> {
@@ -93,6 +99,7 @@ impl ObjectStore for Mortal {
         data: PutPayload,
         options: PutOptions,
     ) -> StoreResult<PutResult> {
+        self.asked();
         self.live()?;
         self.bytes_written
             .fetch_add(data.content_length() as u64, Ordering::SeqCst);
@@ -106,15 +113,18 @@ impl ObjectStore for Mortal {
         self.store.put_multipart_opts(path, options).await
     }
     async fn get_opts(&self, path: &ObjectPath, options: GetOptions) -> StoreResult<GetResult> {
+        self.asked();
         self.store.get_opts(path, options).await
     }
     fn delete_stream(
         &self,
         paths: BoxStream<'static, StoreResult<ObjectPath>>,
     ) -> BoxStream<'static, StoreResult<ObjectPath>> {
+        self.asked();
         self.store.delete_stream(paths)
     }
     fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.asked();
         self.store.list(prefix)
     }
     async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> StoreResult<ListResult> {
@@ -255,6 +265,30 @@ fn a_backup_killed_at_any_write_is_finished_by_the_next_without_sending_data_twi
         restore(&fresh, &result.snapshot, &target.join(budget.to_string()));
         torture::assert_same(&source, &target.join(budget.to_string()));
     }
+}
+
+#[test]
+fn an_unchanged_tree_of_many_directories_costs_a_handful_of_requests() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let source = tempfile::tempdir().unwrap();
+    for number in 0..600 {
+        let folder = format!("{}/{}/{number}", number % 4, number % 20);
+        let folder = source.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("file"), number.to_string()).unwrap();
+    }
+    let store = Mortal::new();
+    let repository = Repository::init(store.clone(), "p").unwrap();
+    let first = backup(&repository, source.path(), None).unwrap();
+    let before = store.requests.load(Ordering::SeqCst);
+    let reopened =
+        Repository::open_with_master_key(store.clone(), repository.master_key()).unwrap();
+    let second = backup(&reopened, source.path(), Some(first.snapshot.clone())).unwrap();
+    assert_eq!(second.snapshot.tree, first.snapshot.tree);
+    // Config, lock, other locks, index, its file, packs, all trees, snapshot, and the lock again.
+    let requests = store.requests.load(Ordering::SeqCst) - before;
+    assert!(requests <= 9, "{requests} requests");
 }
 
 #[test]
