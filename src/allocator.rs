@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 use mimalloc::MiMalloc;
 
-/// Blocks from this size on are the system's.
-const LARGE: usize = 1 << 20;
+/// Blocks from this size on are the system's: also those in which one blob is read.
+const LARGE: usize = 128 << 10;
 
 /// The program's allocator.
 pub(crate) struct BySize;

@@ -43,15 +43,15 @@ pub(super) use large::{BLOCK, LargeJob, is_zero};
 
 pub(super) use walk::{Batch, Item, Part};
 
-/// Threads that read large files while the workers hash them.
+/// Large files read at one time, while the workers hash them.
 const READERS: usize = 2;
 /// Tag of a snapshot that lacks something.
 pub const INCOMPLETE: &str = "incomplete";
 /// Tag of a snapshot in which files may be as they never were, by agreement.
 const TORN: &str = "torn";
-/// Chunks that wait for each worker: while a reader fills its next buffer, there is work, and two at a time are hashed
-/// faster than two after each other.
-const CHUNKS: usize = 8;
+/// Chunks that wait for each worker, and for all of them at most: while a reader fills its next buffer, there is work, and
+/// two at a time are hashed faster than two after each other.
+const CHUNKS: (usize, usize) = (8, 24);
 /// Promises between walker and assembler: bounds what is walked but not yet written.
 const ITEMS: usize = 256;
 
@@ -336,7 +336,7 @@ pub(super) fn run_pipeline(
     let (item_in, items) = bounded(ITEMS);
     let (batch_in, batches) = bounded(2 * workers);
     let (large_in, large_jobs) = unbounded();
-    let (chunk_in, chunks) = bounded(CHUNKS * workers);
+    let (chunk_in, chunks) = bounded((CHUNKS.0 * workers).min(CHUNKS.1));
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let (batches, chunks, large) = (batches.clone(), chunks.clone(), large_in.clone());

@@ -197,9 +197,10 @@ impl Index {
     pub(super) fn add_pack(&self, pack: Id, blobs: &[PackedBlob]) {
         let number = {
             let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
-            let end = blobs
-                .last()
-                .map_or(0, |blob| blob.offset.saturating_add(blob.length));
+            let ends = blobs
+                .iter()
+                .map(|blob| blob.offset.saturating_add(blob.length));
+            let end = ends.max().unwrap_or(0);
             packs.push((pack, end));
             packs.len() as u32 - 1
         };

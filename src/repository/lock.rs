@@ -351,6 +351,8 @@ impl RepositoryLock {
     pub fn release(mut self) -> Result<()> {
         self.refresher.abort();
         let backend = self.repository.backend();
+        // It may be about to say that the lock has another name by now.
+        backend.wait(&mut self.refresher).ok();
         backend.wait(backend.delete(&Kind::Lock.path(&self.id())))?;
         self.released = true;
         Ok(())

@@ -12,7 +12,7 @@ use super::index::Location;
 use super::pack::BlobKind;
 
 /// Trees of one region of the disk lie side by side in a pack, below the one above them: a read takes along what lies
-/// before and behind, on a grid, so that no two windows of a pack overlap.
+/// before and behind, on a grid. A window is where its tree ends, so that two overlap by one tree at most.
 const WINDOW: u64 = 1 << 20;
 /// Windows kept. Post-order and pre-order walks both come back to a handful of places.
 const WINDOWS: usize = 16;
@@ -69,8 +69,8 @@ impl Repository {
         let window = match found.and_then(|position| windows.remove(position)) {
             Some(window) => window,
             None => {
-                let start = offset - offset % WINDOW;
                 let end = range.end.next_multiple_of(WINDOW);
+                let start = offset.min(end - WINDOW);
                 let end = end.min(location.pack_end.into()).max(range.end);
                 let read = self.backend().get_range(&object, start..end);
                 Window {

@@ -268,6 +268,32 @@ fn a_backup_killed_at_any_write_is_finished_by_the_next_without_sending_data_twi
 }
 
 #[test]
+fn a_file_that_several_threads_read_comes_back_as_it_was() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    // Data across the first cut, a hole across the second, data and half a hole across the third, and an odd end.
+    let cut = 256 << 20;
+    let file = fs::File::create(source.join("disk")).unwrap();
+    for (seed, offset, length) in [
+        (1, 0, 3 << 20),
+        (2, cut - (5 << 20), 9 << 20),
+        (3, 3 * cut - (1 << 20), 1 << 20),
+        (4, 3 * cut + (2 << 20), (1 << 20) + 7),
+    ] {
+        let noise = torture::noise(seed, length);
+        file.write_all_at(&noise, offset).unwrap();
+    }
+    let repository = Repository::init(Arc::new(InMemory::new()), "p").unwrap();
+    let saved = backup(&repository, &source, None).unwrap();
+    assert_eq!(saved.problems, []);
+    restore(&repository, &saved.snapshot, &target);
+    torture::assert_same(&source, &target);
+}
+
+#[test]
 fn an_unchanged_tree_of_many_directories_costs_a_handful_of_requests() {
     let runtime = runtime();
     let _entered = runtime.enter();

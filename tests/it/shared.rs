@@ -75,7 +75,11 @@ fn sh(context: &str, namespace: &str, script: &str) -> String {
 
 /// What is on the device.
 fn raw(context: &str, namespace: &str) -> String {
-    sh(context, namespace, "head -c 67108864 /dev/raw | sha256sum")
+    sh(
+        context,
+        namespace,
+        "dd if=/dev/raw of=/tmp/raw bs=1M count=64 && sha256sum /tmp/raw",
+    )
 }
 
 /// Bytes in the store.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,11 +30,11 @@ pub(super) const BUFFER: usize = 8 << 20;
 const HUGE_BUFFER: usize = 16 << 20;
 /// Holes at least this long are not read and cut the file; shorter ones are read as the zeros they are.
 const HOLE: u64 = 1 << 20;
-/// A hole is stored as blobs of zeros of this many bytes: one blob, however long the hole.
+/// A hole is stored as blobs of zeros of this many bytes: one blob and two remainders, however long the hole.
 const ZEROS: u64 = 4 << 20;
 /// A file is cut at every multiple of this many bytes, wherever its content would be: so several threads can read it.
 const SEGMENT: u64 = 256 << 20;
-/// Threads that read one file: one alone is slower than two that hash what it reads.
+/// Threads that read one file: one alone is slower than two that hash what it reads. A huge one, of huge chunks, has one.
 const HANDS: usize = 2;
 /// Chunks of a device have this size, whatever they hold: a change never moves a cut.
 pub(in super::super) const BLOCK: usize = 1 << 20;
@@ -153,7 +154,8 @@ fn store_chunk(
         Piece::Zeros(length) => (packer.store_zeros(*length)?, *length),
     };
     Progress::add(&shared.progress.bytes_done, length as u64);
-    reply_to(chunk, id)
+    reply_to(chunk, id);
+    Ok(())
 }
 
 /// Serves jobs until nobody can send one any more.
@@ -271,20 +273,25 @@ fn read_content(
             read.lock().unwrap_or_else(PoisonError::into_inner)[number] = segment;
         }
     };
+    let hands = if huge { 1 } else { HANDS };
     std::thread::scope(|scope| {
-        let helpers = 1..HANDS.min(segments.len());
+        let helpers = 1..hands.min(segments.len());
         let helpers: Vec<_> = helpers.map(|_| scope.spawn(work)).collect();
         helpers.into_iter().fold(work(), |done, helper| {
             let helped = helper.join();
-            done.and(helped.unwrap_or(Err(Failure::Fatal(Error::Cancelled))))
+            done.and(helped.unwrap_or_else(|panic| resume_unwind(panic)))
         })
     })?;
     let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut length = 0;
     node.content.clear();
-    for (bytes, ids) in read.into_iter().flatten() {
+    for ((bytes, ids), spans) in read.into_iter().flatten().zip(&segments) {
         length += bytes;
         node.content.extend(ids);
+        // What was read behind a new end was read before it: nothing belongs there any more.
+        if bytes < spans.iter().map(Span::length).sum() {
+            break;
+        }
     }
     Ok(length)
 }
@@ -295,6 +302,12 @@ struct Span {
     range: Range<u64>,
     /// Not to be read.
     hole: bool,
+}
+
+impl Span {
+    fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
 }
 
 /// A file's stretches, in segments that can be read each by itself. The last goes one byte beyond the file's end, unless
@@ -434,10 +447,10 @@ impl<'a> Cutter<'a> {
     }
 
     fn segment(&mut self, spans: &[Span], huge: bool) -> Result<(), Failure> {
-        for Span { range, hole } in spans {
-            match hole {
-                true => self.zeros(range.end - range.start)?,
-                false => self.data(range.clone(), huge)?,
+        for span in spans {
+            match span.hole {
+                true => self.zeros(span.length())?,
+                false => self.data(span.range.clone(), huge)?,
             }
         }
         Ok(())

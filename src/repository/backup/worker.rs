@@ -316,10 +316,7 @@ fn read_whole(file: &File, stat: &Stat, buffer: &mut Vec<u8>, node: &mut Node) -
     Ok(())
 }
 
-/// Stores a chunk; used by the chunk path, which shares the worker's packer.
-pub(super) fn reply_to(chunk: Chunk, id: super::super::id::Id) -> Result<()> {
-    chunk
-        .reply
-        .send((chunk.number, id))
-        .map_err(|_| Error::Cancelled)
+/// Tells a chunk's id. Nobody waits for it any more if the rest of its file could not be read.
+pub(super) fn reply_to(chunk: Chunk, id: super::super::id::Id) {
+    chunk.reply.send((chunk.number, id)).ok();
 }
