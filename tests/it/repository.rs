@@ -3,13 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use ferry::repository::{
-    BackupOptions, BackupResult, DifferenceClass, Error, LossClass, Progress, Repository,
-    RestoreOptions, Snapshot, SnapshotInfo, VerifyOptions, WriteOptions,
+    BackupOptions, BackupResult, DifferenceClass, Error, LossClass, ProblemKind, Progress,
+    Repository, RestoreOptions, Snapshot, SnapshotInfo, VerifyOptions, WriteOptions,
 };
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -20,6 +21,7 @@ use object_store::{
 };
 
 use crate::restic_interop::runtime;
+use crate::support::run;
 use crate::torture;
 
 fn backup(
@@ -291,6 +293,95 @@ fn a_file_that_several_threads_read_comes_back_as_it_was() {
     assert_eq!(saved.problems, []);
     restore(&repository, &saved.snapshot, &target);
     torture::assert_same(&source, &target);
+}
+
+/// A btrfs in a file, mounted while it lives.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let disk = Disk {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(disk.path()).unwrap();
+        let image = fs::File::create(disk.image()).unwrap();
+        image.set_len(256 << 20).unwrap();
+        run(Command::new("mkfs.btrfs").arg("-q").arg(disk.image())).exits(0);
+        disk.mount();
+        disk
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    fn mount(&self) {
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .args([self.image(), self.path()]))
+        .exits(0);
+    }
+
+    fn unmount(&self) {
+        run(Command::new("umount").arg(self.path())).exits(0);
+    }
+
+    /// Zeroes the block that holds `content`, behind the file system's back.
+    fn lose(&self, content: &[u8]) {
+        self.unmount();
+        let image = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.image())
+            .unwrap();
+        let mut block = vec![0; content.len()];
+        let mut offset = 0;
+        while block != content {
+            image.read_exact_at(&mut block, offset).unwrap();
+            offset += block.len() as u64;
+        }
+        image
+            .write_all_at(&vec![0; content.len()], offset - block.len() as u64)
+            .unwrap();
+        self.mount();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(self.path()).status());
+    }
+}
+
+#[test]
+fn a_large_file_that_the_disk_does_not_give_back_is_named_and_the_rest_is_saved() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let (disk, target) = (Disk::new(), tempfile::tempdir().unwrap());
+    // Behind a long hole, so that pieces of it still wait to be stored when the file turns out to be lost.
+    let noise = torture::noise(1, 1 << 20);
+    let large = fs::File::create(disk.path().join("large")).unwrap();
+    large.write_all_at(&noise, 64 << 20).unwrap();
+    drop(large);
+    fs::write(disk.path().join("small"), "small").unwrap();
+    disk.lose(&noise[..4096]);
+    let repository = Repository::init(Arc::new(InMemory::new()), "p").unwrap();
+    let saved = backup(&repository, &disk.path(), None).unwrap();
+    let problems: Vec<_> = (saved.problems.iter())
+        .map(|problem| (problem.path.as_str(), problem.kind))
+        .collect();
+    assert_eq!(problems, [("large", ProblemKind::Unreadable)]);
+    restore(&repository, &saved.snapshot, target.path());
+    assert_eq!(
+        fs::read_to_string(target.path().join("small")).unwrap(),
+        "small"
+    );
 }
 
 #[test]
