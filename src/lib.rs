@@ -33,6 +33,7 @@ pub mod hook;
 pub mod image;
 pub mod journal;
 pub mod knowledge;
+mod moment;
 pub mod mover;
 pub mod object;
 pub mod pipeline;

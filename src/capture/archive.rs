@@ -26,12 +26,13 @@ use super::assemble::{Assembled, assemble};
 use super::closure::{CRD, named_roles, share};
 use super::error::CaptureError;
 use super::selection::{Chooser, Selection};
-use super::{Capture, DropClass, Dropped, listing, take, volumes};
+use super::{Capture, DropClass, Dropped, listing, volumes};
 use crate::cluster::SURFACE_KINDS;
 use crate::event::{Events, Stage};
 use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
 use crate::knowledge::kinds::Kinds;
+use crate::moment;
 use crate::object::{GroupKind, Object, ObjectId};
 use crate::report::units::plural;
 use crate::surface::{ApiResource, ClusterIdentity, Surface};
@@ -125,7 +126,7 @@ impl Archive {
             ),
         );
         Ok(Capture {
-            id: take::name(created),
+            id: moment::name(created),
             created,
             namespaces,
             objects: captured,

@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, ListOptions, Place, survey};
 use crate::event::{Events, Stage};
 use crate::finding::{Finding, Verdict};
 use crate::knowledge::Knowledge;
+use crate::moment;
 use crate::object::{GroupKind, Object};
 use crate::surface::{ApiResource, Surface};
 
@@ -62,7 +63,7 @@ pub async fn take(
         ),
     );
     Ok(Capture {
-        id: name(created),
+        id: moment::name(created),
         created,
         namespaces,
         objects: captured,
@@ -178,18 +179,6 @@ async fn gaps(
             .remedy("capture again when it does, or see that the target has these objects")
     });
     Ok(forbidden.chain(unanswered).collect())
-}
-
-/// `YYYYMMDD-HHMMSS-xxxx`: sorts by time, and two of one second do not collide.
-pub(super) fn name(created: jiff::Timestamp) -> String {
-    let mut random = [0_u8; 2];
-    // Without randomness the time alone must do.
-    let _ = aws_lc_rs::rand::fill(&mut random);
-    format!(
-        "{}-{}",
-        created.strftime("%Y%m%d-%H%M%S"),
-        hex::encode(random)
-    )
 }
 
 async fn read_namespaces(

@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::hook::quoted;
 use crate::journal::{self, Entry};
 use crate::knowledge::Knowledge;
+use crate::moment;
 use crate::object::ObjectId;
 use crate::plan::{Action, Plan, Purpose, VolumeMove};
 use crate::report::palette::{Role, paint};
@@ -68,7 +69,7 @@ pub(super) async fn start(
     capture: Capture,
     expected: Option<Expected>,
 ) -> Result<Exit, Failure> {
-    let run = new_id();
+    let run = moment::name(jiff::Timestamp::now());
     let movers = movers(context, parts, &run, plan);
     movers.admitted(moves(plan)).await?;
     context
@@ -294,13 +295,6 @@ pub(super) fn found(claim: &ObjectId, proof: &Proof) -> String {
         count(*size),
         digest.get(..16).unwrap_or(digest),
     )
-}
-
-/// A new run's name: sortable by time, a DNS label, and not to be met twice.
-fn new_id() -> String {
-    let now = jiff::Timestamp::now();
-    let random = now.subsec_nanosecond() as u32 ^ std::process::id().rotate_left(16);
-    format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), random & 0xffff)
 }
 
 async fn keep_capture(store: &Store, run: &str, capture: &Capture) -> Result<(), Failure> {
