@@ -197,6 +197,13 @@ impl<'a> Shared<'a> {
             .push(problem);
     }
 
+    /// A file that never held still.
+    fn torn(&self, dir: &Dir, node: &mut Node) {
+        node.distrust();
+        let cause = format!("it changed during each of {} reads", worker::TRIES);
+        self.problem(dir.path(&node.name), ProblemKind::Torn, cause);
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         self.crew.check(self.progress)
     }

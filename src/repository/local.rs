@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
+use rustix::time::ClockId;
 
 use super::node::{Node, NodeKind, Time, Xattr};
 
@@ -82,6 +83,37 @@ pub(super) fn node_of(name: &[u8], kind: NodeKind, stat: &Stat) -> Node {
         node.device = stat.st_rdev as u64;
     }
     node
+}
+
+/// As [`node_of`], for an entry that is read from now on: one that was changed just before is not trusted, because
+/// another change right after it may leave its times as they are.
+pub(super) fn node_to_read(name: &[u8], kind: NodeKind, stat: &Stat) -> Node {
+    let mut node = node_of(name, kind, stat);
+    if is_recent(node.ctime, clock()) {
+        node.distrust();
+    }
+    node
+}
+
+/// What the clock shows.
+fn clock() -> Time {
+    let now = rustix::time::clock_gettime(ClockId::Realtime);
+    Time {
+        seconds: now.tv_sec,
+        nanoseconds: now.tv_nsec as u32,
+    }
+}
+
+/// Whether a change at `now` could be given the time `ctime`. File systems count in ticks of the kernel, of 10 ms or less,
+/// and some in whole seconds or two. A time in the far future is of another clock.
+fn is_recent(ctime: Time, now: Time) -> bool {
+    let nanoseconds =
+        |time: Time| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
+    let step = match ctime.nanoseconds {
+        0 => 2_000_000_000,
+        _ => 20_000_000,
+    };
+    (nanoseconds(now) - nanoseconds(ctime)).abs() <= step
 }
 
 /// `lstat` of one name in a directory.
@@ -215,5 +247,26 @@ pub(super) fn raise_file_limit() {
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_recent_as_long_as_another_could_get_the_same_time() {
+        let at = |seconds, nanoseconds| Time {
+            seconds,
+            nanoseconds,
+        };
+        assert!(is_recent(at(100, 5_000_000), at(100, 9_000_000)));
+        assert!(is_recent(at(99, 999_000_000), at(100, 9_000_000)));
+        assert!(!is_recent(at(100, 5_000_000), at(100, 30_000_000)));
+        // A file system that counts in seconds.
+        assert!(is_recent(at(99, 0), at(100, 900_000_000)));
+        assert!(!is_recent(at(98, 0), at(100, 900_000_000)));
+        // The clock was wrong once.
+        assert!(!is_recent(at(900, 1), at(100, 0)));
     }
 }

@@ -195,6 +195,17 @@ impl Node {
         }
     }
 
+    /// Takes from the node what tells whether the entry is still the same: every later backup looks at it anew. For what
+    /// was read and may not be what is there.
+    pub(super) fn distrust(&mut self) {
+        self.ctime = Time::default();
+    }
+
+    /// Whether the entry may be recognised by its times.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.ctime != Time::default()
+    }
+
     /// Appends the node's JSON.
     pub(super) fn write_json(&self, out: &mut Vec<u8>) {
         let written = serde_json::to_writer(out, &NodeJson::of(self));

@@ -33,6 +33,7 @@ mod maintain;
 mod migrate;
 mod others;
 mod party;
+mod reading;
 mod recipes;
 mod repository;
 mod restic_interop;

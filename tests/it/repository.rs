@@ -3,14 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use ferry::repository::{
-    BackupOptions, BackupResult, DifferenceClass, Error, LossClass, ProblemKind, Progress,
-    Repository, RestoreOptions, Snapshot, SnapshotInfo, VerifyOptions, WriteOptions,
+    BackupOptions, BackupResult, DifferenceClass, Error, LossClass, Progress, Repository,
+    RestoreOptions, Snapshot, SnapshotInfo, VerifyOptions, WriteOptions,
 };
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -21,10 +20,9 @@ use object_store::{
 };
 
 use crate::restic_interop::runtime;
-use crate::support::run;
 use crate::torture;
 
-fn backup(
+pub fn backup(
     repository: &Repository,
     source: &Path,
     parent: Option<Snapshot>,
@@ -45,7 +43,7 @@ fn backup(
     repository.backup_directory(source, &options, &Progress::default())
 }
 
-fn restore(repository: &Repository, snapshot: &Snapshot, target: &Path) {
+pub fn restore(repository: &Repository, snapshot: &Snapshot, target: &Path) {
     fs::create_dir_all(target).unwrap();
     let options = RestoreOptions::new("data");
     let restored = repository.restore_directory(snapshot, target, &options, &Progress::default());
@@ -267,121 +265,6 @@ fn a_backup_killed_at_any_write_is_finished_by_the_next_without_sending_data_twi
         restore(&fresh, &result.snapshot, &target.join(budget.to_string()));
         torture::assert_same(&source, &target.join(budget.to_string()));
     }
-}
-
-#[test]
-fn a_file_that_several_threads_read_comes_back_as_it_was() {
-    let runtime = runtime();
-    let _entered = runtime.enter();
-    let folder = tempfile::tempdir().unwrap();
-    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
-    fs::create_dir(&source).unwrap();
-    // Data across the first cut, a hole across the second, data and half a hole across the third, and an odd end.
-    let cut = 256 << 20;
-    let file = fs::File::create(source.join("disk")).unwrap();
-    for (seed, offset, length) in [
-        (1, 0, 3 << 20),
-        (2, cut - (5 << 20), 9 << 20),
-        (3, 3 * cut - (1 << 20), 1 << 20),
-        (4, 3 * cut + (2 << 20), (1 << 20) + 7),
-    ] {
-        let noise = torture::noise(seed, length);
-        file.write_all_at(&noise, offset).unwrap();
-    }
-    let repository = Repository::init(Arc::new(InMemory::new()), "p").unwrap();
-    let saved = backup(&repository, &source, None).unwrap();
-    assert_eq!(saved.problems, []);
-    restore(&repository, &saved.snapshot, &target);
-    torture::assert_same(&source, &target);
-}
-
-/// A btrfs in a file, mounted while it lives.
-struct Disk {
-    folder: tempfile::TempDir,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let disk = Disk {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        fs::create_dir(disk.path()).unwrap();
-        let image = fs::File::create(disk.image()).unwrap();
-        image.set_len(256 << 20).unwrap();
-        run(Command::new("mkfs.btrfs").arg("-q").arg(disk.image())).exits(0);
-        disk.mount();
-        disk
-    }
-
-    fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("mounted")
-    }
-
-    fn mount(&self) {
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .args([self.image(), self.path()]))
-        .exits(0);
-    }
-
-    fn unmount(&self) {
-        run(Command::new("umount").arg(self.path())).exits(0);
-    }
-
-    /// Zeroes the block that holds `content`, behind the file system's back.
-    fn lose(&self, content: &[u8]) {
-        self.unmount();
-        let image = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.image())
-            .unwrap();
-        let mut block = vec![0; content.len()];
-        let mut offset = 0;
-        while block != content {
-            image.read_exact_at(&mut block, offset).unwrap();
-            offset += block.len() as u64;
-        }
-        image
-            .write_all_at(&vec![0; content.len()], offset - block.len() as u64)
-            .unwrap();
-        self.mount();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.path()).status());
-    }
-}
-
-#[test]
-fn a_large_file_that_the_disk_does_not_give_back_is_named_and_the_rest_is_saved() {
-    let runtime = runtime();
-    let _entered = runtime.enter();
-    let (disk, target) = (Disk::new(), tempfile::tempdir().unwrap());
-    // Behind a long hole, so that pieces of it still wait to be stored when the file turns out to be lost.
-    let noise = torture::noise(1, 1 << 20);
-    let large = fs::File::create(disk.path().join("large")).unwrap();
-    large.write_all_at(&noise, 64 << 20).unwrap();
-    drop(large);
-    fs::write(disk.path().join("small"), "small").unwrap();
-    disk.lose(&noise[..4096]);
-    let repository = Repository::init(Arc::new(InMemory::new()), "p").unwrap();
-    let saved = backup(&repository, &disk.path(), None).unwrap();
-    let problems: Vec<_> = (saved.problems.iter())
-        .map(|problem| (problem.path.as_str(), problem.kind))
-        .collect();
-    assert_eq!(problems, [("large", ProblemKind::Unreadable)]);
-    restore(&repository, &saved.snapshot, target.path());
-    assert_eq!(
-        fs::read_to_string(target.path().join("small")).unwrap(),
-        "small"
-    );
 }
 
 #[test]

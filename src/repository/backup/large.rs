@@ -219,10 +219,6 @@ fn read_file(
         if same_content(&stat, &after) && length == node.size {
             return Ok(Some(node));
         }
-        if attempt == TRIES {
-            let cause = format!("it changed during each of {TRIES} reads");
-            shared.problem(dir.path(&node.name), ProblemKind::Torn, cause);
-        }
         let Node {
             name,
             xattrs,
@@ -234,10 +230,11 @@ fn read_file(
             xattrs,
             holes,
             content,
-            ..local::node_of(&name, NodeKind::File, &after)
+            ..local::node_to_read(&name, NodeKind::File, &after)
         };
         if attempt == TRIES {
             node.size = length;
+            shared.torn(dir, &mut node);
         }
         stat = after;
     }

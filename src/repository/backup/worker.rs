@@ -161,7 +161,8 @@ impl Worker<'_> {
             return false;
         };
         let fresh = local::node_of(&node.name, kind, stat);
-        let same = node.kind == kind
+        let same = node.is_trusted()
+            && node.kind == kind
             && node.ctime == fresh.ctime
             && node.mtime == fresh.mtime
             && node.size == fresh.size
@@ -185,8 +186,14 @@ impl Worker<'_> {
         Outcome::Nothing
     }
 
+    fn lacks_attributes(&self, dir: &Dir, node: &mut Node, cause: io::Error) {
+        node.distrust();
+        self.shared
+            .problem(dir.path(&node.name), ProblemKind::Attributes, cause);
+    }
+
     fn other(&self, dir: &Dir, name: &[u8], kind: NodeKind, stat: &Stat) -> Outcome {
-        let mut node = local::node_of(name, kind, stat);
+        let mut node = local::node_to_read(name, kind, stat);
         if kind == NodeKind::Symlink {
             match rustix::fs::readlinkat(&dir.fd, name, Vec::new()) {
                 Ok(target) => node.link_target = target.into_bytes(),
@@ -195,9 +202,7 @@ impl Worker<'_> {
         }
         match local::xattrs_at(dir.fd.as_fd(), name) {
             Ok(xattrs) => node.xattrs = xattrs,
-            Err(error) => self
-                .shared
-                .problem(dir.path(name), ProblemKind::Attributes, error),
+            Err(error) => self.lacks_attributes(dir, &mut node, error),
         }
         Outcome::Node(Box::new(node))
     }
@@ -213,12 +218,10 @@ impl Worker<'_> {
             Ok(opened) => opened,
             Err(error) => return Ok(self.lost(dir, name, &error)),
         };
-        let mut node = local::node_of(name, NodeKind::File, &stat);
+        let mut node = local::node_to_read(name, NodeKind::File, &stat);
         match local::xattrs_of_fd(&file) {
             Ok(xattrs) => node.xattrs = xattrs,
-            Err(error) => self
-                .shared
-                .problem(dir.path(name), ProblemKind::Attributes, error),
+            Err(error) => self.lacks_attributes(dir, &mut node, error),
         }
         Progress::add(&self.shared.progress.bytes_total, node.size);
         if node.size > LARGE_FILE {
@@ -247,18 +250,16 @@ impl Worker<'_> {
             if same_content(&stat, &after) && length == node.size {
                 break;
             }
-            if attempt == TRIES {
-                let cause = format!("it changed during each of {TRIES} reads");
-                self.shared
-                    .problem(dir.path(name), ProblemKind::Torn, cause);
-            }
             let Node { xattrs, holes, .. } = node;
             node = Node {
                 xattrs,
                 holes,
-                ..local::node_of(name, NodeKind::File, &after)
+                ..local::node_to_read(name, NodeKind::File, &after)
             };
             node.size = length;
+            if attempt == TRIES {
+                self.shared.torn(dir, &mut node);
+            }
             stat = after;
         }
         let mut rest = self.buffer.as_slice();
