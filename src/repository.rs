@@ -92,7 +92,9 @@ use read::Window;
 
 pub use answer::Answer;
 #[cfg(target_os = "linux")]
-pub use backup::{BackupOptions, BackupResult, INCOMPLETE, Problem, ProblemKind, Totals};
+pub use backup::{
+    BackupOptions, BackupResult, CheckpointOptions, INCOMPLETE, Problem, ProblemKind, Totals,
+};
 pub use cat::ObjectKind;
 pub use crypto::MasterKey;
 #[cfg(target_os = "linux")]

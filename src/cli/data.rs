@@ -204,6 +204,7 @@ async fn save(
             host: &host,
             tags: &tags,
             accept_torn,
+            frozen: None,
         };
         engine::save(&repository, &source, progress)
     })

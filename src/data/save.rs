@@ -102,6 +102,7 @@ impl ClusterMovers {
             ],
             consistency: volume.consistency,
             accept_torn: self.settings.accept_torn,
+            frozen: held.as_ref().map(|held| held.handle.clone()),
             held: held.filter(|_| volume.shares),
         };
         Ok(Ready::Seat(Box::new(Seat {

@@ -11,9 +11,9 @@ use super::trouble::Trouble;
 use crate::capture::{Consistency, Held, Proof, SavedVolume, VolumeMode};
 use crate::exit::Exit;
 use crate::repository::{
-    BackupOptions, BackupResult, Difference, ExpectedLoss, INCOMPLETE, Loss, LossClass, Problem,
-    Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, TreeDigest, VerifyOptions,
-    fingerprint_device, fingerprint_directory,
+    BackupOptions, BackupResult, CheckpointOptions, Difference, ExpectedLoss, INCOMPLETE, Loss,
+    LossClass, Problem, Progress, Repository, RestoreOptions, Snapshot, SnapshotInfo, TreeDigest,
+    VerifyOptions, fingerprint_device, fingerprint_directory,
 };
 
 /// The node of a snapshot that stands for the volume's root.
@@ -32,6 +32,8 @@ pub(crate) struct Source<'a> {
     pub(crate) tags: &'a [String],
     /// Whether files that change while they are read are saved as they were found.
     pub(crate) accept_torn: bool,
+    /// The handle of the snapshot that it is a copy of.
+    pub(crate) frozen: Option<&'a str>,
 }
 
 /// A volume in the store.
@@ -57,6 +59,15 @@ pub(crate) fn save(
         .last()
         .map(std::slice::from_ref)
         .unwrap_or_default();
+    // Of a device that may have changed nothing can be told without reading it.
+    let resumable = source.mode == VolumeMode::Filesystem || source.frozen.is_some();
+    options.checkpoint = claim
+        .first()
+        .filter(|_| resumable)
+        .map(|name| CheckpointOptions {
+            frozen: source.frozen.map(Into::into),
+            ..CheckpointOptions::new(source.host, name)
+        });
     options.parent = repository
         .snapshots(claim)?
         .into_iter()
@@ -451,6 +462,7 @@ mod tests {
                     host: "a",
                     tags: &tags,
                     accept_torn: false,
+                    frozen: None,
                 },
                 &Progress::default(),
             )

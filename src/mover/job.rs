@@ -59,6 +59,9 @@ pub(crate) enum Task {
         /// storage holds its data, and the store need not.
         #[serde(default)]
         held: Option<Held>,
+        /// The handle of the snapshot that the volume was made of, where it is known.
+        #[serde(default)]
+        frozen: Option<String>,
     },
     /// Write a snapshot into the volume, then read the volume back and compare. What the storage holds is not written:
     /// the volume was made of it.
@@ -138,6 +141,7 @@ mod tests {
                 consistency: Consistency::Live,
                 accept_torn: false,
                 held: None,
+                frozen: None,
             },
             mode: VolumeMode::Filesystem,
             path: "/volume".into(),

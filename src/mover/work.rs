@@ -112,6 +112,7 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
             consistency,
             accept_torn,
             held,
+            frozen,
         } => {
             let source = engine::Source {
                 path,
@@ -120,6 +121,7 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
                 host,
                 tags,
                 accept_torn: *accept_torn,
+                frozen: frozen.as_deref(),
             };
             match held {
                 Some(held) => Done::Saved(engine::hold(&source, held.clone(), progress)?),

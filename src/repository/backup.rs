@@ -15,6 +15,7 @@
 //! What cannot be read is a [`Problem`] in the result, never a silence; the caller decides what it means.
 
 mod assemble;
+mod checkpoint;
 mod large;
 mod walk;
 mod worker;
@@ -38,6 +39,8 @@ use super::pool::Pool;
 use super::progress::Progress;
 use super::snapshot::{Snapshot, SnapshotInfo};
 use super::writer::{WriteOptions, Writer};
+pub use checkpoint::CheckpointOptions;
+use checkpoint::Checkpoints;
 use large::Chunk;
 pub(super) use large::{BLOCK, LargeJob, is_zero};
 
@@ -68,6 +71,8 @@ pub struct BackupOptions {
     pub write: WriteOptions,
     /// Whether packs a killed run left behind are looked for and used.
     pub adopt: bool,
+    /// Where what was read is kept meanwhile; without it, a backup that was killed is read again from its beginning.
+    pub checkpoint: Option<CheckpointOptions>,
     /// Whether files that change or go while they are read are no reason to call the snapshot incomplete: what a live
     /// copy of a volume at work cannot avoid.
     pub accept_torn: bool,
@@ -82,6 +87,7 @@ impl BackupOptions {
             parent: None,
             write: WriteOptions::default(),
             adopt: true,
+            checkpoint: None,
             accept_torn: false,
         }
     }
@@ -141,7 +147,7 @@ pub struct BackupResult {
     pub snapshot: Snapshot,
     /// What it holds.
     pub totals: Totals,
-    /// Entries taken from the parent without being read.
+    /// Entries taken from the parent, or from what a killed run had read, without being read.
     pub unchanged: u64,
     /// What is not in it as it should be, sorted by path.
     pub problems: Vec<Problem>,
@@ -158,6 +164,7 @@ pub(super) struct Shared<'a> {
     repository: &'a Repository,
     writer: &'a Writer,
     progress: &'a Progress,
+    checkpoints: Checkpoints<'a>,
     normal: Chunker,
     large: Chunker,
     buffers: Pool,
@@ -168,12 +175,18 @@ pub(super) struct Shared<'a> {
 }
 
 impl<'a> Shared<'a> {
-    fn new(repository: &'a Repository, writer: &'a Writer, progress: &'a Progress) -> Self {
+    fn new(
+        repository: &'a Repository,
+        writer: &'a Writer,
+        progress: &'a Progress,
+        options: &'a BackupOptions,
+    ) -> Self {
         let secret = &repository.config().chunker_polynomial;
         Shared {
             repository,
             writer,
             progress,
+            checkpoints: Checkpoints::open(repository, options.checkpoint.as_ref()),
             normal: Chunker::new(secret, NORMAL),
             large: Chunker::new(secret, LARGE),
             buffers: Pool::new(large::BUFFER),
@@ -195,6 +208,30 @@ impl<'a> Shared<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(problem);
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        self.repository
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        self.progress
+    }
+
+    /// The tree of the root as far as an earlier attempt came at the very same source.
+    pub(super) fn frozen_tree(&self) -> Option<Id> {
+        self.checkpoints.frozen_tree()
+    }
+
+    /// Takes an entry as it was seen before, if all of its content is there. A device's, or one that is unchanged.
+    pub(super) fn take_over(&self, node: &Node) -> bool {
+        let index = self.repository.index();
+        if !node.content.iter().all(|id| index.contains(id)) {
+            return false;
+        }
+        self.count(node);
+        Progress::add(&self.progress.bytes_done, node.size);
+        true
     }
 
     /// A file that never held still.
@@ -248,8 +285,15 @@ impl Repository {
         let root = walk::open_root(source, &options.name)?;
         self.commit_run(options, progress, |shared| {
             let parent = parent_root(shared.repository, options)?;
+            let parent = parent.and_then(|node| node.subtree);
+            let trees: Vec<Id> = shared
+                .checkpoints
+                .tree()
+                .into_iter()
+                .chain(parent)
+                .collect();
             run_pipeline(shared, options.write.worker_count(), |items, batches, _| {
-                walk::walk(shared, root, parent, items, batches)
+                walk::walk(shared, root, &trees, items, batches)
             })
         })
     }
@@ -282,15 +326,19 @@ impl Repository {
         } else {
             (0, 0)
         };
-        let shared = Shared::new(self, &writer, progress);
+        let shared = Shared::new(self, &writer, progress, options);
         let result = run(&shared);
         let tree = shared.outcome(result)?;
         let (totals, unchanged) = (
             shared.tally.totals(),
             shared.unchanged.load(Ordering::Relaxed),
         );
-        let mut problems = shared
-            .problems
+        let Shared {
+            problems,
+            checkpoints,
+            ..
+        } = shared;
+        let mut problems = problems
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         problems.sort();
@@ -306,6 +354,7 @@ impl Repository {
             snapshot.tags.push(TORN.into());
         }
         let snapshot = self.commit(snapshot)?;
+        checkpoints.remove();
         if writer.has_indexes_to_merge() && lock.alone()? {
             writer.merge_indexes()?;
         }

@@ -8,6 +8,8 @@
 //! Every extent is cut into blocks of 1 MiB whatever it holds, so a change never moves a cut, and an unchanged extent keeps
 //! its node. An extent of zeros does not exist. The size of the device is on the root node.
 
+mod earlier;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -17,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Sender, bounded};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
+
+use earlier::Earlier;
 
 use super::Repository;
 use super::backup::{
@@ -223,6 +227,7 @@ fn feed(
         ..Node::new(options.name.as_str(), NodeKind::Directory, 0o700)
     };
     send(Item::Enter(Box::new(root)))?;
+    let mut earlier = Earlier::open(shared);
     let extents = size.div_ceil(EXTENT);
     for number in 0..extents {
         shared.check()?;
@@ -236,19 +241,17 @@ fn feed(
         }
         let mut node = Node::new(format!("{number:07}"), NodeKind::File, 0o600);
         node.size = EXTENT.min(size - number * EXTENT);
-        let (reply, promise) = bounded(1);
-        let job = LargeJob::extent(
-            Arc::clone(file),
-            number * EXTENT,
-            node,
-            path.to_owned(),
-            reply,
-        );
-        large.send(job).map_err(|_| Error::Cancelled)?;
+        let part = if let Some(json) = earlier.take(shared, &node, number) {
+            JsonPart::Json(json)
+        } else {
+            let (reply, promise) = bounded(1);
+            let offset = number * EXTENT;
+            let job = LargeJob::extent(Arc::clone(file), offset, node, path.to_owned(), reply);
+            large.send(job).map_err(|_| Error::Cancelled)?;
+            JsonPart::Later(promise, None)
+        };
         let (parts, entries) = bounded(1);
-        parts
-            .send(vec![JsonPart::Later(promise)])
-            .map_err(|_| Error::Cancelled)?;
+        parts.send(vec![part]).map_err(|_| Error::Cancelled)?;
         send(Item::Entries(entries))?;
         if (number + 1).is_multiple_of(EXTENTS_PER_DIRECTORY) || number + 1 == extents {
             send(Item::Leave)?;

@@ -72,6 +72,7 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 /// SHA-256 over bytes that come in pieces.
+#[derive(Clone)]
 pub(super) struct Hasher(digest::Context);
 
 impl Hasher {

@@ -52,7 +52,10 @@ impl Progress {
 ///
 /// A plain `recv` would wait for ever: a job that was queued for a thread that failed stays in its queue, and with it the
 /// sender of its answer, for as long as anybody can still queue jobs.
-pub(super) fn receive<T>(queue: &Receiver<T>, check: impl Fn() -> Result<()>) -> Result<Option<T>> {
+pub(super) fn receive<T>(
+    queue: &Receiver<T>,
+    mut check: impl FnMut() -> Result<()>,
+) -> Result<Option<T>> {
     loop {
         match queue.recv_timeout(Duration::from_millis(100)) {
             Ok(message) => return Ok(Some(message)),

@@ -17,6 +17,8 @@ use super::writer::Packer;
 const STREAM_ABOVE: usize = 1 << 20;
 const START: &[u8] = b"{\"nodes\":[";
 const END: &[u8] = b"]}\n";
+/// Largest block of a zstd frame.
+const ZSTD_BLOCK: usize = 128 << 10;
 /// A node larger than this is an attack: 1 TiB in the smallest blobs is 140 MB.
 const NODE_LIMIT: usize = 512 << 20;
 
@@ -90,6 +92,30 @@ impl TreeWriter {
         self.add_json(&json)
     }
 
+    /// Stores the directory as it is now, with one more node in JSON if there is one, and returns the id of that. It goes
+    /// on as if nothing had happened.
+    pub(super) fn store_so_far(&mut self, more: &[u8], packer: &mut Packer) -> Result<Id> {
+        let comma: &[u8] = match more.is_empty() || self.first {
+            true => b"",
+            false => b",",
+        };
+        let end = [comma, more, END].concat();
+        let Some(stream) = &mut self.stream else {
+            return packer
+                .store(&[&self.buffer, &*end].concat())
+                .map(|(id, _)| id);
+        };
+        stream.write(&self.buffer).map_err(codec)?;
+        self.buffer.clear();
+        stream.encoder.flush().map_err(codec)?;
+        let mut hasher = stream.hasher.clone();
+        hasher.update(&end);
+        let id = hasher.finish();
+        let frame = [stream.encoder.get_ref(), &*last_blocks(&end)].concat();
+        packer.store_compressed(id, &frame, stream.plain + end.len() as u64)?;
+        Ok(id)
+    }
+
     /// Stores the directory and returns its id.
     pub(super) fn finish(mut self, packer: &mut Packer) -> Result<Id> {
         self.buffer.extend_from_slice(END);
@@ -106,6 +132,18 @@ impl TreeWriter {
         packer.store_compressed(id, &encoder.finish().map_err(codec)?, plain)?;
         Ok(id)
     }
+}
+
+/// `content` as the end of a zstd frame: blocks that are not compressed, the last of them marked (RFC 8878, 3.1.1.2).
+fn last_blocks(content: &[u8]) -> Vec<u8> {
+    let mut blocks = Vec::with_capacity(content.len() + 3);
+    let count = content.len().div_ceil(ZSTD_BLOCK);
+    for (number, block) in (1..).zip(content.chunks(ZSTD_BLOCK)) {
+        let header = (block.len() << 3) | usize::from(number == count);
+        blocks.extend_from_slice(&header.to_le_bytes()[..3]);
+        blocks.extend_from_slice(block);
+    }
+    blocks
 }
 
 enum Source {

@@ -159,19 +159,19 @@ impl Writer {
         self.uploads.repository.unindexed().push(pack);
     }
 
+    /// Waits until every pack that is on its way has arrived.
+    pub(super) fn settle(&self) -> Result<()> {
+        let all = self.options.uploads.max(1);
+        let backend = self.uploads.repository.backend();
+        drop(backend.wait(self.uploads.permits.acquire_many(all)));
+        self.uploads.take_error()
+    }
+
     /// Waits until every pack is durable and every blob is in a durable index file. The packers must be flushed.
     pub(super) fn finish(&self) -> Result<()> {
+        self.settle()?;
         let backend = self.uploads.repository.backend();
-        backend.wait(async {
-            let all = self
-                .uploads
-                .permits
-                .acquire_many(self.options.uploads.max(1))
-                .await;
-            drop(all);
-            self.uploads.take_error()?;
-            self.uploads.flush_index(true).await
-        })
+        backend.wait(self.uploads.flush_index(true))
     }
 
     /// The first failure of an upload, which is the cause of every `Cancelled` that followed it.

@@ -404,3 +404,27 @@ fn packs_of_an_interrupted_save_wait_for_it_and_go_when_they_are_old() {
     assert_eq!(done.packs_removed, waited.packs_waiting);
     assert_eq!(fresh.list_sealed("repo/data").unwrap(), [""; 0]);
 }
+
+#[test]
+fn what_jobs_left_beside_the_repository_goes_after_a_month() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+    let repository = Repository::init(Arc::new(store), PASSWORD).unwrap();
+    for (job, days) in [("long-ago", 31), ("lately", 29)] {
+        let path = format!("state/{job}/result");
+        repository.put_sealed(&path, b"{}").unwrap();
+        let mut touch = Command::new("touch");
+        run(touch
+            .args(["-d", &format!("{days} days ago")])
+            .arg(folder.path().join(path)));
+    }
+    let mut options = everything(0.0);
+    options.dry_run = true;
+    repository.prune(&options, &Progress::default()).unwrap();
+    assert_eq!(repository.list_sealed("state").unwrap().len(), 2);
+    prune(&repository, 0.0).unwrap();
+    let left = repository.list_sealed("state").unwrap();
+    assert_eq!(left, ["state/lately/result"]);
+}

@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,9 +10,9 @@ use ferry::repository::{
 };
 use object_store::memory::InMemory;
 
+use crate::disk::Disk;
 use crate::repository::{backup, restore};
 use crate::restic_interop::runtime;
-use crate::support::run;
 use crate::torture;
 
 #[test]
@@ -41,73 +39,6 @@ fn a_file_that_several_threads_read_comes_back_as_it_was() {
     assert_eq!(saved.problems, []);
     restore(&repository, &saved.snapshot, &target);
     torture::assert_same(&source, &target);
-}
-
-/// A file system in a file, mounted while it lives.
-struct Disk {
-    folder: tempfile::TempDir,
-}
-
-impl Disk {
-    /// Made by `mkfs`, its program and options.
-    fn new(mkfs: &str) -> Self {
-        let disk = Disk {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        fs::create_dir(disk.path()).unwrap();
-        let image = fs::File::create(disk.image()).unwrap();
-        image.set_len(256 << 20).unwrap();
-        let mut words = mkfs.split(' ');
-        let program = words.next().unwrap();
-        run(Command::new(program).args(words).arg(disk.image())).exits(0);
-        disk.mount();
-        disk
-    }
-
-    fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("mounted")
-    }
-
-    fn mount(&self) {
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .args([self.image(), self.path()]))
-        .exits(0);
-    }
-
-    fn unmount(&self) {
-        run(Command::new("umount").arg(self.path())).exits(0);
-    }
-
-    /// Zeroes the block that holds `content`, behind the file system's back.
-    fn lose(&self, content: &[u8]) {
-        self.unmount();
-        let image = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.image())
-            .unwrap();
-        let mut block = vec![0; content.len()];
-        let mut offset = 0;
-        while block != content {
-            image.read_exact_at(&mut block, offset).unwrap();
-            offset += block.len() as u64;
-        }
-        image
-            .write_all_at(&vec![0; content.len()], offset - block.len() as u64)
-            .unwrap();
-        self.mount();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.path()).status());
-    }
 }
 
 #[test]

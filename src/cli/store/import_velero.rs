@@ -210,6 +210,7 @@ async fn fill(
                 host: &host,
                 tags: &tags,
                 accept_torn: false,
+                frozen: None,
             };
             engine::save(&repository, &source, progress)
         })

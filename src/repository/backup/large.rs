@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::buffer::spare_capacity;
@@ -21,6 +21,7 @@ use super::super::pool::Pooled;
 use super::super::progress::{Progress, receive};
 use super::super::sha;
 use super::super::writer::Packer;
+use super::checkpoint::{Reading, Segment};
 use super::worker::{TRIES, reply_to, same_content};
 use super::{Dir, ProblemKind, Shared};
 
@@ -51,12 +52,10 @@ enum Source {
     File {
         dir: Arc<Dir>,
         stat: Box<Stat>,
+        reading: Arc<Reading>,
     },
     /// `node.size` bytes of a device from this offset.
-    Extent {
-        offset: u64,
-        path: String,
-    },
+    Extent { offset: u64, path: String },
 }
 
 impl LargeJob {
@@ -65,11 +64,13 @@ impl LargeJob {
         stat: Stat,
         node: Node,
         dir: Arc<Dir>,
+        reading: Arc<Reading>,
         reply: Sender<Option<Vec<u8>>>,
     ) -> Self {
         let source = Source::File {
             dir,
             stat: Box::new(stat),
+            reading,
         };
         LargeJob {
             file: Arc::new(file),
@@ -173,7 +174,9 @@ pub(super) fn run(
             reply,
         } = job;
         let finished = match source {
-            Source::File { dir, stat } => read_file(shared, chunks, &file, node, &dir, *stat)?,
+            Source::File { dir, stat, reading } => {
+                read_file(shared, chunks, &file, node, &dir, *stat, &reading)?
+            }
             Source::Extent { offset, path } => {
                 read_extent(shared, chunks, &file, node, offset, &path)?
             }
@@ -199,9 +202,10 @@ fn read_file(
     mut node: Node,
     dir: &Dir,
     mut stat: Stat,
+    reading: &Reading,
 ) -> Result<Option<Node>> {
     for attempt in 1..=TRIES {
-        let read = read_content(shared, chunks, file, &mut node, &stat);
+        let read = read_content(shared, chunks, file, &mut node, &stat, reading);
         let read = match read {
             Ok(length) => rustix::fs::fstat(file)
                 .map(|after| (length, after))
@@ -248,26 +252,34 @@ fn read_content(
     file: &File,
     node: &mut Node,
     stat: &Stat,
+    reading: &Reading,
 ) -> Result<u64, Failure> {
     node.holes = match local::is_sparse(stat) {
         true => local::holes_of(file, node.size)?,
         false => Vec::new(),
     };
     let (segments, huge) = (segments(node.size, &node.holes), node.size > HUGE);
-    let (next, read) = (AtomicUsize::new(0), Mutex::new(vec![None; segments.len()]));
+    let length = |spans: &Vec<Span>| spans.iter().map(Span::length).sum();
+    let lengths: Vec<u64> = segments.iter().map(length).collect();
+    (shared.checkpoints).begin(reading, node, &lengths, shared.progress);
+    let next = AtomicUsize::new(0);
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(spans) = segments.get(number) else {
                 return Ok(());
             };
+            if reading.has(number) {
+                continue;
+            }
             let mut cutter = Cutter::new(shared, chunks, file);
             if let Err(failure) = cutter.segment(spans, huge) {
                 next.store(segments.len(), Ordering::Relaxed);
                 return Err(failure);
             }
-            let segment = Some((cutter.total, cutter.finish()?));
-            read.lock().unwrap_or_else(PoisonError::into_inner)[number] = segment;
+            let length = cutter.total;
+            let content = cutter.finish()?;
+            reading.set(number, Segment { length, content });
         }
     };
     let hands = if huge { 1 } else { HANDS };
@@ -279,14 +291,13 @@ fn read_content(
             done.and(helped.unwrap_or_else(|panic| resume_unwind(panic)))
         })
     })?;
-    let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut length = 0;
     node.content.clear();
-    for ((bytes, ids), spans) in read.into_iter().flatten().zip(&segments) {
-        length += bytes;
-        node.content.extend(ids);
+    for (segment, expected) in reading.segments().into_iter().zip(lengths) {
+        length += segment.length;
+        node.content.extend(segment.content);
         // What was read behind a new end was read before it: nothing belongs there any more.
-        if bytes < spans.iter().map(Span::length).sum() {
+        if segment.length < expected {
             break;
         }
     }

@@ -16,6 +16,7 @@ use super::super::local;
 use super::super::node::{Node, NodeKind};
 use super::super::progress::Progress;
 use super::super::tree::{TreeReader, peek_name};
+use super::checkpoint::Reading;
 use super::{Dir, ProblemKind, Shared};
 
 /// Names per batch: enough to make the hand-over cheap, few enough to keep all workers busy in one directory.
@@ -38,7 +39,8 @@ pub(in super::super) enum Item {
 /// JSON of consecutive nodes, or the promise of it.
 pub(in super::super) enum Part {
     Json(Vec<u8>),
-    Later(Receiver<Option<Vec<u8>>>),
+    /// Of a large file; checkpoints know what was read of it as long as this is there.
+    Later(Receiver<Option<Vec<u8>>>, Option<Arc<Reading>>),
 }
 
 /// Consecutive names of one directory for a worker to make nodes of.
@@ -55,7 +57,7 @@ struct BatchEntry {
 }
 
 impl Batch {
-    /// Each name with the JSON it had in the parent; that is empty if it had none.
+    /// Each name with the JSON it had before; that is empty if it had none.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.entries.iter().map(|entry| {
             (
@@ -111,7 +113,7 @@ impl Names {
     }
 }
 
-/// The parent's directory, read in step with ours.
+/// A directory as it was seen before, read in step with ours.
 struct Old {
     reader: TreeReader,
     current: Option<(Vec<u8>, Vec<u8>)>,
@@ -126,13 +128,13 @@ impl Old {
                 current: None,
             }),
             Err(error) => {
-                tracing::warn!(%error, "a directory of the parent snapshot is not readable");
+                tracing::warn!(%error, "a directory as it was before is not readable");
                 None
             }
         }
     }
 
-    /// The JSON of `name` in the parent. Names must be asked for in ascending order.
+    /// The JSON that `name` had. Names must be asked for in ascending order.
     fn take(&mut self, name: &[u8]) -> Option<Vec<u8>> {
         loop {
             if let Some((old, _)) = &self.current {
@@ -149,7 +151,7 @@ impl Old {
                     return None;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a directory of the parent snapshot is damaged");
+                    tracing::warn!(%error, "a directory as it was before is damaged");
                     self.current = None;
                     return None;
                 }
@@ -160,12 +162,31 @@ impl Old {
     }
 }
 
+/// What a killed backup had read of a directory, and the parent's: the first that knows an entry is asked.
+struct Before(Vec<Old>);
+
+impl Before {
+    fn open(shared: &Shared<'_>, trees: &[Id]) -> Self {
+        Before(
+            trees
+                .iter()
+                .filter_map(|tree| Old::open(shared, tree))
+                .collect(),
+        )
+    }
+
+    /// What `name` was, as JSON. Names must be asked for in ascending order.
+    fn take<'b>(&'b mut self, name: &'b [u8]) -> impl Iterator<Item = Vec<u8>> + 'b {
+        self.0.iter_mut().filter_map(|old| old.take(name))
+    }
+}
+
 /// A directory on the way down.
 struct Frame {
     dir: Arc<Dir>,
     names: Names,
     next: usize,
-    old: Option<Old>,
+    before: Before,
 }
 
 /// Opens the source itself; here a symbolic link is what the user meant.
@@ -191,11 +212,11 @@ struct Walker<'a> {
     stack: Vec<Frame>,
 }
 
-/// Walks `root` to its end. `parent` is the node the root had before.
+/// Walks `root` to its end. `before` is what it was before, as trees.
 pub(super) fn walk(
     shared: &Shared<'_>,
     root: Arc<Dir>,
-    parent: Option<Node>,
+    before: &[Id],
     items: Sender<Item>,
     batches: Sender<Batch>,
 ) -> Result<()> {
@@ -214,12 +235,11 @@ pub(super) fn walk(
         device,
         stack: Vec::new(),
     };
-    let tree = parent.and_then(|node| node.subtree);
     // The root is what was asked for: that it cannot be listed is a failure, not a problem.
     let names = Names::list(&root).map_err(unreadable)?;
     let node = walker.directory_node(&root, &stat);
     Progress::add(&shared.progress.files_total, 1);
-    walker.enter(root, node, names, tree)?;
+    walker.enter(root, node, names, before)?;
     while walker.step()? {}
     walker.send(Item::End)
 }
@@ -241,24 +261,18 @@ impl Walker<'_> {
         Box::new(node)
     }
 
-    fn enter(
-        &mut self,
-        dir: Arc<Dir>,
-        node: Box<Node>,
-        names: Names,
-        tree: Option<Id>,
-    ) -> Result<()> {
+    fn enter(&mut self, dir: Arc<Dir>, node: Box<Node>, names: Names, before: &[Id]) -> Result<()> {
         Progress::add(
             &self.shared.progress.files_total,
             names.entries.len() as u64,
         );
         self.send(Item::Enter(node))?;
-        let old = tree.and_then(|tree| Old::open(self.shared, &tree));
+        let before = Before::open(self.shared, before);
         self.stack.push(Frame {
             dir,
             names,
             next: 0,
-            old,
+            before,
         });
         Ok(())
     }
@@ -278,9 +292,9 @@ impl Walker<'_> {
             let index = frame.next;
             frame.next += 1;
             let name = frame.names.name(index).to_vec();
-            let old = frame.old.as_mut().and_then(|old| old.take(&name));
+            let before: Vec<Vec<u8>> = frame.before.take(&name).collect();
             let dir = Arc::clone(&frame.dir);
-            self.descend(dir, name, old.as_deref())?;
+            self.descend(dir, name, &before)?;
             return Ok(true);
         }
         let (reply, promise) = bounded(1);
@@ -290,7 +304,7 @@ impl Walker<'_> {
         Ok(true)
     }
 
-    fn descend(&mut self, above: Arc<Dir>, name: Vec<u8>, old: Option<&[u8]>) -> Result<()> {
+    fn descend(&mut self, above: Arc<Dir>, name: Vec<u8>, before: &[Vec<u8>]) -> Result<()> {
         if above.above.is_none() && is_file_systems_own(&above, &name) {
             Progress::add(&self.shared.progress.files_done, 1);
             return Ok(());
@@ -304,11 +318,10 @@ impl Walker<'_> {
                         .problem(path, ProblemKind::OtherFileSystem, "a mount point");
                     return Ok(());
                 }
-                let tree = old
-                    .and_then(|json| Node::parse(json).ok())
-                    .and_then(|node| node.subtree);
+                let before = before.iter().filter_map(|json| Node::parse(json).ok());
+                let trees: Vec<Id> = before.filter_map(|node| node.subtree).collect();
                 let node = self.directory_node(&dir, &stat);
-                self.enter(dir, node, names, tree)
+                self.enter(dir, node, names, &trees)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.shared.problem(path, ProblemKind::Vanished, error);
@@ -363,11 +376,7 @@ fn next_batch(frame: &mut Frame, reply: Sender<Vec<Part>>) -> Batch {
         && !is_directory(frame)
     {
         let name = frame.names.name(frame.next);
-        let old = frame
-            .old
-            .as_mut()
-            .and_then(|old| old.take(name))
-            .unwrap_or_default();
+        let old = frame.before.take(name).next().unwrap_or_default();
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(name);
         let middle = batch.bytes.len();

@@ -167,14 +167,11 @@ impl Worker<'_> {
             && node.mtime == fresh.mtime
             && node.size == fresh.size
             && node.inode == fresh.inode;
-        let index = self.shared.repository.index();
-        if !same || !node.content.iter().all(|id| index.contains(id)) {
-            return false;
+        let taken = same && self.shared.take_over(&node);
+        if taken {
+            Progress::add(&self.shared.progress.bytes_total, node.size);
         }
-        self.shared.count(&node);
-        Progress::add(&self.shared.progress.bytes_total, node.size);
-        Progress::add(&self.shared.progress.bytes_done, node.size);
-        true
+        taken
     }
 
     fn lost(&self, dir: &Dir, name: &[u8], error: &io::Error) -> Outcome {
@@ -226,8 +223,17 @@ impl Worker<'_> {
         Progress::add(&self.shared.progress.bytes_total, node.size);
         if node.size > LARGE_FILE {
             let (reply, promise) = bounded(1);
-            send(LargeJob::file(file, stat, node, Arc::clone(dir), reply))?;
-            return Ok(Outcome::Later(Part::Later(promise)));
+            let reading = self.shared.checkpoints.reading();
+            let part = Part::Later(promise, Some(Arc::clone(&reading)));
+            send(LargeJob::file(
+                file,
+                stat,
+                node,
+                Arc::clone(dir),
+                reading,
+                reply,
+            ))?;
+            return Ok(Outcome::Later(part));
         }
         self.small_file(dir, name, &file, stat, node)
     }

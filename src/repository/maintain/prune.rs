@@ -11,12 +11,12 @@
 //! remembered in between.
 //!
 //! A pack that no index names may belong to a save that was killed and will be resumed: such packs are left alone until
-//! they are older than a grace period. If anything that a snapshot needs is missing, nothing is removed at all.
+//! they are older than a grace period. What its job left beside the repository stays for a month. If anything that a snapshot needs is missing, nothing is removed at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::super::Repository;
@@ -35,6 +35,11 @@ use super::reachable::{self, Reachable};
 
 /// Objects deleted between two looks at the lock.
 const DELETES_PER_LOOK: usize = 64;
+
+/// Where jobs leave their results, and saves what they have read so far.
+const JOBS: &str = "state";
+/// Age at which those are removed: nobody resumes that run any more.
+const OLD_JOB: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// How much is given back, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,6 +135,7 @@ impl Pruner<'_> {
         if self.options.dry_run {
             return Ok(report);
         }
+        self.forget_jobs()?;
         if plan.rewrite.is_empty() {
             self.finish(&catalog, &plan)?;
             return Ok(report);
@@ -383,6 +389,18 @@ impl Pruner<'_> {
             }
         }
         Ok(written)
+    }
+
+    fn forget_jobs(&self) -> Result<()> {
+        let (backend, now) = (self.repository.backend(), Timestamp::now());
+        for found in backend.wait(backend.list(JOBS))? {
+            let written = Timestamp::from_second(found.last_modified.timestamp()).unwrap_or(now);
+            if now.duration_since(written) > OLD_JOB {
+                self.lock.check()?;
+                backend.wait(backend.delete(found.location.as_ref()))?;
+            }
+        }
+        Ok(())
     }
 
     fn delete<'i>(&self, kind: Kind, ids: impl Iterator<Item = &'i Id>) -> Result<()> {
