@@ -179,14 +179,14 @@ impl<'a> Shared<'a> {
         repository: &'a Repository,
         writer: &'a Writer,
         progress: &'a Progress,
-        options: &'a BackupOptions,
+        checkpoints: Checkpoints<'a>,
     ) -> Self {
         let secret = &repository.config().chunker_polynomial;
         Shared {
             repository,
             writer,
             progress,
-            checkpoints: Checkpoints::open(repository, options.checkpoint.as_ref()),
+            checkpoints,
             normal: Chunker::new(secret, NORMAL),
             large: Chunker::new(secret, LARGE),
             buffers: Pool::new(large::BUFFER),
@@ -320,13 +320,14 @@ impl Repository {
         run: impl FnOnce(&Shared<'_>) -> Result<Id>,
     ) -> Result<BackupResult> {
         let sent = Arc::clone(&progress.bytes_transferred);
-        let writer = Writer::counting(self, options.write, sent);
-        let (packs_adopted, bytes_adopted) = if options.adopt {
+        let checkpoints = Checkpoints::open(self, options.checkpoint.as_ref());
+        let writer = Writer::counting(self, options.write, sent, checkpoints.first());
+        let (packs_adopted, bytes_adopted) = if options.adopt && checkpoints.interrupted() {
             self.adopt_orphans(&writer)?
         } else {
             (0, 0)
         };
-        let shared = Shared::new(self, &writer, progress, options);
+        let shared = Shared::new(self, &writer, progress, checkpoints);
         let result = run(&shared);
         let tree = shared.outcome(result)?;
         let (totals, unchanged) = (
@@ -354,7 +355,7 @@ impl Repository {
             snapshot.tags.push(TORN.into());
         }
         let snapshot = self.commit(snapshot)?;
-        checkpoints.remove();
+        checkpoints.remove(writer.bytes() > 0);
         if writer.has_indexes_to_merge() && lock.alone()? {
             writer.merge_indexes()?;
         }

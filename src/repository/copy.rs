@@ -32,7 +32,7 @@ impl Repository {
             to.locked(|lock| {
                 to.refresh_index(&writing)?;
                 let sent = Arc::clone(&progress.bytes_transferred);
-                let writer = Writer::counting(to, WriteOptions::default(), sent);
+                let writer = Writer::counting(to, WriteOptions::default(), sent, None);
                 let copied = Copier::new(self, to, &writer, progress)
                     .and_then(|copier| copier.run(&snapshot.tree));
                 // An upload's failure is the cause of whatever came after it.

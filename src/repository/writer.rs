@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::Repository;
 use super::backend::Kind;
@@ -88,6 +88,8 @@ pub(super) struct Writer {
 /// What is on its way to the store.
 struct Uploads {
     repository: Repository,
+    first: Option<(String, Vec<u8>)>,
+    begun: OnceCell<()>,
     permits: Arc<Semaphore>,
     flushed: Mutex<Instant>,
     small_indexes: Mutex<Vec<Id>>,
@@ -99,17 +101,20 @@ struct Uploads {
 
 impl Writer {
     pub(super) fn new(repository: &Repository, options: WriteOptions) -> Self {
-        Self::counting(repository, options, Arc::default())
+        Self::counting(repository, options, Arc::default(), None)
     }
 
-    /// A writer that also adds the bytes it sent to `sent`.
+    /// A writer that also adds the bytes it sent to `sent`, and seals something at a path before the first pack.
     pub(super) fn counting(
         repository: &Repository,
         options: WriteOptions,
         sent: Arc<AtomicU64>,
+        first: Option<(String, Vec<u8>)>,
     ) -> Self {
         let uploads = Uploads {
             repository: repository.clone(),
+            first,
+            begun: OnceCell::new(),
             permits: Arc::new(Semaphore::new(options.uploads.max(1) as usize)),
             flushed: Mutex::new(Instant::now()),
             small_indexes: Mutex::default(),
@@ -270,6 +275,7 @@ impl Uploads {
 
     async fn upload(&self, id: Id, pack: Pooled, blobs: Vec<PackedBlob>) -> Result<()> {
         let size = pack.len() as u64;
+        self.begun.get_or_try_init(|| self.begin()).await?;
         self.repository
             .backend()
             .put_named(Kind::Pack, &id, Bytes::from_owner(pack))
@@ -279,6 +285,14 @@ impl Uploads {
         self.repository.index().add_pack(id, &blobs);
         self.repository.unindexed().push(IndexPack { id, blobs });
         self.flush_index(false).await
+    }
+
+    async fn begin(&self) -> Result<()> {
+        let Some((path, plain)) = &self.first else {
+            return Ok(());
+        };
+        let sealed = self.repository.seal_file(plain)?;
+        self.repository.backend().put(path, sealed.into()).await
     }
 
     /// Writes the packs that arrived into an index file, when there are enough of them or time has passed.

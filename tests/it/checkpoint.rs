@@ -39,6 +39,9 @@ fn options(frozen: Option<&str>) -> BackupOptions {
 
 /// Whether the tree of a checkpoint has files.
 fn has_files(repository: &Repository, kept: &Value) -> bool {
+    if kept["tree"].is_null() {
+        return false;
+    }
     let snapshot = json!({"time": "2026-01-01T00:00:00Z", "tree": kept["tree"]});
     let snapshot: Snapshot = serde_json::from_value(snapshot).unwrap();
     let digest = repository.digest(&snapshot, "");
@@ -237,4 +240,37 @@ fn of_a_device_what_was_read_counts_for_the_same_snapshot_only() {
     interrupt(&repository, first, |progress| save("snap-1", progress));
     let other = save("snap-2", &Progress::default()).unwrap();
     assert_eq!(found(&other), Vec::<u64>::new());
+}
+
+#[test]
+fn packs_are_listed_only_when_a_save_was_interrupted() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let source = tempfile::tempdir().unwrap();
+    for number in 0..8 {
+        let noise = torture::noise(number, 1 << 20);
+        fs::write(source.path().join(number.to_string()), noise).unwrap();
+    }
+    let store = Mortal::new();
+    let repository = Repository::init(store.clone(), "p").unwrap();
+    let key = repository.master_key();
+    let options = BackupOptions {
+        checkpoint: Some(CheckpointOptions::new("a", "source")),
+        ..options(None)
+    };
+    let save = || {
+        let repository = Repository::open_with_master_key(store.clone(), key.clone()).unwrap();
+        repository.backup_directory(source.path(), &options, &Progress::default())
+    };
+    let listings = || store.listings.load(Ordering::SeqCst);
+    store.writes_left.store(5, Ordering::SeqCst);
+    save().unwrap_err();
+    store.writes_left.store(i64::MAX, Ordering::SeqCst);
+    assert_eq!(listings(), 0);
+    assert!(save().unwrap().packs_adopted > 0);
+    assert_eq!(listings(), 1);
+    fs::write(source.path().join("new"), torture::noise(9, 1 << 20)).unwrap();
+    assert_eq!(save().unwrap().packs_adopted, 0);
+    assert_eq!(listings(), 1);
+    assert_removed(&repository);
 }

@@ -59,6 +59,8 @@ pub struct Mortal {
     pub checkpoints_left: AtomicI64,
     bytes_written: AtomicU64,
     requests: AtomicU64,
+    /// How often all packs were listed.
+    pub listings: AtomicU64,
 }
 
 impl Mortal {
@@ -69,6 +71,7 @@ impl Mortal {
             checkpoints_left: AtomicI64::new(i64::MAX),
             bytes_written: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            listings: AtomicU64::new(0),
         })
     }
 
@@ -132,6 +135,8 @@ impl ObjectStore for Mortal {
     }
     fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
         self.asked();
+        let packs = prefix.is_some_and(|prefix| prefix.as_ref() == "repo/data");
+        self.listings.fetch_add(u64::from(packs), Ordering::SeqCst);
         self.store.list(prefix)
     }
     async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> StoreResult<ListResult> {

@@ -6,11 +6,15 @@
 //!                         the segments of large files that were read, of files that are not in it yet
 //! ```
 //!
+//! The first is there before the first pack is sent, and empty: whether it exists says whether packs may be about that no index
+//! names. In a large store it takes minutes to list all packs.
+//!
 //! Nothing in a checkpoint is relied on. Its tree is compared with the files that are there as a parent's is, a segment
 //! counts for a file with the same inode, size and times only, and blobs that never arrived are read again. The blocks
 //! of a device have no times: what was read of it counts as long as it is a copy of the same snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -63,9 +67,20 @@ struct Checkpoint {
     /// Its own path: what was kept of one source is none of another's.
     path: String,
     frozen: Option<String>,
-    /// The tree of the root directory.
-    tree: Id,
+    /// The tree of the root directory, if that was written yet.
+    tree: Option<Id>,
     large: Vec<Begun>,
+}
+
+impl Checkpoint {
+    fn new(options: &CheckpointOptions, tree: Option<Id>, large: Vec<Begun>) -> Self {
+        Checkpoint {
+            path: options.path.clone(),
+            frozen: options.frozen.clone(),
+            tree,
+            large,
+        }
+    }
 }
 
 /// A large file of which something was read.
@@ -133,6 +148,10 @@ impl Reading {
 pub(super) struct Checkpoints<'a> {
     repository: &'a Repository,
     options: Option<&'a CheckpointOptions>,
+    /// Whether there is one in the store.
+    there: AtomicBool,
+    /// Whether an earlier attempt may have left packs.
+    interrupted: bool,
     tree: Option<Id>,
     /// Whether both are copies of one snapshot.
     frozen: bool,
@@ -143,7 +162,9 @@ pub(super) struct Checkpoints<'a> {
 impl<'a> Checkpoints<'a> {
     /// Reads what is there. A checkpoint that cannot be read only costs time.
     pub(super) fn open(repository: &'a Repository, options: Option<&'a CheckpointOptions>) -> Self {
-        let found = options.and_then(|options| match read(repository, &options.path) {
+        let found = options.map(|options| read(repository, &options.path));
+        let interrupted = !matches!(found, Some(Err(Error::NotFound { .. })));
+        let found = found.and_then(|found| match found {
             Ok(found) => Some(found),
             Err(Error::NotFound { .. }) => None,
             Err(error) => {
@@ -153,12 +174,13 @@ impl<'a> Checkpoints<'a> {
         });
         let frozen = found.as_ref().and_then(|found| found.frozen.as_ref());
         let frozen = frozen.is_some() && frozen == options.and_then(|own| own.frozen.as_ref());
-        let (tree, large) =
-            found.map_or((None, Vec::new()), |found| (Some(found.tree), found.large));
+        let (tree, large) = found.map_or((None, Vec::new()), |found| (found.tree, found.large));
         let begun = large.into_iter().map(|one| (one.file, one.segments));
         Checkpoints {
             repository,
             options,
+            there: AtomicBool::new(interrupted),
+            interrupted,
             tree,
             frozen,
             begun: Mutex::new(begun.collect()),
@@ -168,6 +190,19 @@ impl<'a> Checkpoints<'a> {
 
     pub(super) fn options(&self) -> Option<&CheckpointOptions> {
         self.options
+    }
+
+    /// Whether an earlier attempt may have left packs that no index names.
+    pub(super) fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// What is to be in the store before the first pack is: a path, and what to seal there. Nothing, if there is
+    /// something already.
+    pub(super) fn first(&self) -> Option<(String, Vec<u8>)> {
+        let options = self.options.filter(|_| !self.interrupted)?;
+        let first = Checkpoint::new(options, None, Vec::new());
+        Some((options.path.clone(), serde_json::to_vec(&first).ok()?))
     }
 
     /// The root directory as far as an earlier attempt came.
@@ -226,14 +261,8 @@ impl<'a> Checkpoints<'a> {
             .filter(|begun| begun.segments.iter().any(Option::is_some))
             .collect();
         drop(readings);
-        let CheckpointOptions { path, frozen, .. } = options.clone();
-        let checkpoint = Checkpoint {
-            path,
-            frozen,
-            tree,
-            large,
-        };
-        let kept = serde_json::to_vec(&checkpoint)
+        self.there.store(true, Ordering::Relaxed);
+        let kept = serde_json::to_vec(&Checkpoint::new(options, Some(tree), large))
             .map_err(|error| Error::damaged("a new checkpoint", error))
             .and_then(|json| self.repository.put_sealed(&options.path, &json));
         match kept {
@@ -243,8 +272,10 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Removes it: the backup is complete. Where that is not allowed it stays, and is compared with what is there.
-    pub(super) fn remove(&self) {
+    /// `sent` is whether the first was written.
+    pub(super) fn remove(&self, sent: bool) {
         if let Some(options) = self.options
+            && (sent || self.there.load(Ordering::Relaxed))
             && let Err(error) = self.repository.delete_sealed(&options.path)
         {
             tracing::debug!(%error, "what was read is still kept");

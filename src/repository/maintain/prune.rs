@@ -302,7 +302,7 @@ impl Pruner<'_> {
     /// Copies the needed blobs of wasteful packs into new ones. Each is opened and proven on the way.
     fn rewrite(&self, plan: &Plan<'_>) -> Result<u64> {
         let sent = self.progress.bytes_transferred.clone();
-        let writer = Writer::counting(self.repository, self.options.write, sent);
+        let writer = Writer::counting(self.repository, self.options.write, sent, None);
         let copied = self.copy(plan, &writer);
         // An upload's failure is the cause of whatever came after it.
         writer.take_error()?;
