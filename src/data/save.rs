@@ -102,7 +102,9 @@ impl ClusterMovers {
             ],
             consistency: volume.consistency,
             accept_torn: self.settings.accept_torn,
-            frozen: held.as_ref().map(|held| held.handle.clone()),
+            frozen: held
+                .as_ref()
+                .map(|held| format!("{} {}", held.driver, held.handle)),
             held: held.filter(|_| volume.shares),
         };
         Ok(Ready::Seat(Box::new(Seat {

@@ -32,7 +32,7 @@ pub(crate) struct Source<'a> {
     pub(crate) tags: &'a [String],
     /// Whether files that change while they are read are saved as they were found.
     pub(crate) accept_torn: bool,
-    /// The handle of the snapshot that it is a copy of.
+    /// Driver and handle of the snapshot that it is a copy of.
     pub(crate) frozen: Option<&'a str>,
 }
 

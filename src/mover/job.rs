@@ -59,7 +59,7 @@ pub(crate) enum Task {
         /// storage holds its data, and the store need not.
         #[serde(default)]
         held: Option<Held>,
-        /// The handle of the snapshot that the volume was made of, where it is known.
+        /// Driver and handle of the snapshot that the volume was made of, where it is known.
         #[serde(default)]
         frozen: Option<String>,
     },

@@ -172,6 +172,8 @@ pub(super) struct Shared<'a> {
     crew: Crew,
     tally: Tally,
     unchanged: AtomicU64,
+    /// Entries and chunks that were read.
+    read: AtomicU64,
 }
 
 impl<'a> Shared<'a> {
@@ -194,6 +196,7 @@ impl<'a> Shared<'a> {
             crew: Crew::default(),
             tally: Tally::default(),
             unchanged: AtomicU64::new(0),
+            read: AtomicU64::new(0),
         }
     }
 

@@ -14,6 +14,8 @@ use super::node::{Node, NodeKind, Time, Xattr};
 
 /// Largest list of attribute names and largest value the kernel gives.
 const XATTR_LIMIT: usize = 64 << 10;
+/// The device of every file with several links: a walk never leaves its file system, whose number is another at the next mount.
+const DEVICE: u64 = 1;
 /// Holes remembered per file. More would cost more tree than they save disk; the small ones are then written as zeros.
 const HOLE_LIMIT: usize = 64 << 10;
 const HOLE_MIN_WHEN_MANY: u64 = 64 << 10;
@@ -77,7 +79,7 @@ pub(super) fn node_of(name: &[u8], kind: NodeKind, stat: &Stat) -> Node {
     }
     if kind != NodeKind::Directory && stat.st_nlink as u64 > 1 {
         node.links = stat.st_nlink as u64;
-        node.device_id = stat.st_dev as u64;
+        node.device_id = DEVICE;
     }
     if matches!(kind, NodeKind::BlockDevice | NodeKind::CharDevice) {
         node.device = stat.st_rdev as u64;

@@ -145,7 +145,7 @@ pub struct Node {
     pub group: String,
     /// Inode number at the source.
     pub inode: u64,
-    /// Device at the source; set for files with several links only, where it tells links apart.
+    /// Device at the source; set for files with several links only. Links of one file agree in it and in the inode.
     pub device_id: u64,
     /// Length of a file in bytes.
     pub size: u64,
@@ -199,6 +199,20 @@ impl Node {
     /// was read and may not be what is there.
     pub(super) fn distrust(&mut self) {
         self.ctime = Time::default();
+    }
+
+    /// The same file's node after it changed while it was read: `fresh` is what it is now. What was found out about it
+    /// is kept, distrust as well.
+    pub(super) fn changed(self, mut fresh: Node) -> Node {
+        if !self.is_trusted() {
+            fresh.distrust();
+        }
+        Node {
+            xattrs: self.xattrs,
+            holes: self.holes,
+            content: self.content,
+            ..fresh
+        }
     }
 
     /// Whether the entry may be recognised by its times.

@@ -111,7 +111,7 @@ impl TreeWriter {
         let mut hasher = stream.hasher.clone();
         hasher.update(&end);
         let id = hasher.finish();
-        let frame = [stream.encoder.get_ref(), &*last_blocks(&end)].concat();
+        let frame = [&**stream.encoder.get_ref(), &last_blocks(&end)];
         packer.store_compressed(id, &frame, stream.plain + end.len() as u64)?;
         Ok(id)
     }
@@ -129,7 +129,7 @@ impl TreeWriter {
             plain,
         } = stream;
         let id = hasher.finish();
-        packer.store_compressed(id, &encoder.finish().map_err(codec)?, plain)?;
+        packer.store_compressed(id, &[&encoder.finish().map_err(codec)?], plain)?;
         Ok(id)
     }
 }

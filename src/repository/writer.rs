@@ -165,16 +165,20 @@ impl Writer {
     }
 
     /// Waits until every pack that is on its way has arrived.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if one did not; [`Writer::take_error`] tells why.
     pub(super) fn settle(&self) -> Result<()> {
         let all = self.options.uploads.max(1);
         let backend = self.uploads.repository.backend();
         drop(backend.wait(self.uploads.permits.acquire_many(all)));
-        self.uploads.take_error()
+        self.uploads.check()
     }
 
     /// Waits until every pack is durable and every blob is in a durable index file. The packers must be flushed.
     pub(super) fn finish(&self) -> Result<()> {
-        self.settle()?;
+        let settled = self.settle();
+        self.take_error().and(settled)?;
         let backend = self.uploads.repository.backend();
         backend.wait(self.uploads.flush_index(true))
     }
@@ -396,11 +400,12 @@ impl Packer {
         self.seal(pack, start, id, compressed.then_some(plain_length))
     }
 
-    /// Stores a blob that was compressed while it was made, because it is too large to be held plain.
+    /// Stores a blob that was compressed while it was made, because it is too large to be held plain; in parts that follow
+    /// each other.
     pub(super) fn store_compressed(
         &mut self,
         id: Id,
-        compressed: &[u8],
+        compressed: &[&[u8]],
         plain: u64,
     ) -> Result<bool> {
         if !self.uploads.repository.index().claim(&id) {
@@ -408,12 +413,15 @@ impl Packer {
         }
         self.uploads.check()?;
         let plain_length = length_of("a directory", plain as usize)?;
-        length_of("a directory", compressed.len() + OVERHEAD)?;
-        self.make_room(compressed.len() + OVERHEAD)?;
+        let length = compressed.iter().map(|part| part.len()).sum::<usize>() + OVERHEAD;
+        length_of("a directory", length)?;
+        self.make_room(length)?;
         let mut pack = self.open.take().unwrap_or_else(|| self.pool.take());
         let start = pack.len();
         pack.resize(start + NONCE, 0);
-        pack.extend_from_slice(compressed);
+        for part in compressed {
+            pack.extend_from_slice(part);
+        }
         self.seal(pack, start, id, Some(plain_length))?;
         Ok(true)
     }

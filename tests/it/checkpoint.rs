@@ -1,7 +1,7 @@
 //! What a killed save had read is not read again, and what comes of it is the same.
 
 use std::fs;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +75,24 @@ fn interrupt(
     assert!(matches!(saved, Err(Error::Cancelled)), "{saved:?}");
 }
 
+/// A store after a save that it let come to so many checkpoints; `None` if that was enough to end it.
+fn killed(
+    checkpoints: i64,
+    save: impl FnOnce(&Repository) -> Result<BackupResult, Error>,
+) -> Option<Repository> {
+    let store = Mortal::new();
+    let repository = Repository::init(store.clone(), "p").unwrap();
+    store.checkpoints_left.store(checkpoints, Ordering::SeqCst);
+    match save(&repository) {
+        Ok(_) => return None,
+        Err(Error::Store { .. }) => {}
+        // A checkpoint waits for packs, and must not take their failure for its own.
+        Err(error) => panic!("not the store's own words: {error:?}"),
+    }
+    store.writes_left.store(i64::MAX, Ordering::SeqCst);
+    Some(Repository::open_with_master_key(store, repository.master_key()).unwrap())
+}
+
 /// Nobody needs it any more.
 fn assert_removed(repository: &Repository) {
     assert_eq!(
@@ -112,17 +130,10 @@ fn a_tree_is_read_on_from_any_checkpoint() {
     let tree = save(&whole).unwrap().snapshot.tree;
     assert_removed(&whole);
     let mut taken_over = 0;
-    for checkpoints in (1..).step_by(4) {
-        let store = Mortal::new();
-        let repository = Repository::init(store.clone(), "p").unwrap();
-        store.checkpoints_left.store(checkpoints, Ordering::SeqCst);
-        let first = save(&repository);
-        store.writes_left.store(i64::MAX, Ordering::SeqCst);
-        if first.is_ok() {
+    for checkpoints in (1..60).step_by(4) {
+        let Some(reopened) = killed(checkpoints, save) else {
             break;
-        }
-        let reopened =
-            Repository::open_with_master_key(store.clone(), repository.master_key()).unwrap();
+        };
         let second = save(&reopened).unwrap();
         assert_eq!((second.problems, second.snapshot.tree), (Vec::new(), tree));
         taken_over = taken_over.max(second.unchanged);
@@ -273,4 +284,43 @@ fn packs_are_listed_only_when_a_save_was_interrupted() {
     assert_eq!(save().unwrap().packs_adopted, 0);
     assert_eq!(listings(), 1);
     assert_removed(&repository);
+}
+
+#[test]
+fn links_of_one_file_are_still_links_when_a_checkpoint_came_between_them() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let disk = Disk::new("mkfs.ext4 -q");
+    for folder in ["a", "m", "z"] {
+        fs::create_dir(disk.path().join(folder)).unwrap();
+    }
+    for number in 0..10_000 {
+        fs::write(disk.path().join(format!("m/{number}")), "").unwrap();
+    }
+    fs::write(disk.path().join("a/one"), "linked").unwrap();
+    fs::hard_link(disk.path().join("a/one"), disk.path().join("z/two")).unwrap();
+    let device = || fs::metadata(disk.path()).unwrap().dev();
+    let save = |repository: &Repository| {
+        repository.backup_directory(&disk.path(), &options(None), &Progress::default())
+    };
+    let (mut resumed, mut others) = (0, Vec::new());
+    for checkpoints in 1..8 {
+        let Some(reopened) = killed(checkpoints, save) else {
+            break;
+        };
+        // The next mover gets the volume under another number.
+        let before = device();
+        while device() == before {
+            disk.unmount();
+            others.push(Disk::new("mkfs.ext4 -q"));
+            disk.mount();
+        }
+        let saved = save(&reopened).unwrap();
+        resumed = resumed.max(saved.unchanged);
+        let target = tempfile::tempdir().unwrap();
+        restore(&reopened, &saved.snapshot, target.path());
+        let inode = |name: &str| fs::metadata(target.path().join(name)).unwrap().ino();
+        assert_eq!(inode("a/one"), inode("z/two"), "{checkpoints}");
+    }
+    assert!(resumed > 0);
 }

@@ -36,14 +36,14 @@ impl Disk {
         self.folder.path().join("mounted")
     }
 
-    fn mount(&self) {
+    pub fn mount(&self) {
         run(Command::new("mount")
             .args(["-o", "loop"])
             .args([self.image(), self.path()]))
         .exits(0);
     }
 
-    fn unmount(&self) {
+    pub fn unmount(&self) {
         run(Command::new("umount").arg(self.path())).exits(0);
     }
 

@@ -406,13 +406,13 @@ fn packs_of_an_interrupted_save_wait_for_it_and_go_when_they_are_old() {
 }
 
 #[test]
-fn what_jobs_left_beside_the_repository_goes_after_a_month() {
+fn what_jobs_left_beside_the_repository_goes_after_half_a_year() {
     let runtime = runtime();
     let _entered = runtime.enter();
     let folder = tempfile::tempdir().unwrap();
     let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     let repository = Repository::init(Arc::new(store), PASSWORD).unwrap();
-    for (job, days) in [("long-ago", 31), ("lately", 29)] {
+    for (job, days) in [("long-ago", 181), ("lately", 179)] {
         let path = format!("state/{job}/result");
         repository.put_sealed(&path, b"{}").unwrap();
         let mut touch = Command::new("touch");

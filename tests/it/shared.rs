@@ -82,6 +82,14 @@ fn raw(context: &str, namespace: &str) -> String {
     )
 }
 
+/// The application runs on B with what it had on A, files and device.
+#[track_caller]
+fn assert_arrived(trip: &Trip, saved: &str, device: &str) {
+    ready("b", &trip.to.name);
+    assert_eq!(trip.data("b"), saved);
+    assert_eq!(raw("b", &trip.to.name), device);
+}
+
 /// Bytes in the store.
 fn stored(trip: &Trip) -> u64 {
     let statistics = run(&mut trip.ferry(&["store", "stats", "-o", "json"])).exits(0);
@@ -100,9 +108,7 @@ fn volumes_on_one_storage_arrive_and_are_proven_without_a_byte_of_them_in_the_st
     run(&mut trip.migrate(&["--shared-storage"]))
         .exits(0)
         .says("driver shared.csi.ferry.test made its volume on B of A's snapshot");
-    ready("b", &trip.to.name);
-    assert_eq!(trip.data("b"), saved);
-    assert_eq!(raw("b", &trip.to.name), device);
+    assert_arrived(&trip, &saved, &device);
     assert!(stored(&trip) < 4 << 20, "{} bytes", stored(&trip));
     let (name, _) = trip.newest_run();
     trip.assert_clean(&name);
@@ -146,9 +152,7 @@ fn what_the_storage_of_b_does_not_know_travels_through_the_store_after_all() {
         .exits(0)
         .says("the storage did not carry")
         .says("its bytes travel through the store instead");
-    ready("b", &trip.to.name);
-    assert_eq!(trip.data("b"), saved);
-    assert_eq!(raw("b", &trip.to.name), device);
+    assert_arrived(&trip, &saved, &device);
     assert!(stored(&trip) > 140_000_000, "{} bytes", stored(&trip));
     let (name, _) = trip.newest_run();
     trip.assert_clean(&name);
@@ -178,10 +182,8 @@ fn a_volume_that_is_another_on_b_is_found_out_by_its_fingerprint_and_copied() {
         .exits(0)
         .says("the storage did not carry")
         .says("its bytes travel through the store instead");
-    ready("b", &trip.to.name);
-    assert_eq!(trip.data("b"), saved);
     // The copy is made of what A's mover has read.
-    assert_eq!(raw("b", &trip.to.name), device);
+    assert_arrived(&trip, &saved, &device);
     assert!(stored(&trip) > 50_000_000, "{} bytes", stored(&trip));
     run(&mut trip.ferry(&["store", "check"])).exits(0);
     let (name, _) = trip.newest_run();

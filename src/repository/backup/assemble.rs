@@ -1,6 +1,7 @@
 //! The assembler: redeems the walker's promises in order and writes every directory as it completes. Every now and then it
 //! keeps what is written so far.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
@@ -26,6 +27,8 @@ struct Assembler<'a> {
     open: Vec<Open>,
     /// When the next checkpoint is due.
     due: Option<Instant>,
+    /// How much had been read at the last.
+    kept: u64,
 }
 
 /// Consumes all items and returns the id of the tree above the first one.
@@ -37,6 +40,7 @@ pub(super) fn run(shared: &Shared<'_>, items: Receiver<Item>) -> Result<Id> {
         top: TreeWriter::new(),
         open: Vec::new(),
         due: every.map(|every| Instant::now() + every),
+        kept: 0,
     };
     while let Some(item) = assembler.wait(&items)? {
         assembler.go_on()?;
@@ -111,9 +115,21 @@ impl Assembler<'_> {
         Ok(id)
     }
 
-    /// Keeps what is written so far: each open directory with the one that is open in it.
+    /// Keeps what is written so far, if that spares anybody to read it.
     fn keep(&mut self) -> Result<()> {
-        let begun = Instant::now();
+        let (begun, read) = (Instant::now(), self.shared.read.load(Ordering::Relaxed));
+        if read > self.kept {
+            self.store()?;
+            self.kept = read;
+        }
+        let options = self.shared.checkpoints.options();
+        let pause = options.map(|options| options.pause(begun.elapsed()));
+        self.due = pause.map(|pause| Instant::now() + pause);
+        Ok(())
+    }
+
+    /// Stores each open directory with the one that is open in it.
+    fn store(&mut self) -> Result<()> {
         let (mut root, mut inner) = (None, Vec::new());
         for dir in self.open.iter_mut().rev() {
             let tree = dir.tree.store_so_far(&inner, &mut self.packer)?;
@@ -123,17 +139,12 @@ impl Assembler<'_> {
             node.write_json(&mut inner);
             root = Some(tree);
         }
-        let checkpoints = &self.shared.checkpoints;
         if let Some(root) = root {
             // A tree is of use when it is there, and with it most of what it names.
             self.packer.flush()?;
             self.shared.writer.settle()?;
-            checkpoints.keep(root);
+            self.shared.checkpoints.keep(root);
         }
-        let pause = checkpoints
-            .options()
-            .map(|options| options.pause(begun.elapsed()));
-        self.due = pause.map(|pause| Instant::now() + pause);
         Ok(())
     }
 }

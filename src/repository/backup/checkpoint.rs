@@ -6,10 +6,10 @@
 //!                         the segments of large files that were read, of files that are not in it yet
 //! ```
 //!
-//! The first is there before the first pack is sent, and empty: whether it exists says whether packs may be about that no index
-//! names. In a large store it takes minutes to list all packs.
+//! The first is there before the first pack is sent, and empty: whether it exists says whether an earlier backup may have left
+//! packs that no index names. In a large store it takes minutes to list all packs.
 //!
-//! Nothing in a checkpoint is relied on. Its tree is compared with the files that are there as a parent's is, a segment
+//! Nothing that a checkpoint says is relied on. Its tree is compared with the files that are there as a parent's is, a segment
 //! counts for a file with the same inode, size and times only, and blobs that never arrived are read again. The blocks
 //! of a device have no times: what was read of it counts as long as it is a copy of the same snapshot.
 
@@ -32,6 +32,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// comes within so many times the usual.
 const SHARE: u32 = 20;
 const LATEST: u32 = 10;
+/// Ids that a checkpoint names, at most: 8 MiB in memory, and a quarter of a TiB of large files that are in no directory yet.
+const IDS: usize = 256 << 10;
 
 /// Where and how often a backup keeps what it has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct CheckpointOptions {
     pub path: String,
     /// Time between two.
     pub every: Duration,
-    /// The snapshot that the source is a copy of, by its handle.
+    /// The snapshot that the source is a copy of, by its driver and handle.
     pub frozen: Option<String>,
 }
 
@@ -84,7 +86,7 @@ impl Checkpoint {
 }
 
 /// A large file of which something was read.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Begun {
     file: Identity,
     segments: Vec<Option<Segment>>,
@@ -251,16 +253,29 @@ impl<'a> Checkpoints<'a> {
         *lock(&reading.0) = Begun { file, segments };
     }
 
+    /// The segments of files that are in no directory yet; those that are waited for are the first.
+    fn large(&self) -> Vec<Begun> {
+        let (mut large, mut left) = (Vec::new(), IDS);
+        for reading in lock(&self.readings).iter().filter_map(Weak::upgrade) {
+            let begun = lock(&reading.0);
+            let segments = begun.segments.iter().map(|segment| {
+                let segment = segment.as_ref()?;
+                left = left.checked_sub(segment.content.len())?;
+                Some(segment.clone())
+            });
+            let segments: Vec<_> = segments.collect();
+            if segments.iter().any(Option::is_some) {
+                let file = begun.file;
+                large.push(Begun { file, segments });
+            }
+        }
+        large
+    }
+
     /// Keeps what was read: `tree` is the root directory so far. Whether it is kept decides nothing.
     pub(super) fn keep(&self, tree: Id) {
         let Some(options) = self.options else { return };
-        let readings = lock(&self.readings);
-        let begun = readings.iter().filter_map(Weak::upgrade);
-        let begun = begun.map(|reading| lock(&reading.0).clone());
-        let large = begun
-            .filter(|begun| begun.segments.iter().any(Option::is_some))
-            .collect();
-        drop(readings);
+        let large = self.large();
         self.there.store(true, Ordering::Relaxed);
         let kept = serde_json::to_vec(&Checkpoint::new(options, Some(tree), large))
             .map_err(|error| Error::damaged("a new checkpoint", error))

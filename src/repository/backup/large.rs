@@ -155,6 +155,7 @@ fn store_chunk(
         Piece::Zeros(length) => (packer.store_zeros(*length)?, *length),
     };
     Progress::add(&shared.progress.bytes_done, length as u64);
+    Progress::add(&shared.read, 1);
     reply_to(chunk, id);
     Ok(())
 }
@@ -223,19 +224,8 @@ fn read_file(
         if same_content(&stat, &after) && length == node.size {
             return Ok(Some(node));
         }
-        let Node {
-            name,
-            xattrs,
-            holes,
-            content,
-            ..
-        } = node;
-        node = Node {
-            xattrs,
-            holes,
-            content,
-            ..local::node_to_read(&name, NodeKind::File, &after)
-        };
+        let fresh = local::node_to_read(&node.name, NodeKind::File, &after);
+        node = node.changed(fresh);
         if attempt == TRIES {
             node.size = length;
             shared.torn(dir, &mut node);

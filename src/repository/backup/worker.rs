@@ -104,6 +104,7 @@ impl Worker<'_> {
                 Outcome::Node(node) => {
                     node.write_json(&mut json);
                     self.shared.count(&node);
+                    Progress::add(&self.shared.read, 1);
                 }
                 Outcome::Later(part) => {
                     json.truncate(before);
@@ -256,12 +257,7 @@ impl Worker<'_> {
             if same_content(&stat, &after) && length == node.size {
                 break;
             }
-            let Node { xattrs, holes, .. } = node;
-            node = Node {
-                xattrs,
-                holes,
-                ..local::node_to_read(name, NodeKind::File, &after)
-            };
+            node = node.changed(local::node_to_read(name, NodeKind::File, &after));
             node.size = length;
             if attempt == TRIES {
                 self.shared.torn(dir, &mut node);

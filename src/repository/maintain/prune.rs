@@ -11,7 +11,7 @@
 //! remembered in between.
 //!
 //! A pack that no index names may belong to a save that was killed and will be resumed: such packs are left alone until
-//! they are older than a grace period. What its job left beside the repository stays for a month. If anything that a snapshot needs is missing, nothing is removed at all.
+//! they are older than a grace period. What its job left beside the repository stays for half a year. If anything that a snapshot needs is missing, nothing is removed at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,8 +38,8 @@ const DELETES_PER_LOOK: usize = 64;
 
 /// Where jobs leave their results, and saves what they have read so far.
 const JOBS: &str = "state";
-/// Age at which those are removed: nobody resumes that run any more.
-const OLD_JOB: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Age at which those are removed: nobody resumes a run of half a year ago.
+const OLD_JOB: SignedDuration = SignedDuration::from_hours(180 * 24);
 
 /// How much is given back, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,7 +135,6 @@ impl Pruner<'_> {
         if self.options.dry_run {
             return Ok(report);
         }
-        self.forget_jobs()?;
         if plan.rewrite.is_empty() {
             self.finish(&catalog, &plan)?;
             return Ok(report);
@@ -347,7 +346,7 @@ impl Pruner<'_> {
         Ok(())
     }
 
-    /// New index files, then the old ones, then the packs: in this order only.
+    /// New index files, then the old ones, then the packs: in this order only. What old jobs left can wait.
     fn finish(&self, catalog: &Catalog, plan: &Plan<'_>) -> Result<()> {
         let (orphans, _) = self.orphans(catalog);
         let repeated = catalog.listed.values().any(|listed| listed.times > 1);
@@ -365,7 +364,11 @@ impl Pruner<'_> {
             .remove
             .iter()
             .filter(|id| catalog.stored.contains_key(id));
-        self.delete(Kind::Pack, gone.chain(&orphans))
+        self.delete(Kind::Pack, gone.chain(&orphans))?;
+        if let Err(error) = self.forget_jobs() {
+            tracing::warn!(%error, "what old jobs left stays");
+        }
+        Ok(())
     }
 
     fn write_index(&self, catalog: &Catalog, plan: &Plan<'_>) -> Result<BTreeSet<Id>> {
