@@ -16,7 +16,9 @@
 
 mod assemble;
 mod checkpoint;
+mod cutter;
 mod large;
+mod segments;
 mod walk;
 mod worker;
 
@@ -41,8 +43,9 @@ use super::snapshot::{Snapshot, SnapshotInfo};
 use super::writer::{WriteOptions, Writer};
 pub use checkpoint::CheckpointOptions;
 use checkpoint::Checkpoints;
+pub(super) use cutter::{BLOCK, is_zero};
 use large::Chunk;
-pub(super) use large::{BLOCK, LargeJob, is_zero};
+pub(super) use large::LargeJob;
 
 pub(super) use walk::{Batch, Item, Part};
 
@@ -191,7 +194,7 @@ impl<'a> Shared<'a> {
             checkpoints,
             normal: Chunker::new(secret, NORMAL),
             large: Chunker::new(secret, LARGE),
-            buffers: Pool::new(large::BUFFER),
+            buffers: Pool::new(cutter::BUFFER),
             problems: Mutex::default(),
             crew: Crew::default(),
             tally: Tally::default(),
