@@ -149,7 +149,7 @@ impl<M: Movers> Engine<'_, M> {
     }
 
     async fn not_ready(&self, id: &ObjectId, reason: &str) -> Gated {
-        let evidence = evidence(self.target(), &self.resources, id).await;
+        let evidence = evidence(self.target(), &self.resources, id, reason).await;
         Gated::Failed(match evidence.as_str() {
             "" => reason.to_owned(),
             evidence => format!("{reason} ({evidence})"),
