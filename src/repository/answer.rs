@@ -16,10 +16,11 @@ impl Answer {
         &self.0
     }
 
-    /// Whether the keys may not do what was asked.
+    /// Whether the keys may not do what was asked. S3 answers a deletion with a list of what became of each object.
     pub(super) fn is_refusal(&self) -> bool {
         use object_store::Error::{PermissionDenied, Unauthenticated};
         matches!(self.0, PermissionDenied { .. } | Unauthenticated { .. })
+            || self.0.to_string().contains("(code: AccessDenied)")
     }
 
     /// The code and the message of a server's answer. After its first line, Azure's has numbers for its own people.

@@ -215,6 +215,18 @@ impl Backend {
         }
     }
 
+    /// Deletes `object` for the sake of tidiness. False: the keys may only add, and it stays.
+    pub(super) async fn tidy(&self, object: &str) -> Result<bool> {
+        match self.delete(object).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_refusal() => {
+                tracing::debug!(object, "it may not be deleted, and stays");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Everything below `folder`.
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<ObjectMeta>> {
         let path = Path::from(folder);

@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::Repository;
+use super::backend::Kind;
 use super::chunker::{Chunker, LARGE, NORMAL};
 use super::crew::{Crew, Tally};
 use super::error::{Error, Result};
@@ -304,6 +305,12 @@ impl Repository {
         })
     }
 
+    /// Whether the keys may do more than add, tried on an object that is not there.
+    fn may_delete(&self, kind: Kind) -> Result<bool> {
+        let backend = self.backend();
+        backend.wait(backend.tidy(&kind.path(&Id::random())))
+    }
+
     /// Lock, index, adoption, the run itself, and the three commit points.
     pub(super) fn commit_run(
         &self,
@@ -362,7 +369,7 @@ impl Repository {
         }
         let snapshot = self.commit(snapshot)?;
         checkpoints.remove(writer.bytes() > 0);
-        if writer.has_indexes_to_merge() && lock.alone()? {
+        if writer.has_indexes_to_merge() && lock.alone()? && self.may_delete(Kind::Index)? {
             writer.merge_indexes()?;
         }
         let bytes_added = writer.bytes();

@@ -209,22 +209,28 @@ impl Error {
     pub fn retryable(&self) -> bool {
         use object_store::Error as S;
         match self {
-            Error::Store { source, .. } => !matches!(
-                source.error(),
-                S::NotFound { .. }
-                    | S::InvalidPath { .. }
-                    | S::NotSupported { .. }
-                    | S::AlreadyExists { .. }
-                    | S::Precondition { .. }
-                    | S::NotModified { .. }
-                    | S::NotImplemented { .. }
-                    | S::PermissionDenied { .. }
-                    | S::Unauthenticated { .. }
-                    | S::UnknownConfigurationKey { .. }
-            ),
+            Error::Store { source, .. } => {
+                let hopeless = matches!(
+                    source.error(),
+                    S::NotFound { .. }
+                        | S::InvalidPath { .. }
+                        | S::NotSupported { .. }
+                        | S::AlreadyExists { .. }
+                        | S::Precondition { .. }
+                        | S::NotModified { .. }
+                        | S::NotImplemented { .. }
+                        | S::UnknownConfigurationKey { .. }
+                );
+                !hopeless && !source.is_refusal()
+            }
             Error::LockLost { .. } | Error::Locked { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the keys may not do what was asked of the store.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Error::Store { source, .. } if source.is_refusal())
     }
 
     /// Sorts an answer of the store: missing, present, full, or failed.

@@ -18,6 +18,13 @@ impl Id {
         hasher.finish()
     }
 
+    /// A name that nothing has.
+    pub(super) fn random() -> Self {
+        let mut id = [0; 32];
+        super::crypto::random(&mut id);
+        Id(id)
+    }
+
     /// The first eight digits, as restic shows ids to people.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..4])

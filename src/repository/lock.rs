@@ -195,17 +195,23 @@ impl Repository {
     fn acquire(&self, exclusive: bool) -> Result<RepositoryLock> {
         let backend = self.backend();
         let id = backend.wait(async {
+            if exclusive {
+                // Keys that may only add find out before they lock everybody out.
+                for kind in [Kind::Pack, Kind::Lock] {
+                    backend.delete(&kind.path(&Id::random())).await?;
+                }
+            }
             let id = write(self, exclusive).await?;
             match self.other_locks(&id).await {
                 Ok(others) => match others.iter().find(|other| exclusive || other.exclusive) {
                     None => Ok(id),
                     Some(other) => {
-                        backend.delete(&Kind::Lock.path(&id)).await?;
+                        backend.tidy(&Kind::Lock.path(&id)).await?;
                         Err(other.conflict())
                     }
                 },
                 Err(error) => {
-                    backend.delete(&Kind::Lock.path(&id)).await?;
+                    backend.tidy(&Kind::Lock.path(&id)).await?;
                     Err(error)
                 }
             }
@@ -310,7 +316,7 @@ async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
                     let mut id = state.id.lock().unwrap_or_else(PoisonError::into_inner);
                     std::mem::replace(&mut *id, new)
                 };
-                if let Err(error) = repository.backend().delete(&Kind::Lock.path(&old)).await {
+                if let Err(error) = repository.backend().tidy(&Kind::Lock.path(&old)).await {
                     tracing::warn!(%error, "the old lock stays until it is stale");
                 }
             }
@@ -347,13 +353,13 @@ impl RepositoryLock {
         *self.state.id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes the lock and waits until it is gone.
+    /// Removes the lock and waits until it is gone. One that may not be deleted stays until it is stale.
     pub fn release(mut self) -> Result<()> {
         self.refresher.abort();
         let backend = self.repository.backend();
         // It may be about to say that the lock has another name by now.
         backend.wait(&mut self.refresher).ok();
-        backend.wait(backend.delete(&Kind::Lock.path(&self.id())))?;
+        backend.wait(backend.tidy(&Kind::Lock.path(&self.id())))?;
         self.released = true;
         Ok(())
     }

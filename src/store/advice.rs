@@ -5,7 +5,7 @@ use std::error::Error;
 use crate::causes::in_one_line;
 
 /// Words in an answer, or in why there is none, and what to do.
-const KNOWN: [(&str, &str); 15] = [
+const KNOWN: [(&str, &str); 16] = [
     (
         "UnknownIssuer",
         "the server's certificate was signed by an authority that is not trusted here: name that authority's own \
@@ -60,8 +60,13 @@ const KNOWN: [(&str, &str); 15] = [
     ),
     (
         "AccessDenied",
-        "the keys are good and may not do this: Ferry reads, lists, writes and deletes in the bucket; \
-         reading alone is enough to restore",
+        "the keys are good and may not do this: reading and listing is enough to restore, writing as well to save; \
+         to forget, prune and unlock, and to undo, Ferry also deletes",
+    ),
+    (
+        "Content-MD5 OR x-amz-checksum",
+        "the bucket keeps its objects for a time (Object Lock) and wants a checksum with each: set \
+         AWS_CHECKSUM_ALGORITHM=sha256",
     ),
     (
         "AuthorizationHeaderMalformed",

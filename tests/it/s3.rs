@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// May read, and nothing else.
 const READER: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::*"]}]}"#;
+/// May read, and add.
+const ADDER: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+    "Action":["s3:GetObject","s3:ListBucket","s3:PutObject"],"Resource":["arn:aws:s3:::*"]}]}"#;
+/// Nobody deletes for a day, not even the bucket's owner.
+const KEPT: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+    <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
 
 /// A MinIO that speaks TLS, with a certificate of an authority that nobody knows, and a bucket.
 struct Server {
@@ -392,6 +398,90 @@ fn what_a_server_refuses_is_told_with_its_words_and_the_next_step() {
         .exits(6)
         .says("the server says RequestTimeTooSkewed")
         .says("hint: the clock of this machine and that of the server differ");
+}
+
+#[test]
+fn keys_that_may_only_add_save_and_are_told_before_they_lock_anybody_out() {
+    let server = Server::start();
+    run(&mut server.ferry(&["store", "init"])).exits(0);
+    let adder = server.session(ADDER);
+    let with = |args: &[&str]| {
+        let mut command = server.ferry(args);
+        run(command.envs(adder.iter().map(|(name, value)| (*name, value.as_str()))))
+    };
+    let source = server.text("source");
+    fs::create_dir(&source).unwrap();
+    let locks = || {
+        let listed = server.signed("backups?list-type=2", &[]).exits(0).stdout;
+        listed.matches("<Key>ferry/repo/locks/").count()
+    };
+    for round in 0..2 {
+        fs::write(server.path("source/f"), torture::noise(round, 50_000)).unwrap();
+        with(&["data", "save", &source]).exits(0);
+    }
+    with(&["data", "restore", "latest", &server.text("target")]).exits(0);
+    torture::assert_same(&server.path("source"), &server.path("target"));
+    let manifest = server.text("objects.yaml");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop}\ndata: {a: b}\n";
+    fs::write(&manifest, text).unwrap();
+    with(&["capture", "--from-file", &manifest]).exits(0);
+    let left = locks();
+    for refused in [
+        &["store", "prune"][..],
+        &["store", "forget", "--keep-last", "1"],
+        &["store", "unlock"],
+    ] {
+        with(refused)
+            .exits(6)
+            .says("the store failed to delete")
+            .says("to forget, prune and unlock, and to undo, Ferry also deletes");
+    }
+    assert!(left > 0);
+    // Whose locks they were is over: nobody waits for them on this machine, and nothing else has to be done.
+    run(&mut server.ferry(&["store", "prune", "--grace", "0"])).exits(0);
+    run(&mut server.ferry(&["store", "unlock"])).exits(0);
+    assert_eq!(locks(), 0);
+    run(&mut server.ferry(&["store", "check", "--read-data"])).exits(0);
+}
+
+#[test]
+fn in_a_bucket_that_keeps_all_for_a_time_what_is_removed_can_be_brought_back() {
+    let server = Server::start();
+    let locked = ["-X", "PUT", "-H", "x-amz-bucket-object-lock-enabled: true"];
+    server.signed("kept", &locked).exits(0);
+    let md5 = "Content-MD5: bAtV4GhRHjlhyrqo+OfhYg==";
+    let unsigned = "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD";
+    let rule = ["-X", "PUT", "-H", md5, "-H", unsigned, "-d", KEPT];
+    server.signed("kept?object-lock=", &rule).exits(0);
+    let ferry = |args: &[&str]| {
+        let mut command = server.ferry(args);
+        let command = command.env("FERRY_STORE", "s3://kept/ferry");
+        run(command.env("AWS_CHECKSUM_ALGORITHM", "sha256"))
+    };
+    ferry(&["store", "init"]).exits(0);
+    let (source, target) = (server.text("source"), server.text("target"));
+    fs::create_dir(&source).unwrap();
+    for round in 0..2 {
+        fs::write(server.path("source/f"), torture::noise(round, 3_000_000)).unwrap();
+        ferry(&["data", "save", &source]).exits(0);
+    }
+    ferry(&["store", "forget", "--keep-last", "1"]).exits(0);
+    ferry(&["store", "prune", "--max-unused", "0", "--grace", "0"])
+        .exits(0)
+        .shows("freed");
+    ferry(&["store", "check", "--read-data"]).exits(0);
+    ferry(&["data", "restore", "latest", &target]).exits(0);
+    torture::assert_same(&server.path("source"), &server.path("target"));
+    // What was removed is hidden and not gone.
+    let versions = server.signed("kept?versions=", &[]).exits(0).stdout;
+    let packs = |tag: &str| {
+        let (start, end) = (format!("<{tag}>"), format!("</{tag}>"));
+        let parts = versions.split(&start).skip(1);
+        let of_packs = parts.filter_map(|part| part.split(&end).next());
+        of_packs.filter(|part| part.contains("/repo/data/")).count()
+    };
+    assert!(packs("DeleteMarker") > 0, "{versions}");
+    assert!(packs("Version") > packs("DeleteMarker"), "{versions}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
 use super::{Protocol, StoreError, Variables, configured, profile, settings};
@@ -27,6 +27,21 @@ pub(super) const OF_THIS_MACHINE: [&str; 4] = [
 ];
 
 pub(super) struct S3;
+
+impl S3 {
+    /// All that the variables say.
+    fn builder(&self, variables: &Variables, bucket: &str) -> AmazonS3Builder {
+        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
+        // A bucket of AWS that keeps its objects for a time wants it. The hash is known: each request is signed with it.
+        // Not every other server takes it.
+        if self.endpoint(variables).is_none() {
+            builder = builder.with_checksum_algorithm(Checksum::SHA256);
+        }
+        settings(variables, "AWS_").fold(builder, |builder, (key, value)| {
+            builder.with_config(key, value)
+        })
+    }
+}
 
 impl Protocol for S3 {
     fn complete(&self, variables: &mut Variables) -> Result<(), StoreError> {
@@ -82,15 +97,33 @@ impl Protocol for S3 {
         client: ClientOptions,
         retry: RetryConfig,
     ) -> object_store::Result<Arc<dyn ObjectStore>> {
-        let builder = AmazonS3Builder::new().with_bucket_name(bucket);
-        let store = settings(variables, "AWS_")
-            .fold(builder, |builder, (key, value)| {
-                builder.with_config(key, value)
-            })
+        let store = self
+            .builder(variables, bucket)
             .with_crypto_provider(Arc::new(KnownDigests))
             .with_client_options(client)
             .with_retry(retry)
             .build();
         Ok(Arc::new(store?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_goes_to_aws_and_to_whom_it_is_asked_for() {
+        let checksum = |variables: &[(&str, &str)]| {
+            let variables = variables.iter();
+            let variables =
+                variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let builder = S3.builder(&variables.collect(), "bucket");
+            builder.get_config_value(&AmazonS3ConfigKey::Checksum)
+        };
+        let server = (ENDPOINT, "https://s3.example");
+        let asked = ("AWS_CHECKSUM_ALGORITHM", "sha256");
+        assert_eq!(checksum(&[]).as_deref(), Some("sha256"));
+        assert_eq!(checksum(&[server]), None);
+        assert_eq!(checksum(&[server, asked]).as_deref(), Some("sha256"));
     }
 }
