@@ -28,8 +28,8 @@ pub(super) enum DataCommand {
     /// Save a folder, a device or an image file into the store
     ///
     /// Only what changed since the last save of the same path is read and sent. A save that was
-    /// interrupted is finished by running it again: what arrived is not sent twice, and what was
-    /// read a minute before is not read twice.
+    /// interrupted is finished by running it again: what arrived is not sent twice, and most of
+    /// what was read of a folder is not read twice.
     ///
     /// Example: `ferry data save /srv/files --store s3://backups/ferry --tag nightly`
     Save {

@@ -158,11 +158,13 @@ pub(super) fn forget_earlier(
     saved: &Saved,
 ) -> Result<(), Trouble> {
     for old in repository.snapshots(tags)? {
-        let old = old.id.filter(|id| Some(*id) != saved.result.snapshot.id);
-        match old.map(|id| repository.forget(&id)) {
+        let Some(id) = old.id.filter(|id| Some(*id) != saved.result.snapshot.id) else {
+            continue;
+        };
+        match repository.forget(&id) {
             // Keys that may only add leave it to retention, which no manifest keeps it from.
-            Some(Err(error)) if error.is_refusal() => {}
-            forgotten => forgotten.unwrap_or(Ok(()))?,
+            Err(error) if error.is_refusal() => {}
+            forgotten => forgotten?,
         }
     }
     Ok(())

@@ -51,6 +51,11 @@ impl Kind {
         }
     }
 
+    /// A name of this kind that nothing has: to see whether deleting is allowed.
+    pub(super) fn absent(self) -> String {
+        self.path(&Id::random())
+    }
+
     /// The name of the object `id` of this kind.
     pub(super) fn path(self, id: &Id) -> String {
         match self {

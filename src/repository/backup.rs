@@ -305,12 +305,6 @@ impl Repository {
         })
     }
 
-    /// Whether the keys may do more than add, tried on an object that is not there.
-    fn may_delete(&self, kind: Kind) -> Result<bool> {
-        let backend = self.backend();
-        backend.wait(backend.tidy(&kind.path(&Id::random())))
-    }
-
     /// Lock, index, adoption, the run itself, and the three commit points.
     pub(super) fn commit_run(
         &self,
@@ -369,7 +363,9 @@ impl Repository {
         }
         let snapshot = self.commit(snapshot)?;
         checkpoints.remove(writer.bytes() > 0);
-        if writer.has_indexes_to_merge() && lock.alone()? && self.may_delete(Kind::Index)? {
+        let backend = self.backend();
+        let may_delete = || backend.wait(backend.tidy(&Kind::Index.absent()));
+        if writer.has_indexes_to_merge() && lock.alone()? && may_delete()? {
             writer.merge_indexes()?;
         }
         let bytes_added = writer.bytes();

@@ -198,7 +198,7 @@ impl Repository {
             if exclusive {
                 // Keys that may only add find out before they lock everybody out.
                 for kind in [Kind::Pack, Kind::Lock] {
-                    backend.delete(&kind.path(&Id::random())).await?;
+                    backend.delete(&kind.absent()).await?;
                 }
             }
             let id = write(self, exclusive).await?;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ferry::repository::{
-    BackupOptions, ProblemKind, Progress, Repository, SnapshotInfo, VerifyOptions,
+    BackupOptions, ProblemKind, Progress, Repository, Snapshot, SnapshotInfo, VerifyOptions,
 };
 use object_store::memory::InMemory;
 
@@ -14,6 +15,14 @@ use crate::disk::Disk;
 use crate::repository::{backup, restore};
 use crate::restic_interop::runtime;
 use crate::torture;
+
+/// A snapshot has what is in the folder.
+#[track_caller]
+fn assert_holds(repository: &Repository, snapshot: &Snapshot, folder: &Path) {
+    let options = VerifyOptions::new("data");
+    let found = repository.verify_directory(snapshot, folder, &options, &Progress::default());
+    assert_eq!(found.unwrap().differences, []);
+}
 
 #[test]
 fn a_file_that_several_threads_read_comes_back_as_it_was() {
@@ -96,14 +105,7 @@ fn what_a_torn_file_was_taken_for_is_not_believed_by_the_next_save() {
     assert_eq!(torn.problems[0].kind, ProblemKind::Torn);
     let next = backup(&repository, source.path(), Some(torn.snapshot)).unwrap();
     assert_eq!((next.unchanged, next.problems), (0, Vec::new()));
-    let options = VerifyOptions::new("data");
-    let found = repository.verify_directory(
-        &next.snapshot,
-        source.path(),
-        &options,
-        &Progress::default(),
-    );
-    assert_eq!(found.unwrap().differences, []);
+    assert_holds(&repository, &next.snapshot, source.path());
 }
 
 #[test]
@@ -136,8 +138,5 @@ fn a_change_that_leaves_all_times_as_they_are_is_found() {
         }
         last = Some(second.snapshot);
     };
-    let options = VerifyOptions::new("data");
-    let found =
-        repository.verify_directory(&next.snapshot, &disk.path(), &options, &Progress::default());
-    assert_eq!(found.unwrap().differences, []);
+    assert_holds(&repository, &next.snapshot, &disk.path());
 }

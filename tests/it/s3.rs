@@ -359,10 +359,7 @@ fn what_a_server_refuses_is_told_with_its_words_and_the_next_step() {
     run(&mut server.ferry(&["data", "save", &source])).exits(0);
     // Temporary keys that may only read: enough to restore, and told as such when more is wanted.
     let reader = server.session(READER);
-    let with = |args: &[&str]| {
-        let mut command = server.ferry(args);
-        run(command.envs(reader.iter().map(|(name, value)| (*name, value.as_str()))))
-    };
+    let with = |args: &[&str]| run(server.ferry(args).envs(reader.clone()));
     with(&["data", "restore", "latest", &server.text("target")]).exits(0);
     torture::assert_same(&server.path("source"), &server.path("target"));
     with(&["data", "save", &source])
@@ -405,10 +402,7 @@ fn keys_that_may_only_add_save_and_are_told_before_they_lock_anybody_out() {
     let server = Server::start();
     run(&mut server.ferry(&["store", "init"])).exits(0);
     let adder = server.session(ADDER);
-    let with = |args: &[&str]| {
-        let mut command = server.ferry(args);
-        run(command.envs(adder.iter().map(|(name, value)| (*name, value.as_str()))))
-    };
+    let with = |args: &[&str]| run(server.ferry(args).envs(adder.clone()));
     let source = server.text("source");
     fs::create_dir(&source).unwrap();
     let locks = || {

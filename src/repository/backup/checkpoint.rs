@@ -166,13 +166,11 @@ impl<'a> Checkpoints<'a> {
     pub(super) fn open(repository: &'a Repository, options: Option<&'a CheckpointOptions>) -> Self {
         let found = options.map(|options| read(repository, &options.path));
         let interrupted = !matches!(found, Some(Err(Error::NotFound { .. })));
-        let found = found.and_then(|found| match found {
-            Ok(found) => Some(found),
-            Err(Error::NotFound { .. }) => None,
-            Err(error) => {
+        let found = found.transpose().unwrap_or_else(|error| {
+            if interrupted {
                 tracing::warn!(%error, "what an earlier attempt has read is not known; it is read again");
-                None
             }
+            None
         });
         let frozen = found.as_ref().and_then(|found| found.frozen.as_ref());
         let frozen = frozen.is_some() && frozen == options.and_then(|own| own.frozen.as_ref());

@@ -319,7 +319,9 @@ impl Walker<'_> {
                     return Ok(());
                 }
                 let before = before.iter().filter_map(|json| Node::parse(json).ok());
-                let trees: Vec<Id> = before.filter_map(|node| node.subtree).collect();
+                let mut trees: Vec<Id> = before.filter_map(|node| node.subtree).collect();
+                // What did not change before the kill is the same in both.
+                trees.dedup();
                 let node = self.directory_node(&dir, &stat);
                 self.enter(dir, node, names, &trees)
             }
