@@ -10,12 +10,12 @@ started=$(date +%s)
 lap() { say "$1 ($(($(date +%s) - started)) s since the start)"; }
 
 need go "install Go 1.26 or newer"
-debian restic attr acl jq openssl curl
+debian restic fuse3 attr acl jq openssl curl
 command -v npm >/dev/null || debian nodejs npm
 
 # The clusters' programs compile while nothing else can use the second core.
 tests/testbed/testbed build
-tests/testbed/testbed build helm gcs azurite velero
+tests/testbed/testbed build helm gcs azurite rustic velero
 lap "testbed built"
 
 tool cargo-nextest 0.9.151 cargo-nextest --no-default-features --features default-no-update

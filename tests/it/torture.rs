@@ -1,6 +1,6 @@
 //! A tree with everything that movers lose, and a description of a tree that shows every difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 
 /// Whether this process may make devices and give files away.
 pub fn is_root() -> bool {
@@ -239,7 +240,11 @@ fn visit(
         facts.push(format!("target {:?}", fs::read_link(path).unwrap()));
     }
     let mut list = vec![0u8; 65536];
-    let length = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
+    // A file system in user space may have none for some kinds.
+    let length = match rustix::fs::llistxattr(path, &mut list[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        length => length.unwrap(),
+    };
     let mut names: Vec<_> = list[..length]
         .split(|b| *b == 0)
         .filter(|n| !n.is_empty())
@@ -256,8 +261,9 @@ fn visit(
     }
     found.insert(name.clone(), facts);
     if meta.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            let entry = entry.unwrap().file_name();
+        let entries = fs::read_dir(path).unwrap();
+        let entries: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        for entry in entries {
             let mut below = name.clone();
             below.push("/");
             below.push(&entry);
@@ -280,33 +286,25 @@ fn holes(path: &Path, size: u64) -> Vec<(u64, u64)> {
     holes
 }
 
+/// What differs between two trees, by name: what only the first has, and what only the second has.
+pub fn differences(expected: &Path, found: &Path) -> BTreeMap<OsString, [Vec<String>; 2]> {
+    let (mut expected, mut found) = (describe(expected), describe(found));
+    let names: BTreeSet<_> = expected.keys().chain(found.keys()).cloned().collect();
+    let both = names.into_iter().map(|name| {
+        let mut lost = expected.remove(&name).unwrap_or_default();
+        let mut gained = found.remove(&name).unwrap_or_default();
+        let same = lost.clone();
+        lost.retain(|fact| !gained.contains(fact));
+        gained.retain(|fact| !same.contains(fact));
+        (name, [lost, gained])
+    });
+    both.filter(|(_, facts)| facts.iter().any(|only| !only.is_empty()))
+        .collect()
+}
+
 /// Fails with every fact that differs.
+#[track_caller]
 pub fn assert_same(expected: &Path, found: &Path) {
-    let (expected, found) = (describe(expected), describe(found));
-    let mut differences = Vec::new();
-    for (name, facts) in &expected {
-        match found.get(name) {
-            None => differences.push(format!("{}: missing", name.display())),
-            Some(other) if other != facts => {
-                let only = |a: &Vec<String>, b: &Vec<String>| {
-                    a.iter()
-                        .filter(|fact| !b.contains(fact))
-                        .cloned()
-                        .collect::<Vec<_>>()
-                };
-                let (lost, gained) = (only(facts, other), only(other, facts));
-                differences.push(format!("{}: {lost:?} became {gained:?}", name.display()));
-            }
-            Some(_) => {}
-        }
-    }
-    for name in found.keys().filter(|name| !expected.contains_key(*name)) {
-        differences.push(format!("{}: extra", name.display()));
-    }
-    assert!(
-        differences.is_empty(),
-        "{} differences:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    let differences = differences(expected, found);
+    assert!(differences.is_empty(), "{differences:#?}");
 }

@@ -1,10 +1,10 @@
-# Every binary, built from pinned Go modules and kept by the hash of what it is
+# Every binary, built from pinned sources and kept by the hash of what it is
 # built from: CACHE/bin/HASH/NAME. A unit that is there is not built again.
 # shellcheck shell=bash
 
 UNITS='kubernetes addons etcd registry minio cowcsi image'
 # Built only when "testbed sanity" or "testbed build UNIT" asks for it.
-TEST_UNITS='sanity helm gcs azurite peers velero'
+TEST_UNITS='sanity helm gcs azurite rustic peers velero'
 
 # What each unit's binaries are compiled from.
 CSI=github.com/kubernetes-csi
@@ -43,6 +43,7 @@ unit_hash() {
 unit_source() {
     case $1 in
     azurite) echo npm/"$1" ;;
+    rustic) echo rust/"$1" ;;
     *) echo go/"$1" ;;
     esac
 }
@@ -109,7 +110,7 @@ build_unit() {
     if [ "$unit" = image ]; then
         build_images "$new"
     else
-        [ "$unit" = azurite ] || need_go
+        case $unit in azurite | rustic) ;; *) need_go ;; esac
         (cd "$TESTBED_HOME/$(unit_source "$unit")" && "build_$unit" "$new")
     fi
     touch "$new/done"
@@ -176,6 +177,12 @@ build_azurite() {
     cp package.json package-lock.json "$1/"
     (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
     ln -s node_modules/.bin/azurite-blob "$1/azurite-blob"
+}
+build_rustic() {
+    command -v cargo >/dev/null || die "cargo is not installed" "install Rust from your distribution or with rustup"
+    cargo install --quiet --locked --path . --root "$1" --target-dir "$1/target"
+    mv "$1/bin/rustic" "$1/"
+    rm -rf "$1/target"
 }
 build_peers() { go_build peers "$1"; }
 build_velero() {

@@ -158,6 +158,7 @@ export FERRY_TESTBED_HELM=$(tool helm)
 export FERRY_TESTBED_MINIO=$(tool minio)
 export FERRY_TESTBED_GCS=$(tool gcs)
 export FERRY_TESTBED_AZURITE=$(tool azurite-blob)
+export FERRY_TESTBED_RUSTIC=$(tool rustic)
 export FERRY_TESTBED_VELERO=$(unit_dir velero)
 ENV
 }
