@@ -15,7 +15,7 @@
 //! What cannot be read is a [`Problem`] in the result, never a silence; the caller decides what it means.
 
 mod assemble;
-mod checkpoint;
+pub(super) mod checkpoint;
 mod cutter;
 mod large;
 mod segments;

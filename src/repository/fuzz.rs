@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Id;
+#[cfg(target_os = "linux")]
+use super::backup::checkpoint::parse;
 use super::config::Config;
 use super::index::{Index, IndexFile};
 use super::key::KeyFile;
@@ -25,6 +27,8 @@ pub fn fuzz_stored(data: &[u8]) {
         b'i' => index(data),
         b's' => drop(snapshot::parse(Id([0; 32]), data)),
         b'c' => drop(Config::parse(data)),
+        #[cfg(target_os = "linux")]
+        b'w' => drop(parse(data, "state/of/tree")),
         b'k' => drop(KeyFile::parse(data, "a key")),
         _ => {}
     }

@@ -65,7 +65,7 @@ impl CheckpointOptions {
 
 /// What lies in the store.
 #[derive(Serialize, Deserialize)]
-struct Checkpoint {
+pub(in super::super) struct Checkpoint {
     /// Its own path: what was kept of one source is none of another's.
     path: String,
     frozen: Option<String>,
@@ -297,9 +297,13 @@ impl<'a> Checkpoints<'a> {
 }
 
 fn read(repository: &Repository, path: &str) -> Result<Checkpoint> {
-    let plain = repository.get_sealed(path)?;
+    parse(&repository.get_sealed(path)?, path)
+}
+
+/// Reads the checkpoint at `path`.
+pub(in super::super) fn parse(plain: &[u8], path: &str) -> Result<Checkpoint> {
     let found: Checkpoint =
-        serde_json::from_slice(&plain).map_err(|error| Error::damaged(path, error))?;
+        serde_json::from_slice(plain).map_err(|error| Error::damaged(path, error))?;
     match found.path == path {
         true => Ok(found),
         false => Err(Error::damaged(path, "it is of another source")),
