@@ -79,7 +79,7 @@ impl std::fmt::Debug for Cluster {
 }
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests {
     use super::*;

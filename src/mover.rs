@@ -94,7 +94,10 @@ async fn watch(
             }
             _ = tick.tick() => {
                 let now = snapshot(progress);
-                if told != Some(now) {
+                if let Some(reason) = progress.waits_for_store() {
+                    out.line(&Line::Away(reason));
+                    told = None;
+                } else if told != Some(now) {
                     out.line(&Line::Progress(now));
                     told = Some(now);
                 }

@@ -61,6 +61,7 @@ mod local;
 mod lock;
 mod maintain;
 mod node;
+mod outage;
 mod pack;
 mod pool;
 mod progress;
@@ -88,6 +89,7 @@ use config::Config;
 use crypto::Sealer;
 use index::{Index, IndexFile, IndexPack};
 use key::KeyFile;
+use outage::Outage;
 use read::Window;
 
 pub use answer::Answer;
@@ -100,8 +102,8 @@ pub use crypto::MasterKey;
 #[cfg(target_os = "linux")]
 pub use device::DeviceVerification;
 pub(crate) use digest::KnownDigests;
-pub(crate) use error::is_full;
 pub use error::{Error, Result};
+pub(crate) use error::{is_full, is_outage};
 pub use files::FileEntry;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_stored;
@@ -319,6 +321,11 @@ impl Repository {
 
     fn backend(&self) -> &Backend {
         &self.inner.backend
+    }
+
+    /// When the store was there and is away.
+    pub(crate) fn outage(&self) -> &Outage {
+        self.backend().outage()
     }
 
     fn sealer(&self) -> &Sealer {

@@ -38,6 +38,7 @@ pub use forget::{Group, Kept, Retention};
 pub use location::Location;
 
 use crate::data::Depot;
+use crate::event::Events;
 use crate::repository::Repository;
 use location::Place;
 
@@ -133,6 +134,16 @@ impl Store {
             for_movers,
             repository,
         })
+    }
+
+    /// Tells from now on when the store is away and waited for, and when it is there again.
+    pub fn tell_outages(&self, events: Events) {
+        self.repository.outage().tell(move |reason| match reason {
+            Some(reason) => events.warning(format!(
+                "the store does not answer; it is asked again for five minutes: {reason}"
+            )),
+            None => events.notice("the store answers again"),
+        });
     }
 
     /// Where the store is.

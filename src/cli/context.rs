@@ -58,13 +58,15 @@ impl StoreArgs {
     /// Opens the store.
     pub(crate) async fn open(&self, context: &Context) -> Result<Store, Failure> {
         let password = self.password()?;
-        match Location::parse(&self.store)? {
+        let store = match Location::parse(&self.store)? {
             Location::Depot { context: at, name } => {
                 let depot = Depot::find(&context.cluster(&at).await?, &name).await?;
-                Ok(Store::open_depot(&depot, &password).await?)
+                Store::open_depot(&depot, &password).await?
             }
-            _ => Ok(Store::open(&self.store, &password).await?),
-        }
+            _ => Store::open(&self.store, &password).await?,
+        };
+        store.tell_outages(context.events.clone());
+        Ok(store)
     }
 }
 

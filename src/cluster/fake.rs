@@ -15,10 +15,10 @@ use crate::object::Object;
 use crate::surface::{ApiResource, ClusterIdentity, Surface};
 
 /// An answer: status, headers, body.
-type Answer = (u16, Vec<(&'static str, &'static str)>, String);
+pub(crate) type Answer = (u16, Vec<(&'static str, &'static str)>, String);
 
 /// A cluster that answers what `answer` says to `METHOD path?query`, and the requests it saw.
-fn cluster(
+pub(crate) fn cluster(
     mut answer: impl FnMut(&str) -> Answer + Send + 'static,
 ) -> (Cluster, Arc<Mutex<Vec<String>>>) {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -46,11 +46,11 @@ fn cluster(
     (cluster, seen)
 }
 
-fn ok(body: Value) -> Answer {
+pub(crate) fn ok(body: Value) -> Answer {
     (200, vec![], body.to_string())
 }
 
-fn refuse(code: u16, reason: &str, message: &str) -> Answer {
+pub(crate) fn refuse(code: u16, reason: &str, message: &str) -> Answer {
     let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason,
         "message": message});
     (code, vec![], status.to_string())

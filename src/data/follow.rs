@@ -9,6 +9,8 @@ use super::DataError;
 use super::api::{Api, CLAIM, POD};
 use super::clones::is_refusal;
 use super::wait::{Doubt, Wait};
+use crate::causes::in_one_line;
+use crate::cluster::ClusterError;
 use crate::event::{Direction, Event, Events, VolumeProgress};
 use crate::exit::Exit;
 use crate::mover::{Done, Line, Outcome, read_line};
@@ -25,6 +27,9 @@ const MOUNT: Duration = Duration::from_secs(10 * 60);
 const REFUSED: Duration = Duration::from_secs(45);
 /// How long a pod may wait for whatever it is: two reasons that take turns never become old.
 const START: Duration = Duration::from_secs(30 * 60);
+/// How long a node may not answer while a mover is at work on it: a kubelet that is restarted is back much sooner,
+/// and five minutes is what Kubernetes itself lets pass before it takes the pod away.
+const LOST: Duration = Duration::from_secs(10 * 60);
 /// How often a user who waits is told for what.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -43,7 +48,7 @@ pub(super) struct Follower<'a> {
     pub(super) events: &'a Events,
 }
 
-/// Why a pod has not started, and since when for that reason.
+/// Why a pod does not start or is not heard of, and since when for that reason.
 struct Waiting {
     reason: String,
     since: Instant,
@@ -65,29 +70,34 @@ impl Follower<'_> {
                 return Err(DataError::Snapshot { claim, reason });
             }
             let (reason, limit) = self.obstacle(&pod).await;
-            let same = waiting.take_if(|waiting| waiting.reason == reason);
-            let mut now = same.unwrap_or(Waiting {
-                reason,
-                since: Instant::now(),
-                told: None,
-            });
+            let now = self.waits(waiting, reason);
             if now.since.elapsed() >= limit || wait.elapsed() >= START {
                 return Err(DataError::Start {
                     claim: self.api.claim.clone(),
                     reason: now.reason,
                 });
             }
-            if now.told.unwrap_or(now.since).elapsed() > TELL {
-                now.told = Some(Instant::now());
-                let object = ObjectId::namespaced("", "Pod", self.namespace, self.pod);
-                self.events.send(Event::Waiting {
-                    object,
-                    message: now.reason.clone(),
-                });
-            }
             waiting = Some(now);
             wait.pause().await;
         }
+    }
+
+    /// Goes on waiting, for the reason before or another one, and tells the user every now and then.
+    fn waits(&self, before: Option<Waiting>, reason: String) -> Waiting {
+        let same = before.filter(|waiting| waiting.reason == reason);
+        let mut now = same.unwrap_or_else(|| Waiting {
+            reason,
+            since: Instant::now(),
+            told: None,
+        });
+        if now.told.unwrap_or(now.since).elapsed() > TELL {
+            now.told = Some(Instant::now());
+            self.events.send(Event::Waiting {
+                object: ObjectId::namespaced("", "Pod", self.namespace, self.pod),
+                message: now.reason.clone(),
+            });
+        }
+        now
     }
 
     async fn complaint_of_claim(&self) -> Option<String> {
@@ -115,14 +125,6 @@ impl Follower<'_> {
 
     /// What stands between the pod and its start, and how long that may be so.
     async fn obstacle(&self, pod: &Object) -> (String, Duration) {
-        let status = |kind: &str| {
-            let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-            conditions
-                .into_iter()
-                .flatten()
-                .find(|condition| condition["type"] == kind)
-                .cloned()
-        };
         let state = self.state(pod, "waiting");
         let text = |key: &str| {
             state
@@ -161,7 +163,9 @@ impl Follower<'_> {
             }
             _ => {}
         }
-        if let Some(scheduled) = status("PodScheduled").filter(|found| found["status"] == "False") {
+        if let Some(scheduled) =
+            condition(pod, "PodScheduled").filter(|found| found["status"] == "False")
+        {
             let message = scheduled["message"].as_str().unwrap_or("no node was found");
             let claim = self.complaint_of_claim().await;
             let claim = claim
@@ -178,23 +182,18 @@ impl Follower<'_> {
     /// Follows the running mover to its end and reads its last words.
     pub(super) async fn finished(&self) -> Result<(Done, VolumeProgress), DataError> {
         let mut progress = VolumeProgress::default();
-        let mut told = None;
+        let (mut told, mut waiting, mut seen) = (None, None::<Waiting>, None);
         loop {
-            let (pod, mut done) = (self.pod().await?, None);
+            let (pod, mut done) = (self.pod_after(seen.as_ref()).await?, None);
             // A log that cannot be read is no reason to stop.
-            if let Ok(log) = self
-                .api
-                .cluster
-                .logs(self.namespace, self.pod, Some(&self.container), 3, false)
-                .await
-            {
-                for (_, line) in log.lines().filter_map(read_line) {
-                    match line {
-                        Line::Progress(found) => progress = found,
-                        // Its last line, and the store has it: what follows is a kubelet that notices.
-                        Line::Outcome(Outcome::Done(last)) => done = Some(last),
-                        Line::Outcome(Outcome::Failed { .. }) => {}
-                    }
+            let (log, mut away) = (self.log().await, None);
+            for (_, line) in log.iter().flat_map(|log| log.lines()).filter_map(read_line) {
+                match line {
+                    Line::Progress(found) => (progress, away) = (found, None),
+                    Line::Away(reason) => away = Some(reason),
+                    // Its last line, and the store has it: what follows is a kubelet that notices.
+                    Line::Outcome(Outcome::Done(last)) => done = Some(last),
+                    Line::Outcome(Outcome::Failed { .. }) => {}
                 }
             }
             let ended = done.is_some() || pod.has_ended() || self.has_ended(&pod);
@@ -217,8 +216,27 @@ impl Follower<'_> {
                     outcome @ Outcome::Failed { .. } => Err(self.failed(outcome)),
                 };
             }
+            waiting = silence(&pod, log.err(), away).map(|reason| self.waits(waiting, reason));
+            if let Some(lost) = waiting.as_ref().filter(|_| is_lost(&pod))
+                && lost.since.elapsed() >= LOST
+            {
+                return Err(self.broken(format!(
+                    "{} for {} minutes; go on once it answers again, or was removed from the cluster",
+                    lost.reason,
+                    LOST.as_secs() / 60
+                )));
+            }
+            seen = Some(pod);
             sleep(POLL).await;
         }
+    }
+
+    async fn log(&self) -> Result<String, ClusterError> {
+        let container = Some(self.container.as_str());
+        let cluster = &self.api.cluster;
+        cluster
+            .logs(self.namespace, self.pod, container, 3, false)
+            .await
     }
 
     fn last_words(&self, pod: &Object) -> Outcome {
@@ -275,18 +293,145 @@ impl Follower<'_> {
     }
 
     async fn pod(&self) -> Result<Object, DataError> {
+        self.pod_after(None).await
+    }
+
+    /// The pod, which was once as in `seen`.
+    async fn pod_after(&self, seen: Option<&Object>) -> Result<Object, DataError> {
         let pod = self.api.get(&POD, Some(self.namespace), self.pod).await?;
         pod.ok_or_else(|| {
-            let reason = "its pod was deleted by somebody else".to_owned();
-            DataError::Mover {
-                claim: self.api.claim.clone(),
-                reason,
-                exit: Exit::Incomplete,
-            }
+            let evicted = seen.and_then(|pod| condition(pod, "DisruptionTarget"));
+            let reason = evicted.and_then(|condition| condition["message"].as_str());
+            self.broken(match reason {
+                Some(reason) => format!("its pod was taken off its node: {reason}"),
+                None => "its pod was deleted by somebody else".into(),
+            })
         })
     }
+
+    fn broken(&self, reason: String) -> DataError {
+        DataError::Mover {
+            claim: self.api.claim.clone(),
+            reason,
+            exit: Exit::Incomplete,
+        }
+    }
+}
+
+/// A condition of the pod's, if it has one of that type.
+fn condition<'p>(pod: &'p Object, kind: &str) -> Option<&'p Value> {
+    let conditions = pod.pointer("/status/conditions")?.as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+/// Whether the pod's node is not heard of: its containers were fine the last time, and the control plane calls the
+/// pod unready for it.
+fn is_lost(pod: &Object) -> bool {
+    let is = |kind: &str, status: &str| {
+        condition(pod, kind).is_some_and(|condition| condition["status"] == status)
+    };
+    is("Ready", "False") && is("ContainersReady", "True")
+}
+
+/// Why nothing is heard of a mover that runs, or it gets no further, if that is so.
+fn silence(pod: &Object, unread: Option<ClusterError>, away: Option<String>) -> Option<String> {
+    if is_lost(pod) {
+        let node = pod.text("/spec/nodeName").unwrap_or_default();
+        return Some(format!("its node {node} does not answer"));
+    }
+    if let Some(reason) = away {
+        return Some(format!("its store does not answer: {reason}"));
+    }
+    // Who may not read logs has been told so, and what they say is not needed.
+    let unread = unread.filter(|error| !error.is_forbidden())?;
+    Some(format!("its log cannot be read: {}", in_one_line(&unread)))
 }
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::fake::{cluster, ok, refuse};
+
+    /// Follows a mover of a node that stops answering, as `pod` says it the first time and ever after; the clock
+    /// jumps wherever only it is waited for.
+    async fn follow(pod: [Option<Value>; 2]) -> (String, Vec<String>) {
+        let mut looks = 0;
+        let (cluster, _) = cluster(move |request| {
+            if request.contains("/log?") {
+                return refuse(500, "InternalError", "connection refused");
+            }
+            looks += 1;
+            match &pod[usize::from(looks > 1)] {
+                Some(pod) => ok(pod.clone()),
+                None => refuse(404, "NotFound", "no such pod"),
+            }
+        });
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let theirs = told.clone();
+        let events = Events::new(move |event| {
+            if let Event::Waiting { message, .. } = event {
+                theirs.lock().unwrap().push(message);
+            }
+        });
+        let follower = Follower {
+            api: &Api::new(&cluster, "shop/data"),
+            namespace: "ferry-1",
+            pod: "mover",
+            container: "mover-0".into(),
+            mounts: "data",
+            doubtful: false,
+            direction: Direction::Load,
+            events: &events,
+        };
+        let error = follower.finished().await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Incomplete, "{error:?}");
+        let mut told = told.lock().unwrap().clone();
+        told.dedup();
+        (error.to_string(), told)
+    }
+
+    fn pod(conditions: &Value) -> Option<Value> {
+        let running = json!({"name": "mover-0", "state": {"running": {}}});
+        Some(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mover"},
+            "spec": {"nodeName": "node-b"},
+            "status": {"conditions": conditions, "containerStatuses": [running]},
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_does_not_come_back_is_told_and_given_up_in_the_end() {
+        let lost = pod(&json!([
+            {"type": "Ready", "status": "False"},
+            {"type": "ContainersReady", "status": "True"},
+        ]));
+        let (error, told) = follow([lost.clone(), lost]).await;
+        assert!(
+            error.contains("its node node-b does not answer for 10 minutes"),
+            "{error}"
+        );
+        assert_eq!(told, ["its node node-b does not answer"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_was_evicted_is_told_with_the_reason() {
+        let evicted = pod(&json!([
+            {"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"},
+        ]));
+        let (error, _) = follow([evicted, None]).await;
+        assert!(
+            error.contains("taken off its node: Eviction API: evicting"),
+            "{error}"
+        );
+    }
 }

@@ -17,6 +17,8 @@ use crate::event::VolumeProgress;
 pub(crate) enum Line {
     /// How far it is.
     Progress(VolumeProgress),
+    /// Its store is away; why.
+    Away(String),
     /// How it ended. The last line.
     Outcome(Outcome),
 }

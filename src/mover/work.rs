@@ -97,6 +97,7 @@ fn blocking(job: &Job, store: Arc<dyn ObjectStore>, progress: &Progress) -> Resu
     let key = MasterKey::from_json(&job.key)
         .ok_or_else(|| Trouble::new(Exit::Input, "the job's key is not a master key"))?;
     let repository = Repository::open_with_master_key(store, key)?;
+    progress.follow(&repository);
     let path: &Path = &job.path;
     let (id, task) = match &job.task {
         Task::StandBy { order } => {

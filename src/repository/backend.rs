@@ -15,16 +15,19 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::crypto::{NONCE, Sealer};
 use super::digest;
 use super::error::{Error, Result};
 use super::id::Id;
+use super::outage::{Outage, PATIENCE};
 
-/// Tries per call, on top of what the cloud clients of `object_store` retry by themselves. A store that never answered
+/// Tries per call that fails in any other way than by an [outage](super::outage), on top of what the cloud clients of `object_store` retry by themselves. A store that never answered
 /// is not asked again on top of that: whoever mistyped its address would wait for minutes.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Version byte of a compressed unpacked object. Plain JSON starts with `{` or `[` instead.
 const COMPRESSED: u8 = 2;
 /// Guard against a hostile object that decompresses without end. Index files are the largest honest ones.
@@ -75,6 +78,7 @@ pub(super) struct Backend {
     runtime: Handle,
     /// Whether the store has answered anything yet.
     reached: Arc<AtomicBool>,
+    outage: Outage,
 }
 
 impl Backend {
@@ -83,7 +87,12 @@ impl Backend {
             store,
             runtime,
             reached: Arc::default(),
+            outage: Outage::default(),
         }
+    }
+
+    pub(super) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     pub(super) fn runtime(&self) -> &Handle {
@@ -105,28 +114,37 @@ impl Backend {
         F: Future<Output = object_store::Result<T>>,
     {
         let mut wait = FIRST_WAIT;
-        let mut tries = 1;
+        let (mut tries, mut failing) = (1, None);
         loop {
             let error = match call().await {
                 Ok(value) => {
-                    self.reached.store(true, Ordering::Relaxed);
+                    self.answered();
                     return Ok(value);
                 }
                 Err(error) => Error::store(operation, object, error),
             };
-            let answered = !matches!(error, Error::Store { .. });
-            if answered {
-                self.reached.store(true, Ordering::Relaxed);
+            if !matches!(error, Error::Store { .. }) {
+                self.answered();
             }
-            let hopeless = !self.reached.load(Ordering::Relaxed);
-            if tries == TRIES || hopeless || !error.retryable() {
+            let lasts = failing.get_or_insert_with(Instant::now).elapsed();
+            let patient = match error.is_outage() {
+                true => lasts < PATIENCE,
+                false => tries < TRIES,
+            };
+            if !patient || !self.reached.load(Ordering::Relaxed) || !error.retryable() {
                 return Err(error);
             }
+            self.outage.lasts(lasts, || error.root());
             tracing::debug!(operation, object, tries, %error, "retrying");
             tokio::time::sleep(wait).await;
-            wait *= 3;
+            wait = (wait * 3).min(LONGEST_WAIT);
             tries += 1;
         }
+    }
+
+    fn answered(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+        self.outage.ends();
     }
 
     pub(super) async fn put(&self, object: &str, data: Bytes) -> Result<()> {
@@ -157,16 +175,17 @@ impl Backend {
             mode: PutMode::Create,
             ..PutOptions::default()
         };
-        let put = self
-            .store
-            .put_opts(&Path::from(object), PutPayload::from(data.clone()), options)
-            .await;
-        let Err(error) = put else {
+        let path = Path::from(object);
+        let put = self.retry("create", object, || {
+            let data = PutPayload::from(data.clone());
+            self.store.put_opts(&path, data, options.clone())
+        });
+        let Err(error) = put.await else {
             return Ok(());
         };
         match self.get(object).await {
             Ok(there) if there == data => Ok(()),
-            _ => Err(Error::store("create", object, error)),
+            _ => Err(error),
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use object_store::client::{HttpError, HttpErrorKind};
+
 use super::answer::Answer;
 use super::id::Id;
 
@@ -228,6 +230,23 @@ impl Error {
         }
     }
 
+    /// Whether nobody answered, or only a gateway or a server that is starting or stopping.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Error::Store { source, .. } if is_outage(source.error()))
+    }
+
+    /// Its innermost cause alone, without requests and retries around it.
+    pub(super) fn root(&self) -> String {
+        let mut cause: &dyn std::error::Error = match self {
+            Error::Store { source, .. } => source.error(),
+            other => other,
+        };
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        cause.to_string()
+    }
+
     /// Whether the keys may not do what was asked of the store.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Error::Store { source, .. } if source.is_refusal())
@@ -272,6 +291,27 @@ impl Error {
             what: what.to_string(),
         }
     }
+}
+
+/// Whether it is no answer of the store's: nobody took the request to its end, or said more than that it cannot be served
+/// now.
+pub(crate) fn is_outage(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(http) = current.downcast_ref::<HttpError>() {
+            use HttpErrorKind::{Connect, Interrupted, Request};
+            return matches!(http.kind(), Connect | Interrupted | Request);
+        }
+        cause = current.source();
+    }
+    let text = error.to_string();
+    [
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "504 Gateway Timeout",
+    ]
+    .iter()
+    .any(|code| text.contains(code))
 }
 
 /// `ENOSPC` and `EDQUOT` hide somewhere in the chain of a local store's error; S3 servers say it in words.

@@ -1,12 +1,14 @@
 //! What a running operation tells while it runs, and how it is asked to stop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::Repository;
 use super::error::{Error, Result};
+use super::outage::Outage;
 
 /// Counters of one backup, restore, or verify. Shared by reference: the doing side adds, the telling side reads.
 #[derive(Debug, Default)]
@@ -22,6 +24,7 @@ pub struct Progress {
     /// Bytes sent to or received from the store.
     pub bytes_transferred: Arc<AtomicU64>,
     cancelled: AtomicBool,
+    outage: OnceLock<Outage>,
 }
 
 impl Progress {
@@ -33,6 +36,16 @@ impl Progress {
     /// Whether it was asked to stop.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Tells from now on when that repository's store is away; the first one named counts.
+    pub(crate) fn follow(&self, repository: &Repository) {
+        self.outage.get_or_init(|| repository.outage().clone());
+    }
+
+    /// Why the store is waited for, while it is.
+    pub(crate) fn waits_for_store(&self) -> Option<String> {
+        self.outage.get().and_then(Outage::reason)
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -34,6 +34,7 @@ mod listing;
 mod maintain;
 mod migrate;
 mod others;
+mod outage;
 mod party;
 mod reading;
 mod recipes;

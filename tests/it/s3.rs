@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::trip::Trip;
 
 const KEY: &str = "own-key-of-this-test";
 const SECRET: &str = "own-secret-of-this-test";
-const STORE: &str = "s3://backups/ferry";
+pub const STORE: &str = "s3://backups/ferry";
 /// What a server may take to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// May read, and nothing else.
@@ -30,33 +30,24 @@ const KEPT: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectL
     <Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
 
 /// A MinIO that speaks TLS, with a certificate of an authority that nobody knows, and a bucket.
-struct Server {
+pub struct Server {
     folder: tempfile::TempDir,
+    address: String,
     endpoint: String,
     process: Child,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (host, port) = support::free_address();
         certify(&folder.path().display().to_string(), &host);
-        let process = Command::new(testbed("FERRY_TESTBED_MINIO"))
-            .args(["server", "--quiet", "--address", &format!("{host}:{port}")])
-            .arg("--certs-dir")
-            .args([folder.path().join("certs"), folder.path().join("data")])
-            .env_clear()
-            .envs([("MINIO_ROOT_USER", KEY), ("MINIO_ROOT_PASSWORD", SECRET)])
-            .envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off")])
-            .env("HOME", folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let address = format!("{host}:{port}");
         let server = Self {
+            process: serve(folder.path(), &address),
             folder,
-            endpoint: format!("https://{host}:{port}"),
-            process,
+            endpoint: format!("https://{address}"),
+            address,
         };
         let started = Instant::now();
         // A server that calls itself ready may still say that it is not initialized.
@@ -67,11 +58,22 @@ impl Server {
         server
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Ends it without a word.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again, with what it had.
+    pub fn start_again(&mut self) {
+        self.process = serve(self.folder.path(), &self.address);
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
@@ -138,8 +140,12 @@ impl Server {
     }
 
     /// The same, with all that is needed.
-    fn ferry(&self, args: &[&str]) -> Command {
-        let mut command = self.stranger(args);
+    pub fn ferry(&self, args: &[&str]) -> Command {
+        self.told(self.stranger(args))
+    }
+
+    /// A command that knows all it needs of the server.
+    pub fn told(&self, mut command: Command) -> Command {
         command
             .envs([
                 ("AWS_ACCESS_KEY_ID", KEY),
@@ -156,6 +162,21 @@ impl Drop for Server {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+/// The server's process.
+fn serve(folder: &Path, address: &str) -> Child {
+    Command::new(testbed("FERRY_TESTBED_MINIO"))
+        .args(["server", "--quiet", "--address", address, "--certs-dir"])
+        .args([folder.join("certs"), folder.join("data")])
+        .env_clear()
+        .envs([("MINIO_ROOT_USER", KEY), ("MINIO_ROOT_PASSWORD", SECRET)])
+        .envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off")])
+        .env("HOME", folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// An authority, and a server's certificate by it.
@@ -483,16 +504,7 @@ fn movers_trust_the_authority_that_the_command_line_was_given() {
     let server = Server::start();
     let mut trip = Trip::application("own-ca", 4);
     trip.store = STORE.into();
-    let here = |mut command: Command| {
-        command
-            .envs([
-                ("AWS_ACCESS_KEY_ID", KEY),
-                ("AWS_SECRET_ACCESS_KEY", SECRET),
-            ])
-            .env("AWS_ENDPOINT_URL", &server.endpoint)
-            .env("AWS_CA_BUNDLE", server.path("ca.crt"));
-        run(&mut command)
-    };
+    let here = |command: Command| run(&mut server.told(command));
     here(trip.ferry(&["store", "init"])).exits(0);
     here(trip.migrate(&[])).exits(0);
     assert_eq!(trip.data("a"), trip.data("b"));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{Error, GetRange, ObjectMeta};
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,8 @@ pub(super) enum Failure {
     NotSupported,
     /// No space is left; it is no use to ask again.
     Full,
+    /// The store is away, perhaps for a while.
+    Away,
     Other,
 }
 
@@ -180,6 +183,9 @@ impl From<Error> for Answer {
             full if crate::repository::is_full(full) => {
                 (Failure::Full, &String::new(), full.to_string())
             }
+            away if crate::repository::is_outage(away) => {
+                (Failure::Away, &String::new(), away.to_string())
+            }
             other => (Failure::Other, &String::new(), other.to_string()),
         };
         Self::Failed {
@@ -203,6 +209,10 @@ pub(super) fn error(kind: Failure, path: String, message: String) -> Error {
         Failure::Full => Error::Generic {
             store: "relay",
             source: Box::new(std::io::Error::new(std::io::ErrorKind::StorageFull, source)),
+        },
+        Failure::Away => Error::Generic {
+            store: "relay",
+            source: Box::new(HttpError::new_boxed(HttpErrorKind::Connect, source)),
         },
         Failure::Other => Error::Generic {
             store: "relay",

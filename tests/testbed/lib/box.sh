@@ -78,13 +78,14 @@ daemon_start() {
         echo $! >"$dir/daemon/$name"' daemon "$dir" "$name" "$@"
 }
 
+# daemon_stop BOX NAME SIGNAL: ends it by that signal, and if it does not end in 5 s, for good.
 daemon_stop() {
     local file
     file=$(box_dir "$1")/daemon/$2
     [ -f "$file" ] || die "$1 has no process \"$2\"; it has: $(ls "$(box_dir "$1")/daemon")"
-    box_enter "$1" bash -c 'pid=$(cat "$1"); kill "$pid" 2>/dev/null || exit 0
+    box_enter "$1" bash -c 'pid=$(cat "$1"); kill -s "$2" "$pid" 2>/dev/null || exit 0
         for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || exit 0; sleep 0.1; done
-        kill -KILL "$pid"' stop "$file"
+        kill -KILL "$pid"' stop "$file" "$3"
     rm -f "$file"
 }
 
