@@ -327,12 +327,12 @@ fn condition<'p>(pod: &'p Object, kind: &str) -> Option<&'p Value> {
 }
 
 /// Whether the pod's node is not heard of: its containers were fine the last time, and the control plane calls the
-/// pod unready for it.
+/// pod unready for it; or the pod is to end and does not.
 fn is_lost(pod: &Object) -> bool {
     let is = |kind: &str, status: &str| {
         condition(pod, kind).is_some_and(|condition| condition["status"] == status)
     };
-    is("Ready", "False") && is("ContainersReady", "True")
+    pod.is_going() || is("Ready", "False") && is("ContainersReady", "True")
 }
 
 /// Why nothing is heard of a mover that runs, or it gets no further, if that is so.

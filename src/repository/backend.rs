@@ -21,7 +21,7 @@ use super::crypto::{NONCE, Sealer};
 use super::digest;
 use super::error::{Error, Result};
 use super::id::Id;
-use super::outage::{Outage, PATIENCE};
+use super::outage::Outage;
 
 /// Tries per call that fails in any other way than by an [outage](super::outage), on top of what the cloud clients of `object_store` retry by themselves. A store that never answered
 /// is not asked again on top of that: whoever mistyped its address would wait for minutes.
@@ -104,7 +104,7 @@ impl Backend {
         self.runtime.block_on(future)
     }
 
-    async fn retry<T, F>(
+    pub(super) async fn retry<T, F>(
         &self,
         operation: &'static str,
         object: &str,
@@ -127,14 +127,15 @@ impl Backend {
                 self.answered();
             }
             let lasts = failing.get_or_insert_with(Instant::now).elapsed();
-            let patient = match error.is_outage() {
-                true => lasts < PATIENCE,
-                false => tries < TRIES,
-            };
-            if !patient || !self.reached.load(Ordering::Relaxed) || !error.retryable() {
+            let again = error.retryable()
+                && self.reached.load(Ordering::Relaxed)
+                && match error.is_outage() {
+                    true => self.outage.goes_on(lasts, || error.root()),
+                    false => tries < TRIES,
+                };
+            if !again {
                 return Err(error);
             }
-            self.outage.lasts(lasts, || error.root());
             tracing::debug!(operation, object, tries, %error, "retrying");
             tokio::time::sleep(wait).await;
             wait = (wait * 3).min(LONGEST_WAIT);

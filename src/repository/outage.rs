@@ -1,11 +1,12 @@
 //! A store that was there and is away for a while: a server that is restarted, a network that is mended.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How long such a store is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5 * 60);
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// From when on that is told; a call has been tried several times then.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -21,6 +22,8 @@ struct State {
     /// Why, in words, once that is worth telling.
     reason: Mutex<Option<String>>,
     listener: OnceLock<Listener>,
+    /// Whether it was waited for in vain, and has not answered since.
+    given_up: AtomicBool,
 }
 
 impl Outage {
@@ -35,15 +38,20 @@ impl Outage {
         reason.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A call has been without an answer for so long, for that reason.
-    pub(super) fn lasts(&self, so_long: Duration, reason: impl FnOnce() -> String) {
-        if so_long >= TELL {
+    /// A call has been without an answer for so long, for that reason. False: that was too long, for this call or for
+    /// another one; whoever tidies up after it does not wait once more.
+    pub(super) fn goes_on(&self, so_long: Duration, reason: impl FnOnce() -> String) -> bool {
+        if so_long >= PATIENCE {
+            self.0.given_up.store(true, Ordering::Relaxed);
+        } else if so_long >= TELL {
             self.change(|now| now.is_none().then(|| Some(reason())));
         }
+        !self.0.given_up.load(Ordering::Relaxed)
     }
 
     /// A call was answered.
     pub(super) fn ends(&self) {
+        self.0.given_up.store(false, Ordering::Relaxed);
         self.change(|now| now.is_some().then_some(None));
     }
 
@@ -61,5 +69,60 @@ impl Outage {
 impl fmt::Debug for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Outage").field(&self.reason()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::client::{HttpError, HttpErrorKind};
+    use object_store::memory::InMemory;
+    use tokio::runtime::Handle;
+    use tokio::time::Instant;
+
+    use super::super::backend::Backend;
+    use super::*;
+
+    fn refused() -> object_store::Error {
+        let cause = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(HttpError::new(HttpErrorKind::Connect, cause)),
+        }
+    }
+
+    /// How long a call to a store that is away is tried, in seconds.
+    async fn patience(backend: &Backend) -> u64 {
+        let begun = Instant::now();
+        let call = || async { Err::<(), _>(refused()) };
+        backend.retry("write", "x", call).await.unwrap_err();
+        begun.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_was_there_is_waited_for_once_and_that_is_told() {
+        let backend = Backend::new(Arc::new(InMemory::new()), Handle::current());
+        let told: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
+        let theirs = told.clone();
+        let note = move |reason: Option<&str>| theirs.lock().unwrap().push(reason.map(Into::into));
+        backend.outage().tell(note);
+        assert_eq!(patience(&backend).await, 0, "it was never there");
+        let answer = || async { Ok(()) };
+        backend.retry("write", "x", answer).await.unwrap();
+        let waited = patience(&backend).await;
+        let limit = PATIENCE.as_secs();
+        assert!((limit..limit + 11).contains(&waited), "{waited} s");
+        assert_eq!(
+            patience(&backend).await,
+            0,
+            "whoever tidies up does not wait again"
+        );
+        backend.retry("write", "x", answer).await.unwrap();
+        assert_eq!(
+            *told.lock().unwrap(),
+            [Some("connection refused".into()), None]
+        );
+        assert!(patience(&backend).await >= limit, "it was there again");
     }
 }
