@@ -28,6 +28,7 @@ pub mod velero;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use advice::advice;
 pub(crate) use bucket::AUTHORITIES;
@@ -136,13 +137,19 @@ impl Store {
         })
     }
 
-    /// Tells from now on when the store is away and waited for, and when it is there again.
-    pub fn tell_outages(&self, events: Events) {
-        self.repository.outage().tell(move |reason| match reason {
+    /// Tells from now on when the store is away and waited for, and when it is there again. Once `stop` is cancelled, it
+    /// is waited for no longer.
+    pub fn attend_outages(&self, events: Events, stop: CancellationToken) {
+        let outage = self.repository.outage().clone();
+        outage.tell(move |reason| match reason {
             Some(reason) => events.warning(format!(
                 "the store does not answer; it is asked again for five minutes: {reason}"
             )),
             None => events.notice("the store answers again"),
+        });
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            outage.hurry();
         });
     }
 

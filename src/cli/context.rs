@@ -65,7 +65,7 @@ impl StoreArgs {
             }
             _ => Store::open(&self.store, &password).await?,
         };
-        store.tell_outages(context.events.clone());
+        store.attend_outages(context.events.clone(), context.cancel.clone());
         Ok(store)
     }
 }

@@ -98,14 +98,16 @@ pub(super) fn describe(event: &Event) -> Option<String> {
                 let (files, what) = (units::count(progress.files_done), counted(*direction));
                 return Some(format!("  {done} {claim}: {files} {what} in {took}"));
             }
-            let rate = (progress.bytes_done as f64 / seconds.max(0.001)) as u64;
             let all = VolumeProgress {
                 files_total: None,
                 bytes_total: None,
                 ..*progress
             };
-            let (amounts, rate) = (amounts(*direction, &all), units::bytes(rate));
-            format!("  {done} {claim}: {amounts} in {took} ({rate}/s)")
+            let amounts = amounts(*direction, &all);
+            format!(
+                "  {done} {claim}: {amounts} in {took}{}",
+                rate(progress, *seconds)
+            )
         }
         Event::StepFinished { error: None, .. } => return None,
         Event::StepFinished {
@@ -168,6 +170,15 @@ fn counted(direction: Direction) -> &'static str {
     }
 }
 
+/// How fast that was, unless nearly nothing was to be done.
+fn rate(progress: &VolumeProgress, seconds: f64) -> String {
+    if seconds < 0.1 {
+        return String::new();
+    }
+    let rate = (progress.bytes_done as f64 / seconds) as u64;
+    format!(" ({}/s)", units::bytes(rate))
+}
+
 fn amounts(direction: Direction, progress: &VolumeProgress) -> String {
     let of = |done: String, total: Option<String>| match total {
         Some(total) => format!("{done} of {total}"),
@@ -199,15 +210,19 @@ mod tests {
             bytes_done: 10 << 20,
             ..Default::default()
         };
-        let event = Event::VolumeFinished {
+        let event = |seconds| Event::VolumeFinished {
             claim: "shop/files".into(),
             direction: Direction::Save,
             progress,
-            seconds: 2.0,
+            seconds,
         };
         assert_eq!(
-            describe(&event).unwrap(),
+            describe(&event(2.0)).unwrap(),
             "  saved shop/files: 1\u{202f}200 files, 10.0 MiB in 2.0 s (5.00 MiB/s)"
+        );
+        assert_eq!(
+            describe(&event(0.01)).unwrap(),
+            "  saved shop/files: 1\u{202f}200 files, 10.0 MiB in 0.0 s"
         );
     }
 

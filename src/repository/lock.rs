@@ -202,19 +202,11 @@ impl Repository {
                 }
             }
             let id = write(self, exclusive).await?;
-            match self.other_locks(&id).await {
-                Ok(others) => match others.iter().find(|other| exclusive || other.exclusive) {
-                    None => Ok(id),
-                    Some(other) => {
-                        backend.tidy(&Kind::Lock.path(&id)).await?;
-                        Err(other.conflict())
-                    }
-                },
-                Err(error) => {
-                    backend.tidy(&Kind::Lock.path(&id)).await?;
-                    Err(error)
-                }
+            let entered = self.enter(&id, exclusive).await;
+            if entered.is_err() {
+                backend.tidy(&Kind::Lock.path(&id)).await?;
             }
+            entered.map(|()| id)
         })?;
         let state = Arc::new(State::new(id));
         let refresher =
@@ -259,28 +251,47 @@ impl Repository {
         })
     }
 
-    /// The locks of others that are not stale.
-    async fn other_locks(&self, own: &Id) -> Result<Vec<LockFile>> {
-        let ids = self.backend().list_ids(Kind::Lock).await?;
-        let ids: Vec<Id> = ids
-            .into_iter()
-            .map(|(id, _)| id)
-            .filter(|id| id != own)
-            .collect();
-        let mut others = Vec::new();
+    /// Fails if somebody's lock forbids ours. Who enters alone removes the stale ones: each costs everybody a request.
+    async fn enter(&self, own: &Id, exclusive: bool) -> Result<()> {
+        let others = self.other_locks(own).await?;
+        let mut live = others.live.iter();
+        if let Some(other) = live.find(|other| exclusive || other.exclusive) {
+            return Err(other.conflict());
+        }
+        if exclusive {
+            for id in &others.stale {
+                self.backend().tidy(&Kind::Lock.path(id)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn other_locks(&self, own: &Id) -> Result<Others> {
+        let ids = self.backend().list_ids(Kind::Lock).await?.into_iter();
+        let ids: Vec<Id> = ids.map(|(id, _)| id).filter(|id| id != own).collect();
+        let mut others = Others::default();
         let load = self
             .backend()
             .load_all(self.sealer(), Kind::Lock, &ids, |id, plain| {
                 let lock: LockFile = serde_json::from_slice(&plain)
                     .map_err(|error| Error::damaged(Kind::Lock.path(&id), error))?;
-                if !lock.is_stale(self.host()) {
-                    others.push(lock);
+                if lock.is_stale(self.host()) {
+                    others.stale.push(id);
+                } else {
+                    others.live.push(lock);
                 }
                 Ok(())
             });
         load.await?;
         Ok(others)
     }
+}
+
+/// The locks that are not ours.
+#[derive(Default)]
+struct Others {
+    live: Vec<LockFile>,
+    stale: Vec<Id>,
 }
 
 /// What came of the work; only when it went well does the lock's own end count.
@@ -346,7 +357,7 @@ impl RepositoryLock {
             .repository
             .backend()
             .wait(self.repository.other_locks(&own))?;
-        Ok(others.is_empty())
+        Ok(others.live.is_empty())
     }
 
     fn id(&self) -> Id {
@@ -385,6 +396,8 @@ impl Drop for RepositoryLock {
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
+
     use super::*;
 
     #[test]
@@ -412,5 +425,31 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(now.is_stale("here"));
+    }
+
+    #[test]
+    fn who_enters_alone_removes_the_locks_of_the_dead_and_nobody_else_does() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let repository = Repository::init(Arc::new(InMemory::new()), "s").unwrap();
+        let locks = || repository.list_sealed("repo/locks").unwrap().len();
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let left = LockFile {
+            pid: dead.id(),
+            ..LockFile::ours(&repository, true)
+        };
+        let json = serde_json::to_vec(&left).unwrap();
+        let backend = repository.backend();
+        let save = backend.save_unpacked(repository.sealer(), Kind::Lock, &json);
+        backend.wait(save).unwrap();
+        repository.lock().unwrap().release().unwrap();
+        assert_eq!(locks(), 1);
+        let shared = repository.lock().unwrap();
+        repository.lock_exclusively().err().unwrap();
+        assert_eq!(locks(), 2, "whoever is kept out removes nothing");
+        shared.release().unwrap();
+        repository.lock_exclusively().unwrap().release().unwrap();
+        assert_eq!(locks(), 0);
     }
 }

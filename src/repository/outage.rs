@@ -24,6 +24,8 @@ struct State {
     listener: OnceLock<Listener>,
     /// Whether it was waited for in vain, and has not answered since.
     given_up: AtomicBool,
+    /// Whether nobody wants to wait any more.
+    hurried: AtomicBool,
 }
 
 impl Outage {
@@ -46,7 +48,12 @@ impl Outage {
         } else if so_long >= TELL {
             self.change(|now| now.is_none().then(|| Some(reason())));
         }
-        !self.0.given_up.load(Ordering::Relaxed)
+        !self.0.given_up.load(Ordering::Relaxed) && !self.0.hurried.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the store no longer, from now on: the user asked to stop.
+    pub(crate) fn hurry(&self) {
+        self.0.hurried.store(true, Ordering::Relaxed);
     }
 
     /// A call was answered.
@@ -124,5 +131,21 @@ mod tests {
             [Some("connection refused".into()), None]
         );
         assert!(patience(&backend).await >= limit, "it was there again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_is_waited_for_no_longer_once_the_user_asked_to_stop() {
+        let backend = Backend::new(Arc::new(InMemory::new()), Handle::current());
+        let answer = || async { Ok(()) };
+        backend.retry("write", "x", answer).await.unwrap();
+        let user = backend.outage().clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            user.hurry();
+        });
+        let waited = patience(&backend).await;
+        assert!((60..72).contains(&waited), "{waited} s");
+        backend.retry("write", "x", answer).await.unwrap();
+        assert_eq!(patience(&backend).await, 0, "nor in another outage");
     }
 }
