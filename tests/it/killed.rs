@@ -1,9 +1,9 @@
 //! The binary, killed for good at one request after another to a real S3 server, and run again.
 //!
 //! Between the two stands a relay that counts requests. At every second one it kills the process before the server hears
-//! of it, at the others when it is done and before the process hears of that. `FERRY_SWEEP=1 cargo test --test it killed::`
-//! tries every request, for which nextest's patience is too short; without it, one in nine.
+//! of it, at the others when it is done and before the process hears of that.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -20,8 +20,6 @@ use crate::torture;
 
 const PASSWORD: &str = "correct horse battery staple";
 const SIGKILL: i32 = 9;
-/// Every so many requests are tried.
-const STEP: u64 = 9;
 
 /// Stands between one process and the server.
 struct Gate {
@@ -127,6 +125,12 @@ fn carry(mut from: TcpStream, mut to: TcpStream, may: impl Fn() -> bool) {
     from.shutdown(Shutdown::Read).ok();
 }
 
+fn settings(suffix: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{suffix}, namespace: shop}}\ndata: {{a: b}}\n"
+    )
+}
+
 /// A store in the testbed's bucket, and folders around it.
 struct Scene {
     folder: tempfile::TempDir,
@@ -192,11 +196,19 @@ impl Scene {
         self.ferry(&["data", "save", &self.text("source")]).exits(0);
     }
 
-    /// Runs `args` killed at one request after another, and then again to its end. `before` makes something to do,
+    /// Leaves one snapshot and no locks of the dead: each of them is one more request to be killed at.
+    fn clear(&self) {
+        self.ferry(&["store", "forget", "--keep-last", "1"])
+            .exits(0);
+        let all = ["--max-unused", "0", "--grace", "0"];
+        self.ferry(&[&["store", "prune"], &all[..]].concat())
+            .exits(0);
+    }
+
+    /// Runs `args` killed at each of its requests in turn, and then again to its end. `before` makes something to do,
     /// `after` looks at what was made of it.
     fn sweep(&self, args: &[&str], before: impl Fn(u64), after: impl Fn()) {
-        let step = std::env::var("FERRY_SWEEP").map_or(STEP, |_| 1);
-        for kills_at in (0..).step_by(step as usize) {
+        for kills_at in 0.. {
             before(kills_at);
             let (gate, address) = Gate::open(self.server.clone(), kills_at);
             let mut command = self.command(args);
@@ -215,14 +227,9 @@ impl Scene {
             }
             after();
             self.ferry(&["store", "check", "--read-data"]).exits(0);
-            // The dead leave locks, and each is one more request to be killed at.
-            self.ferry(&["store", "unlock"]).exits(0);
+            self.clear();
             if !killed {
                 assert!(kills_at > 8, "{kills_at} requests are too few to mean much");
-                eprintln!(
-                    "{args:?}: killed at {} of {kills_at} requests",
-                    kills_at.div_ceil(step)
-                );
                 return;
             }
         }
@@ -283,11 +290,30 @@ fn a_prune_killed_at_any_request_is_finished_by_the_next() {
 }
 
 #[test]
+fn a_capture_killed_at_any_request_is_finished_by_the_next() {
+    let scene = Scene::new("killed-capture");
+    let manifest = scene.text("objects.yaml");
+    let current = Cell::new(0);
+    scene.sweep(
+        &["capture", "--from-file", &manifest],
+        |round| {
+            current.set(round);
+            fs::write(&manifest, settings(&round.to_string())).unwrap();
+        },
+        || {
+            scene
+                .ferry(&["captures", "show", "latest"])
+                .exits(0)
+                .shows(&format!("settings-{}", current.get()));
+        },
+    );
+}
+
+#[test]
 fn a_capture_leaves_one_bucket_as_a_file_and_enters_another() {
     let (from, to) = (Scene::new("export"), Scene::new("import"));
     let manifest = from.text("objects.yaml");
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop}\ndata: {a: b}\n";
-    fs::write(&manifest, text).unwrap();
+    fs::write(&manifest, settings("x")).unwrap();
     from.ferry(&["capture", "--from-file", &manifest]).exits(0);
     let file = from.text("carried.ferry");
     from.ferry(&["captures", "export", "latest", "--file", &file])
@@ -296,5 +322,5 @@ fn a_capture_leaves_one_bucket_as_a_file_and_enters_another() {
     to.ferry(&["store", "check", "--read-data"]).exits(0);
     to.ferry(&["captures", "show", "latest"])
         .exits(0)
-        .shows("settings");
+        .shows("settings-x");
 }
