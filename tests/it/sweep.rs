@@ -1,7 +1,5 @@
 //! Save, forget, prune and restore through a store that fails: by seeded schedules of errors, lost answers, bodies cut
 //! short, late listings and deaths. Each is run again until it succeeds; then everything must be as if nothing had been.
-//!
-//! `FERRY_SWEEP=500 cargo nextest run sweep` runs that many schedules; without it, a sample.
 
 use std::fs;
 use std::path::Path;
@@ -21,8 +19,7 @@ use crate::maintain::{PASSWORD, copy_of};
 use crate::restic_interop::runtime;
 use crate::torture;
 
-/// Schedules of an ordinary run.
-const SAMPLE: u64 = 48;
+const SCHEDULES: u64 = 500;
 /// Schedules at one time: most of the time they wait between tries.
 const THREADS: usize = 16;
 /// From this attempt on the store is well, so that every schedule ends.
@@ -210,7 +207,6 @@ fn a_sweep_of_failing_stores_ends_as_if_nothing_had_been() {
     };
     fill(&source, 1);
 
-    let schedules = std::env::var("FERRY_SWEEP").map_or(SAMPLE, |count| count.parse().unwrap());
     let next = AtomicU64::new(1);
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -218,7 +214,7 @@ fn a_sweep_of_failing_stores_ends_as_if_nothing_had_been() {
                 let _entered = runtime.enter();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > schedules {
+                    if seed > SCHEDULES {
                         return;
                     }
                     let store: Arc<dyn ObjectStore> = runtime.block_on(copy_of(&*start.store));
