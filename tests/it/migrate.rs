@@ -344,7 +344,7 @@ fn a_run_stopped_by_ctrl_c_says_how_to_go_on_and_is_taken_back_without_a_trace()
 
 /// Waits until a namespace on B is gone.
 #[track_caller]
-fn gone(namespace: &Namespace) {
+pub fn gone(namespace: &Namespace) {
     kubectl(
         "b",
         &[

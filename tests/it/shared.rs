@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::migrate::{Running, moves};
+use crate::migrate::{Running, gone, moves};
 use crate::support::{kubectl, run, testbed};
 use crate::trip::Trip;
 
@@ -231,6 +231,31 @@ fn a_run_killed_while_the_storage_carries_is_resumed_from_the_same_snapshot() {
     let (name, state) = trip.newest_run();
     assert_eq!(state, "complete");
     trip.assert_clean(&name);
+}
+
+#[test]
+fn a_run_taken_back_while_the_storage_carries_leaves_nothing_on_either_side() {
+    let trip = shared("shared-undone");
+    let saved = trip.data("a");
+    let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
+    let on_b = trip.to.name.clone();
+    running.until("volume of B being read", |line| {
+        moves(line, "read") && line.contains(&on_b)
+    });
+    running.signal("-KILL");
+    running.end().exits(-1);
+    let (name, _) = trip.newest_run();
+    let undo = ["runs", "undo", &name, "--yes", "--delete-data"];
+    run(&mut trip.ferry(&undo)).exits(0).shows("0 left");
+    gone(&trip.to);
+    trip.assert_clean(&name);
+    assert_eq!(trip.data("a"), saved);
+    // The storage holds no snapshot for it either, and can carry the same claims once more.
+    run(&mut trip.migrate(&["--shared-storage"]))
+        .exits(0)
+        .says("made its volume on B of A's snapshot");
+    ready("b", &trip.to.name);
+    assert_eq!(trip.data("b"), saved);
 }
 
 #[test]
