@@ -93,6 +93,7 @@ use outage::Outage;
 use read::Window;
 
 pub use answer::Answer;
+pub(crate) use answer::reason;
 #[cfg(target_os = "linux")]
 pub use backup::{
     BackupOptions, BackupResult, CheckpointOptions, INCOMPLETE, Problem, ProblemKind, Totals,
@@ -103,7 +104,7 @@ pub use crypto::MasterKey;
 pub use device::DeviceVerification;
 pub(crate) use digest::KnownDigests;
 pub use error::{Error, Result};
-pub(crate) use error::{is_full, is_outage};
+pub(crate) use error::{Unanswered, is_full, outage};
 pub use files::FileEntry;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_stored;

@@ -140,17 +140,14 @@ impl Store {
     /// Tells from now on when the store is away and waited for, and when it is there again. Once `stop` is cancelled, it
     /// is waited for no longer.
     pub fn attend_outages(&self, events: Events, stop: CancellationToken) {
-        let outage = self.repository.outage().clone();
+        let outage = self.repository.outage();
         outage.tell(move |reason| match reason {
-            Some(reason) => events.warning(format!(
-                "the store does not answer; it is asked again for five minutes: {reason}"
-            )),
+            Some(reason) => {
+                events.warning(format!("the store is away and waited for: {reason}"));
+            }
             None => events.notice("the store answers again"),
         });
-        tokio::spawn(async move {
-            stop.cancelled().await;
-            outage.hurry();
-        });
+        outage.heed(stop);
     }
 
     /// Where the store is.

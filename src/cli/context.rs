@@ -65,8 +65,7 @@ impl StoreArgs {
             }
             _ => Store::open(&self.store, &password).await?,
         };
-        store.attend_outages(context.events.clone(), context.cancel.clone());
-        Ok(store)
+        Ok(context.attending(store))
     }
 }
 
@@ -365,6 +364,12 @@ impl Context {
             },
             kubeconfig,
         }
+    }
+
+    /// Tells from now on when that store is away, and waits for it only until the user asks to stop.
+    pub(super) fn attending(&self, store: Store) -> Store {
+        store.attend_outages(self.events.clone(), self.cancel.clone());
+        store
     }
 
     /// The pods that carry volumes between two clusters and a store.

@@ -211,9 +211,9 @@ impl Way<'_> {
                     "the data is kept at {} until all has arrived{way}",
                     paint(Role::Name, made.location())
                 ));
-                Ok(made)
+                Ok(self.context.attending(made))
             }
-            opened => Ok(opened?),
+            opened => Ok(self.context.attending(opened?)),
         }
     }
 

@@ -183,6 +183,7 @@ impl Follower<'_> {
     pub(super) async fn finished(&self) -> Result<(Done, VolumeProgress), DataError> {
         let mut progress = VolumeProgress::default();
         let (mut told, mut waiting, mut seen) = (None, None::<Waiting>, None);
+        let mut unheard = None::<Instant>;
         loop {
             let (pod, mut done) = (self.pod_after(seen.as_ref()).await?, None);
             // A log that cannot be read is no reason to stop.
@@ -216,16 +217,22 @@ impl Follower<'_> {
                     outcome @ Outcome::Failed { .. } => Err(self.failed(outcome)),
                 };
             }
-            waiting = silence(&pod, log.err(), away).map(|reason| self.waits(waiting, reason));
-            if let Some(lost) = waiting.as_ref().filter(|_| is_lost(&pod))
-                && lost.since.elapsed() >= LOST
+            let silence = silence(&pod, log.err());
+            unheard = silence
+                .as_ref()
+                .and(unheard.or_else(|| Some(Instant::now())));
+            if let Some(reason) = silence
+                .as_ref()
+                .filter(|_| unheard.is_some_and(|then| then.elapsed() >= LOST))
             {
                 return Err(self.broken(format!(
-                    "{} for {} minutes; go on once it answers again, or was removed from the cluster",
-                    lost.reason,
+                    "{reason}, and nothing was heard of it for {} minutes; go on once its node answers again, or was \
+                     removed from the cluster",
                     LOST.as_secs() / 60
                 )));
             }
+            let away = away.map(|reason| format!("its store is away and waited for: {reason}"));
+            waiting = silence.or(away).map(|reason| self.waits(waiting, reason));
             seen = Some(pod);
             sleep(POLL).await;
         }
@@ -326,23 +333,18 @@ fn condition<'p>(pod: &'p Object, kind: &str) -> Option<&'p Value> {
         .find(|condition| condition["type"] == kind)
 }
 
-/// Whether the pod's node is not heard of: its containers were fine the last time, and the control plane calls the
-/// pod unready for it; or the pod is to end and does not.
-fn is_lost(pod: &Object) -> bool {
+/// Why nothing is heard of a mover that runs, if that is so.
+fn silence(pod: &Object, unread: Option<ClusterError>) -> Option<String> {
     let is = |kind: &str, status: &str| {
         condition(pod, kind).is_some_and(|condition| condition["status"] == status)
     };
-    pod.is_going() || is("Ready", "False") && is("ContainersReady", "True")
-}
-
-/// Why nothing is heard of a mover that runs, or it gets no further, if that is so.
-fn silence(pod: &Object, unread: Option<ClusterError>, away: Option<String>) -> Option<String> {
-    if is_lost(pod) {
-        let node = pod.text("/spec/nodeName").unwrap_or_default();
+    let node = pod.text("/spec/nodeName").unwrap_or_default();
+    // Its containers were fine the last time, and the control plane calls it unready for the node.
+    if is("Ready", "False") && is("ContainersReady", "True") {
         return Some(format!("its node {node} does not answer"));
     }
-    if let Some(reason) = away {
-        return Some(format!("its store does not answer: {reason}"));
+    if pod.is_going() {
+        return Some(format!("its pod is being taken off node {node}"));
     }
     // Who may not read logs has been told so, and what they say is not needed.
     let unread = unread.filter(|error| !error.is_forbidden())?;
@@ -417,10 +419,28 @@ mod tests {
         ]));
         let (error, told) = follow([lost.clone(), lost]).await;
         assert!(
-            error.contains("its node node-b does not answer for 10 minutes"),
+            error.contains(
+                "its node node-b does not answer, and nothing was heard of it for 10 minutes"
+            ),
             "{error}"
         );
         assert_eq!(told, ["its node node-b does not answer"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mover_that_is_not_heard_is_given_up_though_nobody_says_why() {
+        // Another container of its pod has ended, so the pod has been unready for long.
+        let unready = pod(&json!([
+            {"type": "Ready", "status": "False"},
+            {"type": "ContainersReady", "status": "False"},
+        ]));
+        let (error, told) = follow([unready.clone(), unready]).await;
+        assert!(
+            error.contains("(500 InternalError), and nothing was heard of it for 10 minutes"),
+            "{error}"
+        );
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("its log cannot be read"), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,16 +22,6 @@ impl Answer {
         matches!(self.0, PermissionDenied { .. } | Unauthenticated { .. })
             || self.0.to_string().contains("(code: AccessDenied)")
     }
-
-    /// The code and the message of a server's answer. After its first line, Azure's has numbers for its own people.
-    fn words(text: &str) -> Option<(&str, &str)> {
-        let between = |tag: &str| {
-            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-            rest.split_once(&format!("</{tag}>"))
-                .map(|(inner, _)| inner)
-        };
-        Some((between("Code")?, between("Message")?.lines().next()?))
-    }
 }
 
 impl From<object_store::Error> for Answer {
@@ -43,15 +33,8 @@ impl From<object_store::Error> for Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        match Self::words(&text) {
-            Some((code, message)) => {
-                let message = message.replace("&#39;", "'").replace("&amp;", "&");
-                write!(
-                    f,
-                    "the server says {code}: {}",
-                    message.trim_end_matches('.')
-                )
-            }
+        match words(&text) {
+            Some(words) => f.write_str(&words),
             None => f.write_str(text.trim_end_matches([':', ' '])),
         }
     }
@@ -61,7 +44,7 @@ impl StdError for Answer {
     /// The first cause that is not in the text already.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         let text = self.0.to_string();
-        if Self::words(&text).is_some() {
+        if words(&text).is_some() {
             return None;
         }
         let mut cause = self.0.source();
@@ -73,6 +56,31 @@ impl StdError for Answer {
         }
         None
     }
+}
+
+/// The code and the message of a server's answer. After its first line, Azure's has numbers for its own people.
+fn words(text: &str) -> Option<String> {
+    let between = |tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        rest.split_once(&format!("</{tag}>"))
+            .map(|(inner, _)| inner)
+    };
+    let (code, message) = (between("Code")?, between("Message")?.lines().next()?);
+    let message = message.replace("&#39;", "'").replace("&amp;", "&");
+    let message = message.trim_end_matches('.');
+    Some(format!("the server says {code}: {message}"))
+}
+
+/// The server's words, or the innermost cause alone, without requests and retries around it.
+pub(crate) fn reason(error: &object_store::Error) -> String {
+    if let Some(words) = words(&error.to_string()) {
+        return words;
+    }
+    let mut cause: &dyn StdError = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string().trim_end_matches([':', ' ']).to_owned()
 }
 
 #[cfg(test)]

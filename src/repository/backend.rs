@@ -7,7 +7,6 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,16 +14,17 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::crypto::{NONCE, Sealer};
 use super::digest;
-use super::error::{Error, Result};
+use super::error::{Error, Result, Unanswered};
 use super::id::Id;
 use super::outage::Outage;
 
-/// Tries per call that fails in any other way than by an [outage](super::outage), on top of what the cloud clients of `object_store` retry by themselves. A store that never answered
-/// is not asked again on top of that: whoever mistyped its address would wait for minutes.
+/// Tries per call that fails in any other way than by an [outage](super::outage), on top of what the cloud clients of
+/// `object_store` retry by themselves. A store that never answered is not asked again on top of that: whoever mistyped
+/// its address would wait for minutes.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -76,8 +76,6 @@ pub(super) const CONFIG: &str = "repo/config";
 pub(super) struct Backend {
     store: Arc<dyn ObjectStore>,
     runtime: Handle,
-    /// Whether the store has answered anything yet.
-    reached: Arc<AtomicBool>,
     outage: Outage,
 }
 
@@ -86,7 +84,6 @@ impl Backend {
         Backend {
             store,
             runtime,
-            reached: Arc::default(),
             outage: Outage::default(),
         }
     }
@@ -114,38 +111,48 @@ impl Backend {
         F: Future<Output = object_store::Result<T>>,
     {
         let mut wait = FIRST_WAIT;
-        let (mut tries, mut failing) = (1, None);
+        let (mut tries, mut away) = (1, None);
         loop {
-            let error = match call().await {
-                Ok(value) => {
-                    self.answered();
-                    return Ok(value);
+            let begun = Instant::now();
+            let answer = self.outage.attend(call()).await;
+            let answer = answer.map_err(|error| Error::store(operation, object, error));
+            let error = match answer {
+                Err(error @ Error::Store { .. }) => error,
+                answered => {
+                    drop(away);
+                    self.outage.answered();
+                    return answered;
                 }
-                Err(error) => Error::store(operation, object, error),
             };
-            if !matches!(error, Error::Store { .. }) {
-                self.answered();
-            }
-            let lasts = failing.get_or_insert_with(Instant::now).elapsed();
-            let again = error.retryable()
-                && self.reached.load(Ordering::Relaxed)
-                && match error.is_outage() {
-                    true => self.outage.goes_on(lasts, || error.root()),
-                    false => tries < TRIES,
-                };
-            if !again {
+            if !error.retryable() || !self.outage.reached() {
                 return Err(error);
             }
-            tracing::debug!(operation, object, tries, %error, "retrying");
-            tokio::time::sleep(wait).await;
+            tracing::debug!(operation, object, tries, %error, "it failed");
+            if self.is_outage(&error, begun) {
+                let away = away.get_or_insert_with(|| self.outage.begin(begun));
+                if !away.goes_on(|| error.reason()) {
+                    return Err(error);
+                }
+                away.pause(wait).await;
+            } else {
+                away = None;
+                if tries == TRIES {
+                    return Err(error);
+                }
+                tries += 1;
+                sleep(wait).await;
+            }
             wait = (wait * 3).min(LONGEST_WAIT);
-            tries += 1;
         }
     }
 
-    fn answered(&self) {
-        self.reached.store(true, Ordering::Relaxed);
-        self.outage.ends();
+    /// Whether the store is away. One that answers others while a call takes too long is only slow.
+    fn is_outage(&self, error: &Error, begun: Instant) -> bool {
+        match error.outage() {
+            Some(Unanswered::Late) => !self.outage.heard_since(begun),
+            Some(Unanswered::Refused) => true,
+            None => false,
+        }
     }
 
     pub(super) async fn put(&self, object: &str, data: Bytes) -> Result<()> {

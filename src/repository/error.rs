@@ -8,7 +8,7 @@ use std::io;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::id::Id;
 
 /// Result of a repository operation.
@@ -231,20 +231,19 @@ impl Error {
     }
 
     /// Whether nobody answered, or only a gateway or a server that is starting or stopping.
-    pub(super) fn is_outage(&self) -> bool {
-        matches!(self, Error::Store { source, .. } if is_outage(source.error()))
+    pub(super) fn outage(&self) -> Option<Unanswered> {
+        match self {
+            Error::Store { source, .. } => outage(source.error()),
+            _ => None,
+        }
     }
 
-    /// Its innermost cause alone, without requests and retries around it.
-    pub(super) fn root(&self) -> String {
-        let mut cause: &dyn std::error::Error = match self {
-            Error::Store { source, .. } => source.error(),
-            other => other,
-        };
-        while let Some(next) = cause.source() {
-            cause = next;
+    /// What the store answered or kept it from answering, in its own words.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Error::Store { source, .. } => answer::reason(source.error()),
+            other => other.to_string(),
         }
-        cause.to_string()
     }
 
     /// Whether the keys may not do what was asked of the store.
@@ -293,25 +292,37 @@ impl Error {
     }
 }
 
-/// Whether it is no answer of the store's: nobody took the request to its end, or said more than that it cannot be served
-/// now.
-pub(crate) fn is_outage(error: &object_store::Error) -> bool {
+/// How a request ended that the store did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// Nobody took it, or said more than that it cannot be served now.
+    Refused,
+    /// Nothing came for a long time.
+    Late,
+}
+
+/// Whether it is no answer of the store's.
+pub(crate) fn outage(error: &object_store::Error) -> Option<Unanswered> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if let Some(http) = current.downcast_ref::<HttpError>() {
-            use HttpErrorKind::{Connect, Interrupted, Request};
-            return matches!(http.kind(), Connect | Interrupted | Request);
+            use HttpErrorKind::{Connect, Interrupted, Request, Timeout};
+            return match http.kind() {
+                Connect | Interrupted | Request => Some(Unanswered::Refused),
+                Timeout => Some(Unanswered::Late),
+                _ => None,
+            };
         }
         cause = current.source();
     }
     let text = error.to_string();
-    [
+    let unserved = [
         "502 Bad Gateway",
         "503 Service Unavailable",
         "504 Gateway Timeout",
-    ]
-    .iter()
-    .any(|code| text.contains(code))
+    ];
+    let refused = unserved.iter().any(|code| text.contains(code));
+    refused.then_some(Unanswered::Refused)
 }
 
 /// `ENOSPC` and `EDQUOT` hide somewhere in the chain of a local store's error; S3 servers say it in words.

@@ -17,11 +17,14 @@ use super::Repository;
 use super::backend::Kind;
 use super::error::{Error, Result};
 use super::id::Id;
+use super::outage::PATIENCE;
 
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const STALE_MINUTES: u64 = 30;
-/// We stop trusting our own lock well before others may remove it.
-const LOST: Duration = Duration::from_secs((STALE_MINUTES - 5) * 60);
+/// We stop trusting our own lock well before others may remove it: what follows a last look at it may wait for a store that
+/// is away.
+const LOST: Duration = Duration::from_secs((STALE_MINUTES - 10) * 60);
+const _: () = assert!(2 * PATIENCE.as_secs() <= STALE_MINUTES * 60 - LOST.as_secs());
 
 /// By how much a process has to be younger than a lock to be another than the one that wrote it: a clock that is set
 /// right makes a lock look older than it is, by seconds.
@@ -58,9 +61,9 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl LockFile {
-    fn ours(repository: &Repository, exclusive: bool) -> Self {
+    fn ours(repository: &Repository, exclusive: bool, now: Timestamp) -> Self {
         LockFile {
-            time: Timestamp::now().to_string(),
+            time: now.to_string(),
             exclusive,
             hostname: repository.host().to_owned(),
             username: repository.user().to_owned(),
@@ -110,31 +113,44 @@ pub struct RepositoryLock {
 
 struct State {
     id: Mutex<Id>,
-    /// When the lock was last written, by two clocks: one stands still while the machine sleeps, the other
-    /// may be set.
-    fresh: Mutex<(Instant, Timestamp)>,
+    /// That of the lock as it was last written.
+    fresh: Mutex<Stamp>,
     lost: AtomicBool,
 }
 
+/// When a lock says that it was written, which is before it is there: by two clocks, as one stands still while the machine
+/// sleeps and the other may be set.
+#[derive(Clone, Copy)]
+struct Stamp(Instant, Timestamp);
+
+impl Stamp {
+    fn now() -> Self {
+        Self(Instant::now(), Timestamp::now())
+    }
+
+    fn is_old(self) -> bool {
+        let slept = Timestamp::now().duration_since(self.1).as_secs() > LOST.as_secs() as i64;
+        slept || self.0.elapsed() > LOST
+    }
+}
+
 impl State {
-    fn new(id: Id) -> Self {
+    fn new(id: Id, fresh: Stamp) -> Self {
         State {
             id: Mutex::new(id),
-            fresh: Mutex::new((Instant::now(), Timestamp::now())),
+            fresh: Mutex::new(fresh),
             lost: AtomicBool::new(false),
         }
     }
 
-    fn renew(&self) {
-        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) =
-            (Instant::now(), Timestamp::now());
+    fn renew(&self, fresh: Stamp) {
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 
     /// Whether others may have taken the lock for stale, now or ever before.
     fn expired(&self) -> bool {
-        let (ticks, time) = *self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let slept = Timestamp::now().duration_since(time).as_secs() > LOST.as_secs() as i64;
-        if slept || ticks.elapsed() > LOST {
+        let fresh = *self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh.is_old() {
             self.lost.store(true, Ordering::Release);
         }
         self.lost.load(Ordering::Acquire)
@@ -194,21 +210,21 @@ impl Repository {
 
     fn acquire(&self, exclusive: bool) -> Result<RepositoryLock> {
         let backend = self.backend();
-        let id = backend.wait(async {
+        let (id, fresh) = backend.wait(async {
             if exclusive {
                 // Keys that may only add find out before they lock everybody out.
                 for kind in [Kind::Pack, Kind::Lock] {
                     backend.delete(&kind.absent()).await?;
                 }
             }
-            let id = write(self, exclusive).await?;
+            let (id, fresh) = write(self, exclusive).await?;
             let entered = self.enter(&id, exclusive).await;
             if entered.is_err() {
                 backend.tidy(&Kind::Lock.path(&id)).await?;
             }
-            entered.map(|()| id)
+            entered.map(|()| (id, fresh))
         })?;
-        let state = Arc::new(State::new(id));
+        let state = Arc::new(State::new(id, fresh));
         let refresher =
             backend
                 .runtime()
@@ -300,13 +316,15 @@ fn settled<T>(work: Result<T>, released: Result<()>) -> Result<T> {
     released.map(|()| value)
 }
 
-async fn write(repository: &Repository, exclusive: bool) -> Result<Id> {
-    let json = serde_json::to_vec(&LockFile::ours(repository, exclusive))
+async fn write(repository: &Repository, exclusive: bool) -> Result<(Id, Stamp)> {
+    let fresh = Stamp::now();
+    let json = serde_json::to_vec(&LockFile::ours(repository, exclusive, fresh.1))
         .map_err(|error| Error::damaged("a lock", error))?;
-    repository
+    let id = repository
         .backend()
         .save_unpacked(repository.sealer(), Kind::Lock, &json)
-        .await
+        .await?;
+    Ok((id, fresh))
 }
 
 async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
@@ -318,9 +336,9 @@ async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
         // somebody removed under the stale one.
         let lost = state.expired();
         match written {
-            Ok(new) => {
+            Ok((new, fresh)) => {
                 if !lost {
-                    state.renew();
+                    state.renew(fresh);
                 }
                 wait = REFRESH;
                 let old = {
@@ -437,7 +455,7 @@ mod tests {
         dead.wait().unwrap();
         let left = LockFile {
             pid: dead.id(),
-            ..LockFile::ours(&repository, true)
+            ..LockFile::ours(&repository, true, Timestamp::now())
         };
         let json = serde_json::to_vec(&left).unwrap();
         let backend = repository.backend();

@@ -29,9 +29,7 @@ fn through_kills(server: &mut Server, args: &[&str]) {
     server.start_again();
     running.until("progress", |next| carried(next) > carried(&line));
     server.kill();
-    running.until("word of it", |line| {
-        line.contains("the store does not answer")
-    });
+    running.until("word of it", |line| line.contains("the store is away"));
     server.start_again();
     running.end().exits(0).says("the store answers again");
 }
@@ -45,7 +43,7 @@ fn a_save_and_a_restore_go_on_when_a_killed_server_is_back() {
     for number in 0..20 {
         let noise = fs::File::open("/dev/urandom").unwrap();
         let mut file = fs::File::create(format!("{source}/{number}")).unwrap();
-        copy(&mut noise.take(20 << 20), &mut file).unwrap();
+        copy(&mut noise.take(40 << 20), &mut file).unwrap();
     }
     through_kills(&mut server, &["data", "save", &source, "-o", "json"]);
     run(&mut server.ferry(&["data", "verify", "latest", &source])).exits(0);
@@ -72,9 +70,7 @@ fn a_run_waits_for_its_store_and_says_so() {
     let mut running = Running::start(server.told(trip.migrate(&["-o", "json"])));
     running.until("volume being saved", |line| moves(line, "save"));
     server.kill();
-    running.until("word of it", |line| {
-        line.contains("its store does not answer")
-    });
+    running.until("word of it", |line| line.contains("its store is away"));
     server.start_again();
     running.until("volume being loaded", |line| moves(line, "load"));
     server.kill();

@@ -7,6 +7,8 @@ use object_store::path::Path;
 use object_store::{Error, GetRange, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
+use crate::repository::{self, Unanswered};
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
@@ -157,6 +159,8 @@ pub(super) enum Failure {
     Full,
     /// The store is away, perhaps for a while.
     Away,
+    /// The store says nothing.
+    Late,
     Other,
 }
 
@@ -180,19 +184,29 @@ impl From<Error> for Answer {
             Error::NotSupported { source } => {
                 (Failure::NotSupported, &String::new(), source.to_string())
             }
-            full if crate::repository::is_full(full) => {
-                (Failure::Full, &String::new(), full.to_string())
-            }
-            away if crate::repository::is_outage(away) => {
-                (Failure::Away, &String::new(), away.to_string())
-            }
-            other => (Failure::Other, &String::new(), other.to_string()),
+            full if repository::is_full(full) => (Failure::Full, &String::new(), full.to_string()),
+            other => match repository::outage(other) {
+                Some(Unanswered::Refused) => {
+                    (Failure::Away, &String::new(), repository::reason(other))
+                }
+                Some(Unanswered::Late) => {
+                    (Failure::Late, &String::new(), repository::reason(other))
+                }
+                None => (Failure::Other, &String::new(), other.to_string()),
+            },
         };
         Self::Failed {
             kind,
             path: path.clone(),
             message,
         }
+    }
+}
+
+fn unanswered(kind: HttpErrorKind, source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::Generic {
+        store: "relay",
+        source: Box::new(HttpError::new_boxed(kind, source)),
     }
 }
 
@@ -210,10 +224,8 @@ pub(super) fn error(kind: Failure, path: String, message: String) -> Error {
             store: "relay",
             source: Box::new(std::io::Error::new(std::io::ErrorKind::StorageFull, source)),
         },
-        Failure::Away => Error::Generic {
-            store: "relay",
-            source: Box::new(HttpError::new_boxed(HttpErrorKind::Connect, source)),
-        },
+        Failure::Away => unanswered(HttpErrorKind::Connect, source),
+        Failure::Late => unanswered(HttpErrorKind::Timeout, source),
         Failure::Other => Error::Generic {
             store: "relay",
             source,

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -33,8 +34,8 @@ use super::catalog::{Catalog, Listed};
 use super::check::known;
 use super::reachable::{self, Reachable};
 
-/// Objects deleted between two looks at the lock.
-const DELETES_PER_LOOK: usize = 64;
+/// Objects deleted at once, after a look at the lock.
+const DELETES: usize = 16;
 
 /// Where jobs leave their results, and saves what they have read so far.
 const JOBS: &str = "state";
@@ -408,11 +409,11 @@ impl Pruner<'_> {
 
     fn delete<'i>(&self, kind: Kind, ids: impl Iterator<Item = &'i Id>) -> Result<()> {
         let backend = self.repository.backend();
-        for (number, id) in ids.enumerate() {
-            if number.is_multiple_of(DELETES_PER_LOOK) {
-                self.lock.check()?;
-            }
-            backend.wait(backend.delete(&kind.path(id)))?;
+        let objects: Vec<String> = ids.map(|id| kind.path(id)).collect();
+        for together in objects.chunks(DELETES) {
+            self.lock.check()?;
+            let deletes = together.iter().map(|object| backend.delete(object));
+            backend.wait(try_join_all(deletes))?;
         }
         Ok(())
     }
