@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The repository engine beside restic, kopia, tar and rsync: one run, the same data, the same machine.
+"""The repository engine beside restic, rustic, kopia, tar and rsync: one run, the same data, the same machine.
 
     tests/bench/data.py [--tree go,share,big,small] [--tool NAME,...] [--store FOLDER|s3] [--rounds N]
 
-Needs root, FERRY_BIN (a release build), and Debian's restic, rsync, zstd and e2fsprogs; kopia and today's restic come
-from `tests/testbed/testbed build peers`. The tools take turns in each round. Printed is the best wall clock time, the
-least processor time (user and system) and the highest peak of memory of one process, of all rounds.
+Needs root, FERRY_BIN (a release build), and Debian's restic, rsync, zstd and e2fsprogs; kopia, today's restic and rustic
+come from `tests/testbed/testbed build peers rustic`. The tools take turns in each round. Printed is the best wall clock
+time, the least processor time (user and system) and the highest peak of memory of one process, of all rounds.
 
 The same for all: zstd's quickest level where the tool compresses, trees in the page cache, repositories in memory, so
 that neither the disk nor who else uses it decides (`--store` names another folder), and restores into a new ext4, as a

@@ -17,7 +17,8 @@ def unit(name):
     cache = os.environ.get("FERRY_TESTBED_CACHE") or os.path.expanduser("~/.cache/ferry-testbed")
     found = sorted(pathlib.Path(cache, "bin").glob(f"*/{name}"), key=os.path.getmtime)
     if not found:
-        raise SystemExit(f"there is no {name}: tests/testbed/testbed build {'minio' if name == 'minio' else 'peers'}")
+        built_by = name if name in ("minio", "rustic") else "peers"
+        raise SystemExit(f"there is no {name}: tests/testbed/testbed build {built_by}")
     return str(found[-1])
 
 
@@ -214,6 +215,24 @@ class Restic(Tool):
         return [one for one in self.options if one.startswith("--option")]
 
 
+class Rustic(Tool):
+    """rustic's library, which keeps no cache here and verifies what it writes, as Ferry does."""
+
+    def __init__(self, store, work):
+        super().__init__("rustic", store, work)
+        self.binary = unit("rustic")
+        self.environment["RUSTIC_PASSWORD"] = PASSWORD
+
+    def init(self):
+        self.run(self.binary, "init", str(self.path()))
+
+    def save(self, source, _):
+        return [self.binary, "backup", str(self.path()), str(source)]
+
+    def restore(self, _, target):
+        return [self.binary, "restore", str(self.path()), "latest", str(target)]
+
+
 class Kopia(Tool):
     def __init__(self, name, options, store, work):
         super().__init__(name, store, work)
@@ -307,5 +326,5 @@ def tools(store, work, wanted):
         Kopia("kopia tuned", best, store, work),
     ]
     if not store.remote:
-        every += [Tar("tar", store, work), Rsync("rsync", store, work)]
+        every += [Rustic(store, work), Tar("tar", store, work), Rsync("rsync", store, work)]
     return [tool for tool in every if not wanted or tool.name in wanted]

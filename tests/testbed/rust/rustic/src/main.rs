@@ -1,25 +1,47 @@
 //! `rustic check REPOSITORY` reads all data of a repository in a folder and finds nothing to say;
-//! `rustic restore REPOSITORY SNAPSHOT[:PATH] TARGET` restores it. The password is `RUSTIC_PASSWORD`.
+//! `rustic restore REPOSITORY SNAPSHOT[:PATH] TARGET` restores it. For benchmarks, `rustic init REPOSITORY` begins one with
+//! zstd's quickest level and `rustic backup REPOSITORY SOURCE` saves into it. The password is `RUSTIC_PASSWORD`.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use rustic_backend::BackendOptions;
 use rustic_core::{
-    CheckOptions, Credentials, LocalDestination, LsOptions, OpenStatus, Repository,
-    RepositoryOptions, RestoreOptions,
+    BackupOptions, CheckOptions, ConfigOptions, Credentials, KeyOptions, LocalDestination,
+    LsOptions, OpenStatus, PathList, Repository, RepositoryOptions, RestoreOptions,
+    SnapshotOptions,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-fn open(path: &str) -> Result<Repository<OpenStatus>> {
+fn repository(path: &str) -> Result<Repository<()>> {
     let options = BackendOptions::default().repository(path);
-    let repository = Repository::new(
+    Ok(Repository::new(
         &RepositoryOptions::default().no_cache(true),
         &options.to_backends()?,
-    )?;
-    let password = Credentials::password(std::env::var("RUSTIC_PASSWORD")?);
-    Ok(repository.open(&password)?)
+    )?)
+}
+
+fn password() -> Result<Credentials> {
+    Ok(Credentials::password(std::env::var("RUSTIC_PASSWORD")?))
+}
+
+fn open(path: &str) -> Result<Repository<OpenStatus>> {
+    Ok(repository(path)?.open(&password()?)?)
+}
+
+fn init(path: &str) -> Result<()> {
+    let quickest = ConfigOptions::default().set_compression(1);
+    repository(path)?.init(&password()?, &KeyOptions::default(), &quickest)?;
+    Ok(())
+}
+
+fn backup(path: &str, source: &str) -> Result<()> {
+    let repository = open(path)?.to_indexed_ids()?;
+    let snapshot = SnapshotOptions::default().to_snapshot()?;
+    let source = PathList::from_string(source)?;
+    repository.backup(&BackupOptions::default(), &source, snapshot)?;
+    Ok(())
 }
 
 fn check(path: &str) -> Result<()> {
@@ -47,9 +69,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
+        ["init", path] => init(path),
+        ["backup", path, source] => backup(path, source),
         ["check", path] => check(path),
         ["restore", path, snapshot, target] => restore(path, snapshot, target),
-        _ => Err("usage: rustic check REPOSITORY | restore REPOSITORY SNAPSHOT TARGET".into()),
+        _ => Err(
+            "usage: rustic init REPOSITORY | backup REPOSITORY SOURCE | check REPOSITORY | \
+             restore REPOSITORY SNAPSHOT TARGET"
+                .into(),
+        ),
     };
     done.map_or_else(
         |error| {
