@@ -79,6 +79,7 @@ mod writer;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -121,6 +122,11 @@ pub use snapshot::{Snapshot, SnapshotInfo};
 pub use verify::{Difference, DifferenceClass, TreeDigest, Verification, VerifyOptions};
 pub use verify::{fingerprint_device, fingerprint_directory};
 pub use writer::WriteOptions;
+
+/// How long a store's first answer may take: the link to a depot comes up within 45 s.
+const FIRST: Duration = Duration::from_secs(60);
+/// The same for a mover: it waits three minutes for the one who serves its relay.
+const FIRST_BY_RELAY: Duration = Duration::from_secs(200);
 
 /// An open repository. Clones share one index and one connection; of several that write, one does at a time.
 #[derive(Clone)]
@@ -165,7 +171,7 @@ impl Repository {
     /// # Panics
     /// Outside a tokio runtime, or on one of its worker threads; so do all other calls.
     pub fn init(store: Arc<dyn ObjectStore>, password: &str) -> Result<Self> {
-        let backend = Backend::new(store, Handle::current());
+        let backend = Backend::new(store, Handle::current(), FIRST);
         let already = || Error::AlreadyInitialized {
             object: CONFIG.into(),
         };
@@ -209,7 +215,7 @@ impl Repository {
     /// [`Error::NotARepository`], [`Error::NotFound`] where not even a bucket is, [`Error::WrongPassword`],
     /// [`Error::Unsupported`] for format 1.
     pub fn open(store: Arc<dyn ObjectStore>, password: &str) -> Result<Self> {
-        let backend = Backend::new(store, Handle::current());
+        let backend = Backend::new(store, Handle::current(), FIRST);
         // The keys are asked for even if there is no config: a bucket that does not exist says so to a listing only.
         let (config, ids) = backend
             .wait(async { futures::join!(backend.get(CONFIG), backend.list_ids(Kind::Key)) });
@@ -237,7 +243,7 @@ impl Repository {
     /// # Errors
     /// [`Error::NotARepository`]; [`Error::Tampered`] when the key is of another repository.
     pub fn open_with_master_key(store: Arc<dyn ObjectStore>, master: MasterKey) -> Result<Self> {
-        let backend = Backend::new(store, Handle::current());
+        let backend = Backend::new(store, Handle::current(), FIRST_BY_RELAY);
         match backend.wait(backend.get(CONFIG)) {
             Ok(config) => Self::with_key(backend, master, config),
             Err(Error::NotFound { .. }) => Err(not_a_repository()),

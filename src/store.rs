@@ -143,7 +143,7 @@ impl Store {
         let outage = self.repository.outage();
         outage.tell(move |reason| match reason {
             Some(reason) => {
-                events.warning(format!("the store is away and waited for: {reason}"));
+                events.warning(format!("the store is waited for: {reason}"));
             }
             None => events.notice("the store answers again"),
         });

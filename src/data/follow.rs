@@ -27,7 +27,7 @@ const MOUNT: Duration = Duration::from_secs(10 * 60);
 const REFUSED: Duration = Duration::from_secs(45);
 /// How long a pod may wait for whatever it is: two reasons that take turns never become old.
 const START: Duration = Duration::from_secs(30 * 60);
-/// How long a node may not answer while a mover is at work on it: a kubelet that is restarted is back much sooner,
+/// How long nothing may be heard of a node, or of a pod that is to go, while a mover is at work on it: a kubelet that is restarted is back much sooner,
 /// and five minutes is what Kubernetes itself lets pass before it takes the pod away.
 const LOST: Duration = Duration::from_secs(10 * 60);
 /// How often a user who waits is told for what.
@@ -186,7 +186,7 @@ impl Follower<'_> {
         let mut unheard = None::<Instant>;
         loop {
             let (pod, mut done) = (self.pod_after(seen.as_ref()).await?, None);
-            // A log that cannot be read is no reason to stop.
+            // A log that cannot be read is no reason to stop: kubelets whose logs nobody can read carry pods, too.
             let (log, mut away) = (self.log().await, None);
             for (_, line) in log.iter().flat_map(|log| log.lines()).filter_map(read_line) {
                 match line {
@@ -217,13 +217,10 @@ impl Follower<'_> {
                     outcome @ Outcome::Failed { .. } => Err(self.failed(outcome)),
                 };
             }
-            let silence = silence(&pod, log.err());
-            unheard = silence
-                .as_ref()
-                .and(unheard.or_else(|| Some(Instant::now())));
-            if let Some(reason) = silence
-                .as_ref()
-                .filter(|_| unheard.is_some_and(|then| then.elapsed() >= LOST))
+            let lost = lost(&pod).filter(|_| log.is_err());
+            unheard = lost.as_ref().and(unheard.or(Some(Instant::now())));
+            if let Some(reason) = &lost
+                && unheard.is_some_and(|then| then.elapsed() >= LOST)
             {
                 return Err(self.broken(format!(
                     "{reason}, and nothing was heard of it for {} minutes; go on once its node answers again, or was \
@@ -231,8 +228,9 @@ impl Follower<'_> {
                     LOST.as_secs() / 60
                 )));
             }
-            let away = away.map(|reason| format!("its store is away and waited for: {reason}"));
-            waiting = silence.or(away).map(|reason| self.waits(waiting, reason));
+            let away = away.map(|reason| format!("its store is waited for: {reason}"));
+            let reason = lost.or(away).or_else(|| unread(log));
+            waiting = reason.map(|reason| self.waits(waiting, reason));
             seen = Some(pod);
             sleep(POLL).await;
         }
@@ -333,8 +331,8 @@ fn condition<'p>(pod: &'p Object, kind: &str) -> Option<&'p Value> {
         .find(|condition| condition["type"] == kind)
 }
 
-/// Why nothing is heard of a mover that runs, if that is so.
-fn silence(pod: &Object, unread: Option<ClusterError>) -> Option<String> {
+/// Why nothing may ever be heard again of a mover that runs, if that is so.
+fn lost(pod: &Object) -> Option<String> {
     let is = |kind: &str, status: &str| {
         condition(pod, kind).is_some_and(|condition| condition["status"] == status)
     };
@@ -343,12 +341,14 @@ fn silence(pod: &Object, unread: Option<ClusterError>) -> Option<String> {
     if is("Ready", "False") && is("ContainersReady", "True") {
         return Some(format!("its node {node} does not answer"));
     }
-    if pod.is_going() {
-        return Some(format!("its pod is being taken off node {node}"));
-    }
-    // Who may not read logs has been told so, and what they say is not needed.
-    let unread = unread.filter(|error| !error.is_forbidden())?;
-    Some(format!("its log cannot be read: {}", in_one_line(&unread)))
+    pod.is_going()
+        .then(|| format!("its pod is being taken off node {node}"))
+}
+
+/// Why a log says nothing. Who may not read logs has been told so, and what they say is not needed.
+fn unread(log: Result<String, ClusterError>) -> Option<String> {
+    let error = log.err().filter(|error| !error.is_forbidden())?;
+    Some(format!("its log cannot be read: {}", in_one_line(&error)))
 }
 
 fn first_line(text: &str) -> &str {
@@ -425,22 +425,6 @@ mod tests {
             "{error}"
         );
         assert_eq!(told, ["its node node-b does not answer"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_mover_that_is_not_heard_is_given_up_though_nobody_says_why() {
-        // Another container of its pod has ended, so the pod has been unready for long.
-        let unready = pod(&json!([
-            {"type": "Ready", "status": "False"},
-            {"type": "ContainersReady", "status": "False"},
-        ]));
-        let (error, told) = follow([unready.clone(), unready]).await;
-        assert!(
-            error.contains("(500 InternalError), and nothing was heard of it for 10 minutes"),
-            "{error}"
-        );
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("its log cannot be read"), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,11 +80,12 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, runtime: Handle) -> Self {
+    /// A store that is given so long for its first answer.
+    pub(super) fn new(store: Arc<dyn ObjectStore>, runtime: Handle, first: Duration) -> Self {
         Backend {
             store,
             runtime,
-            outage: Outage::default(),
+            outage: Outage::new(first),
         }
     }
 
@@ -113,22 +114,20 @@ impl Backend {
         let mut wait = FIRST_WAIT;
         let (mut tries, mut away) = (1, None);
         loop {
-            let begun = Instant::now();
+            let (begun, reached) = (Instant::now(), self.outage.reached());
             let answer = self.outage.attend(call()).await;
             let answer = answer.map_err(|error| Error::store(operation, object, error));
-            let error = match answer {
-                Err(error @ Error::Store { .. }) => error,
-                answered => {
-                    drop(away);
-                    self.outage.answered();
-                    return answered;
-                }
-            };
-            if !error.retryable() || !self.outage.reached() {
-                return Err(error);
+            let unanswered = answer.as_ref().err().and_then(Error::outage);
+            if unanswered.is_none() {
+                away = None;
+                self.outage.answered();
             }
+            let error = match answer {
+                Err(error @ Error::Store { .. }) if error.retryable() && reached => error,
+                last => return last,
+            };
             tracing::debug!(operation, object, tries, %error, "it failed");
-            if self.is_outage(&error, begun) {
+            if unanswered.is_some_and(|how| self.is_away(how, begun)) {
                 let away = away.get_or_insert_with(|| self.outage.begin(begun));
                 if !away.goes_on(|| error.reason()) {
                     return Err(error);
@@ -146,12 +145,12 @@ impl Backend {
         }
     }
 
-    /// Whether the store is away. One that answers others while a call takes too long is only slow.
-    fn is_outage(&self, error: &Error, begun: Instant) -> bool {
-        match error.outage() {
-            Some(Unanswered::Late) => !self.outage.heard_since(begun),
-            Some(Unanswered::Refused) => true,
-            None => false,
+    /// Whether the store is away for a call that was not answered. One that answers others meanwhile is slow, or does
+    /// not like the call.
+    fn is_away(&self, how: Unanswered, begun: Instant) -> bool {
+        match how {
+            Unanswered::Refused => true,
+            Unanswered::Late | Unanswered::Broken => !self.outage.heard_since(begun),
         }
     }
 

@@ -241,6 +241,9 @@ impl Error {
     /// What the store answered or kept it from answering, in its own words.
     pub(super) fn reason(&self) -> String {
         match self {
+            Error::Store { .. } if self.outage() == Some(Unanswered::Late) => {
+                "no answer came in time".into()
+            }
             Error::Store { source, .. } => answer::reason(source.error()),
             other => other.to_string(),
         }
@@ -297,6 +300,8 @@ impl Error {
 pub(crate) enum Unanswered {
     /// Nobody took it, or said more than that it cannot be served now.
     Refused,
+    /// It, or its answer, was cut off.
+    Broken,
     /// Nothing came for a long time.
     Late,
 }
@@ -308,7 +313,8 @@ pub(crate) fn outage(error: &object_store::Error) -> Option<Unanswered> {
         if let Some(http) = current.downcast_ref::<HttpError>() {
             use HttpErrorKind::{Connect, Interrupted, Request, Timeout};
             return match http.kind() {
-                Connect | Interrupted | Request => Some(Unanswered::Refused),
+                Connect => Some(Unanswered::Refused),
+                Interrupted | Request => Some(Unanswered::Broken),
                 Timeout => Some(Unanswered::Late),
                 _ => None,
             };

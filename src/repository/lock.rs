@@ -21,10 +21,10 @@ use super::outage::PATIENCE;
 
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const STALE_MINUTES: u64 = 30;
-/// We stop trusting our own lock well before others may remove it: what follows a last look at it may wait for a store that
-/// is away.
-const LOST: Duration = Duration::from_secs((STALE_MINUTES - 10) * 60);
-const _: () = assert!(2 * PATIENCE.as_secs() <= STALE_MINUTES * 60 - LOST.as_secs());
+/// We stop trusting our own lock well before others may remove it: what follows a last look at it may be a call to a store
+/// that is away, waited for twice as long as [`PATIENCE`] when it hangs.
+const LOST: Duration = Duration::from_secs(STALE_MINUTES * 60 - 12 * 60);
+const _: () = assert!(2 * PATIENCE.as_secs() < STALE_MINUTES * 60 - LOST.as_secs());
 
 /// By how much a process has to be younger than a lock to be another than the one that wrote it: a clock that is set
 /// right makes a lock look older than it is, by seconds.
@@ -340,7 +340,8 @@ async fn refresh(repository: Repository, state: Arc<State>, exclusive: bool) {
                 if !lost {
                     state.renew(fresh);
                 }
-                wait = REFRESH;
+                // From what it says on, however long it took to be written.
+                wait = REFRESH.saturating_sub(fresh.0.elapsed());
                 let old = {
                     let mut id = state.id.lock().unwrap_or_else(PoisonError::into_inner);
                     std::mem::replace(&mut *id, new)

@@ -16,10 +16,9 @@ use tokio_util::sync::CancellationToken;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// From when on that is told; a call has been tried several times then.
 const TELL: Duration = Duration::from_secs(5);
-/// From when on it is told that no call is answered and none fails: a slow network needs half as long for a pack.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How long one call may last while the store was never there.
-const FIRST: Duration = Duration::from_secs(30);
+/// From when on it is told that no call is answered and none fails: a network of 5 Mbit/s needs that long for the packs that
+/// are on their way at a time.
+const SILENCE: Duration = Duration::from_secs(120);
 /// How long one call may last when nobody wants to wait any more: enough to tidy up in a store that is there.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -27,11 +26,12 @@ const LAST: Duration = Duration::from_secs(10);
 type Listener = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// Whether a repository's calls wait for its store, and who wants to know.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Outage(Arc<State>);
 
-#[derive(Default)]
 struct State {
+    /// How long the first answer may take.
+    first: Duration,
     now: Mutex<Now>,
     listener: OnceLock<Listener>,
     stop: OnceLock<CancellationToken>,
@@ -50,6 +50,16 @@ struct Now {
 }
 
 impl Outage {
+    /// None yet, of a store that is given so long for its first answer.
+    pub(super) fn new(first: Duration) -> Self {
+        Self(Arc::new(State {
+            first,
+            now: Mutex::default(),
+            listener: OnceLock::new(),
+            stop: OnceLock::new(),
+        }))
+    }
+
     /// Tells one listener from now on; the first one named counts.
     pub(crate) fn tell(&self, listener: impl Fn(Option<&str>) + Send + Sync + 'static) {
         self.0.listener.get_or_init(|| Box::new(listener));
@@ -88,8 +98,11 @@ impl Outage {
     /// A call that began then was not answered, and is made again.
     pub(super) fn begin(&self, then: Instant) -> Away {
         self.now().failing += 1;
-        let outage = self.clone();
-        Away { outage, then }
+        Away {
+            outage: self.clone(),
+            then,
+            tries: 0,
+        }
     }
 
     /// Waits for the answer to a call, and tells it if nothing at all comes.
@@ -104,6 +117,7 @@ impl Outage {
         let mut next = Instant::now() + SILENCE;
         loop {
             tokio::select! {
+                biased;
                 answer = &mut call => return answer,
                 limit = &mut limit => return Err(late(limit)),
                 () = sleep_until(next) => next = self.listen(next),
@@ -117,7 +131,7 @@ impl Outage {
         match now.heard.map(|heard| heard + SILENCE) {
             Some(later) if later > then => later,
             _ => {
-                let silent = format!("it has said nothing for {} seconds", SILENCE.as_secs());
+                let silent = format!("no answer for {} seconds", SILENCE.as_secs());
                 self.say(&mut now, Some(silent));
                 then + SILENCE
             }
@@ -131,7 +145,7 @@ impl Outage {
             let now = self.now();
             (now.heard.is_some(), now.given_up)
         };
-        let limit = if reached { LAST } else { FIRST };
+        let limit = if reached { LAST } else { self.0.first };
         if reached && !given_up {
             self.stopped().await;
         }
@@ -177,19 +191,21 @@ fn late(limit: Duration) -> object_store::Error {
 pub(super) struct Away {
     outage: Outage,
     then: Instant,
+    tries: u32,
 }
 
 impl Away {
     /// Whether the call is to be made once more after it was not answered for that reason. False: it has been tried for
-    /// too long, or another one was; whoever tidies up after it does not wait as long again.
-    pub(super) fn goes_on(&self, reason: impl FnOnce() -> String) -> bool {
+    /// too long, and twice at least, or another one was; whoever tidies up after it does not wait as long again.
+    pub(super) fn goes_on(&mut self, reason: impl FnOnce() -> String) -> bool {
         let stop = self.outage.0.stop.get();
         if stop.is_some_and(CancellationToken::is_cancelled) {
             return false;
         }
+        self.tries += 1;
         let so_long = self.then.elapsed();
         let mut now = self.outage.now();
-        if so_long >= PATIENCE {
+        if so_long >= PATIENCE && self.tries > 1 {
             now.given_up = true;
         } else if so_long >= TELL && now.reason.is_none() {
             self.outage.say(&mut now, Some(reason()));
@@ -233,13 +249,18 @@ mod tests {
 
     /// A backend whose store was there, and what it tells.
     async fn reached() -> (Backend, Told) {
-        let backend = Backend::new(Arc::new(InMemory::new()), Handle::current());
+        let backend = backend();
         let told = Told::default();
         let theirs = told.clone();
         let note = move |reason: Option<&str>| theirs.lock().unwrap().push(reason.map(Into::into));
         backend.outage().tell(note);
         answer(&backend).await;
         (backend, told)
+    }
+
+    fn backend() -> Backend {
+        let store = Arc::new(InMemory::new());
+        Backend::new(store, Handle::current(), Duration::from_secs(30))
     }
 
     async fn answer(backend: &Backend) {
@@ -276,7 +297,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_was_there_is_waited_for_once_and_that_is_told() {
-        let never = Backend::new(Arc::new(InMemory::new()), Handle::current());
+        let never = backend();
         assert_eq!(tried(&never, refused).await, 0, "it was never there");
         let (backend, told) = reached().await;
         let waited = tried(&backend, refused).await;
@@ -306,8 +327,36 @@ mod tests {
         backend.retry("write", "x", call).await.unwrap();
         assert_eq!(
             *told.lock().unwrap(),
-            [Some("deadline has elapsed".into()), None]
+            [Some("no answer came in time".into()), None]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_for_as_long_as_anybody_waits_is_made_once_more() {
+        let (backend, _) = reached().await;
+        let calls = AtomicUsize::new(0);
+        let call = || async {
+            if calls.fetch_add(1, Ordering::Relaxed) > 0 {
+                return Ok(());
+            }
+            sleep(PATIENCE).await;
+            Err(broken(HttpErrorKind::Timeout, "deadline has elapsed"))
+        };
+        backend.retry("write", "x", call).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_cut_off_while_others_are_answered_is_no_outage() {
+        let (backend, told) = reached().await;
+        let call = || async {
+            sleep(Duration::from_secs(1)).await;
+            answer(&backend).await;
+            Err::<(), _>(broken(HttpErrorKind::Interrupted, "connection reset"))
+        };
+        let begun = Instant::now();
+        backend.retry("write", "x", call).await.unwrap_err();
+        assert!(begun.elapsed().as_secs() < 10);
+        assert!(told.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -333,20 +382,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_store_that_has_never_said_anything_is_not_waited_for_long() {
+        let begun = Instant::now();
+        let never = std::future::pending::<object_store::Result<()>>;
+        let error = backend().retry("read", "x", never).await.unwrap_err();
+        let said = format!("{error:?}");
+        assert!(said.contains("no answer within 30 seconds"), "{said}");
+        assert_eq!(begun.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_store_that_says_nothing_is_told_and_left_when_the_user_asks_to_stop() {
         let (backend, told) = reached().await;
         let stop = CancellationToken::new();
         backend.outage().heed(stop.clone());
         tokio::spawn(async move {
-            sleep(Duration::from_secs(100)).await;
+            sleep(Duration::from_secs(200)).await;
             stop.cancel();
         });
         let begun = Instant::now();
         let never = std::future::pending::<object_store::Result<()>>;
         let error = backend.retry("write", "x", never).await.unwrap_err();
         assert!(matches!(error, Error::Store { .. }), "{error:?}");
-        assert_eq!(begun.elapsed().as_secs(), 110);
-        let silent = "it has said nothing for 60 seconds".to_owned();
+        assert_eq!(begun.elapsed().as_secs(), 210);
+        let silent = "no answer for 120 seconds".to_owned();
         assert_eq!(*told.lock().unwrap(), [Some(silent)]);
     }
 

@@ -29,7 +29,9 @@ fn through_kills(server: &mut Server, args: &[&str]) {
     server.start_again();
     running.until("progress", |next| carried(next) > carried(&line));
     server.kill();
-    running.until("word of it", |line| line.contains("the store is away"));
+    running.until("word of it", |line| {
+        line.contains("the store is waited for")
+    });
     server.start_again();
     running.end().exits(0).says("the store answers again");
 }
@@ -70,7 +72,9 @@ fn a_run_waits_for_its_store_and_says_so() {
     let mut running = Running::start(server.told(trip.migrate(&["-o", "json"])));
     running.until("volume being saved", |line| moves(line, "save"));
     server.kill();
-    running.until("word of it", |line| line.contains("its store is away"));
+    running.until("word of it", |line| {
+        line.contains("its store is waited for")
+    });
     server.start_again();
     running.until("volume being loaded", |line| moves(line, "load"));
     server.kill();

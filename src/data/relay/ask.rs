@@ -186,7 +186,7 @@ impl From<Error> for Answer {
             }
             full if repository::is_full(full) => (Failure::Full, &String::new(), full.to_string()),
             other => match repository::outage(other) {
-                Some(Unanswered::Refused) => {
+                Some(Unanswered::Refused | Unanswered::Broken) => {
                     (Failure::Away, &String::new(), repository::reason(other))
                 }
                 Some(Unanswered::Late) => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +18,11 @@ use serde::de::DeserializeOwned;
 
 use super::ask::{Answer, Ask, Line, error};
 use super::frame::{BODY, Kind};
-use super::link::{Link, LinkError, STALL};
+use super::link::{Link, LinkError};
 use super::pool::Pool;
+
+/// How long the CLI may take to answer: longer than it waits for the store itself, so that what became of that is heard.
+const ANSWER: Duration = Duration::from_secs(350);
 
 /// Links tried for one request. Each lost one may have been dead for long, so there may be as many
 /// as the CLI opens, twice over.
@@ -194,8 +198,7 @@ async fn exchange(
     let mut sum = Sum::default();
     let mut data = Vec::new();
     loop {
-        // The store behind the CLI may be slow to take a large object in.
-        let frame = link.receive(STALL * 5).await?;
+        let frame = link.receive(ANSWER).await?;
         if frame.request != request {
             return Err(LinkError::Garbled("an answer to another request"));
         }
