@@ -210,17 +210,22 @@ fn damage_snapshot(namespace: &str, claim: &str) {
     run(Command::new(testbed("FERRY_TESTBED")).args(enter)).exits(0);
 }
 
+/// Begins a migration and kills it when B's volume is made and compared.
+fn kill_while_b_is_read(trip: &Trip) {
+    let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
+    let on_b = &trip.to.name;
+    running.until("volume of B being read", |line| {
+        moves(line, "read") && line.contains(on_b)
+    });
+    running.signal("-KILL");
+    running.end().exits(-1);
+}
+
 #[test]
 fn a_run_killed_while_the_storage_carries_is_resumed_from_the_same_snapshot() {
     let trip = shared("shared-killed");
     let saved = trip.data("a");
-    let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
-    let on_b = trip.to.name.clone();
-    running.until("volume of B being read", |line| {
-        moves(line, "read") && line.contains(&on_b)
-    });
-    running.signal("-KILL");
-    running.end().exits(-1);
+    kill_while_b_is_read(&trip);
     // What is written meanwhile is not what was frozen.
     sh("a", &trip.from, "echo later >/data/later; sync");
     run(&mut trip.ferry(&["runs", "resume", "latest"]))
@@ -237,13 +242,7 @@ fn a_run_killed_while_the_storage_carries_is_resumed_from_the_same_snapshot() {
 fn a_run_taken_back_while_the_storage_carries_leaves_nothing_on_either_side() {
     let trip = shared("shared-undone");
     let saved = trip.data("a");
-    let mut running = Running::start(trip.migrate(&["--shared-storage", "-o", "json"]));
-    let on_b = trip.to.name.clone();
-    running.until("volume of B being read", |line| {
-        moves(line, "read") && line.contains(&on_b)
-    });
-    running.signal("-KILL");
-    running.end().exits(-1);
+    kill_while_b_is_read(&trip);
     let (name, _) = trip.newest_run();
     let undo = ["runs", "undo", &name, "--yes", "--delete-data"];
     run(&mut trip.ferry(&undo)).exits(0).shows("0 left");
